@@ -1,0 +1,26 @@
+# make demo: everything from nothing to the story, on a machine with a Rust toolchain and a C++ compiler.
+# make test: every test, the lints, the formatting and the documentation.
+#
+# Both build with one profile and the same flags into one folder outside the checkout, so that RocksDB is
+# compiled once.
+
+CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chancery/target
+export CARGO_TARGET_DIR
+
+.PHONY: demo replay test build clean
+
+demo:
+	@deploy/demo
+
+# make replay FILE=trajectories.jsonl
+replay:
+	@deploy/demo --replay "$(FILE)"
+
+test:
+	@deploy/test
+
+build:
+	@deploy/build
+
+clean:
+	rm -rf "$(CARGO_TARGET_DIR)"

@@ -1,0 +1,375 @@
+//! The story: an agent works; it is revoked; the leader is killed; years later, somebody wants to know.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use chancery_client::{Ledger, Receipt};
+use chancery_ledger::authority::Cause;
+use chancery_ledger::command::{GrantId, Name, Patterns, Terms};
+use chancery_ledger::evidence::Evidence;
+use serde_json::json;
+use tokio::process::Command;
+
+use super::agent::{Agent, Call, Job, Outcome, once};
+use super::narrator::Narrator;
+use super::stage::{NODES, Stage};
+use crate::cluster::serving;
+use crate::exit::{Exit, Failure, Result};
+use crate::files;
+use crate::init::founding::node_name;
+use crate::ledger::submit_failure;
+use crate::output::{self, milliseconds, node_names, now_ms, seconds, style, utc};
+
+const REFUNDS: Job = Job { agent: "desk/refunds", action: "payment/refund", resource: "customer/1001" };
+const REPLACEMENT: Job = Job { agent: "desk/refunds-2", ..REFUNDS };
+
+/// How long a new leader may take.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Calls that are waited for in each chapter.
+const CALLS_BEFORE: usize = 8;
+const CALLS_AFTER: usize = 4;
+const CALLS_WITHOUT_LEADER: usize = 10;
+
+/// Tells the story on `stage`.
+pub(crate) async fn tell(narrator: &mut Narrator, stage: &mut Stage) -> Result<()> {
+    narrator.chapter("Three nodes, one ledger");
+    let processes: Vec<_> = (1..=NODES)
+        .map(|node| format!("{} (process {})", node_name(node), stage.cluster.process_id(node).unwrap_or(0)))
+        .collect();
+    narrator.tell("started", &format!("started {}", processes.join(", ")), json!({ "nodes": NODES }));
+    stage.wait().await?;
+    let operator = stage.connect("operator").await?;
+    let leader = leader(&operator, NODES, None).await?;
+    let words = format!("they serve; {} leads", style::name(&node_name(leader)));
+    narrator.tell("serving", &words, json!({ "leader": node_name(leader) }));
+
+    let issuer = stage.connect("issuer").await?;
+    let grant = employ(narrator, stage, &issuer, &REFUNDS).await?;
+
+    narrator.chapter("The agent works: a call every 200 ms, each with a proof of its own");
+    let mut agent = Agent::start(stage.connect("gate").await?, REFUNDS);
+    let mut calls = Vec::new();
+    watch(narrator, stage, &mut agent, CALLS_BEFORE, &mut calls).await?;
+
+    narrator.chapter("The agent is revoked");
+    let revoker = stage.connect("revoker").await?;
+    let receipt = revoker.revoke(grant, "refunds went wrong").await.map_err(submit_failure)?;
+    let acknowledged = Instant::now();
+    let facts = json!({ "index": receipt.index, "block": receipt.block, "time_ms": receipt.time_ms });
+    let words = format!(
+        "{} at index {}, block {}, {}",
+        style::bad("revoked"),
+        receipt.index,
+        receipt.block,
+        utc(receipt.time_ms)
+    );
+    narrator.tell("revoked", &words, facts);
+    narrator.more(&style::dim(&format!("acknowledged: signed by {}", signers(stage, &receipt))));
+    watch(narrator, stage, &mut agent, CALLS_AFTER, &mut calls).await?;
+
+    narrator.chapter("The leader is killed");
+    let process = stage.cluster.process_id(leader).unwrap_or(0);
+    stage.cluster.kill(leader).await?;
+    let name = node_name(leader);
+    narrator.tell(
+        "killed",
+        &format!("{} {process}   {}, the leader", style::bad("kill -9"), style::name(&name)),
+        json!({ "node": name }),
+    );
+    watch(narrator, stage, &mut agent, CALLS_WITHOUT_LEADER, &mut calls).await?;
+    let successor = self::leader(&operator, NODES - 1, Some(leader)).await?;
+    let name = node_name(successor);
+    narrator.tell("leads", &format!("{} leads", style::name(&name)), json!({ "leader": name }));
+    employ(narrator, stage, &issuer, &REPLACEMENT).await?;
+    let gate = stage.connect("gate").await?;
+    let replacement = once(&gate, &REPLACEMENT, 1, || {}).await;
+    tell_call(narrator, stage, &REPLACEMENT, &replacement);
+    watch(narrator, stage, &mut agent, 1, &mut calls).await?;
+    agent.stop();
+    while let Some(call) = agent.call().await {
+        tell_call(narrator, stage, &REFUNDS, &call);
+        calls.push(call);
+    }
+    let verdicts = Verdicts::of(&calls, acknowledged);
+    verdicts.claim(narrator, &receipt, agent.tool_runs());
+    narrator.claim(
+        format!("{} was killed while it led, and {} took over", node_name(leader), node_name(successor)),
+        successor != leader,
+    );
+    let ran = matches!(replacement.outcome, Outcome::Ran(_));
+    narrator.claim(format!("a new grant, to {}, works under the new leader", REPLACEMENT.agent), ran);
+
+    let evidence = save(stage, &gate, &calls, acknowledged).await?;
+    narrator.chapter("Later, offline");
+    for node in stage.cluster.nodes() {
+        stage.cluster.kill(node).await?;
+    }
+    narrator.tell("stopped", "every node is gone; what is left is two files", json!({}));
+    judge(narrator, stage, &evidence, &receipt).await
+}
+
+/// Registers an agent and grants it its tool.
+async fn employ(narrator: &Narrator, stage: &Stage, issuer: &Ledger, job: &Job) -> Result<GrantId> {
+    let invalid = |error: chancery_ledger::command::NameError| Failure::local(error.to_string());
+    let agent = Name::new(job.agent).map_err(invalid)?;
+    let owner = Name::new("ada@example.com").map_err(invalid)?;
+    issuer.register_agent(agent.clone(), owner, None).await.map_err(submit_failure)?;
+    let terms = Terms {
+        agent,
+        actions: Patterns::collect([job.action]).map_err(invalid)?,
+        resources: Patterns::collect(["customer/*"]).map_err(invalid)?,
+        not_before_ms: 0,
+        not_after_ms: now_ms().saturating_add(3_600_000),
+        max_staleness_ms: 2_000,
+        delegable_depth: 0,
+    };
+    let receipt = issuer.grant(terms).await.map_err(submit_failure)?;
+    let grant = receipt.grant.ok_or_else(|| Failure::local("a grant's receipt names no grant"))?;
+    let words = format!(
+        "{} may {} on customer/*, as of index {}, block {}",
+        style::name(job.agent),
+        job.action,
+        receipt.index,
+        receipt.block
+    );
+    narrator.tell("granted", &words, json!({ "agent": job.agent, "grant": grant.to_string() }));
+    let by = signers(stage, &receipt);
+    narrator.more(&style::dim(&format!("grant {}, signed by {by}", output::short(&grant))));
+    Ok(grant)
+}
+
+/// Tells the next `count` calls, and keeps them.
+async fn watch(
+    narrator: &mut Narrator,
+    stage: &Stage,
+    agent: &mut Agent,
+    count: usize,
+    calls: &mut Vec<Call>,
+) -> Result<()> {
+    for _ in 0..count {
+        let call = agent.call().await.ok_or_else(|| Failure::local("the agent has stopped"))?;
+        tell_call(narrator, stage, &REFUNDS, &call);
+        calls.push(call);
+    }
+    Ok(())
+}
+
+fn tell_call(narrator: &mut Narrator, stage: &Stage, job: &Job, call: &Call) {
+    // Both agents' names take as much room.
+    let name = format!("{:<width$}", job.agent, width = REPLACEMENT.agent.len());
+    let what = format!("{} {} {}", style::name(&name), job.action, job.resource);
+    let proof = |checked: &chancery_client::Checked| {
+        let nodes = node_names(&stage.trust, &checked.verified.nodes).join(", ");
+        let block = checked.verified.head.block;
+        style::dim(&format!("block {block}, proven by {nodes}, {}", milliseconds(call.took)))
+    };
+    match &call.outcome {
+        Outcome::Ran(checked) => narrator.tell(
+            "permit",
+            &format!("{}  {what}  {}", style::good("permit"), proof(checked)),
+            json!({ "call": call.number, "agent": job.agent, "block": checked.verified.head.block }),
+        ),
+        Outcome::Denied(denial, checked) => {
+            let index = denial.cause().map(|cause| cause.index);
+            narrator.tell(
+                "denied",
+                &format!("{}  {what}  {}", style::bad("denied"), proof(checked)),
+                json!({ "call": call.number, "agent": job.agent, "code": denial.code(), "index": index }),
+            );
+            narrator.more_once(&style::dim(&output::denial(denial)));
+        }
+        Outcome::Closed(why) => narrator.tell(
+            "closed",
+            &format!("{}  {what}  {}", style::warn("closed"), style::dim(why)),
+            json!({ "call": call.number, "agent": job.agent, "message": why }),
+        ),
+    }
+}
+
+/// What became of the calls, counted by when they were asked for.
+#[derive(Debug, Default)]
+struct Verdicts {
+    permits_before: u64,
+    permits_after: u64,
+    denials_after: u64,
+    closed: u64,
+    /// The first call that was asked for after the acknowledgement: what it names, and how long after.
+    next: Option<(Option<Cause>, Duration)>,
+    /// Every denial names one and the same command.
+    cause: Option<Cause>,
+    one_cause: bool,
+}
+
+impl Verdicts {
+    fn of(calls: &[Call], acknowledged: Instant) -> Self {
+        let mut found = Self { one_cause: true, ..Self::default() };
+        for call in calls {
+            let after = call.asked >= acknowledged;
+            let cause = match &call.outcome {
+                Outcome::Ran(_) if after => {
+                    found.permits_after += 1;
+                    None
+                }
+                Outcome::Ran(_) => {
+                    found.permits_before += 1;
+                    None
+                }
+                Outcome::Denied(denial, _) => {
+                    found.denials_after += u64::from(after);
+                    found.one_cause &= found.cause.is_none() || denial.cause().copied() == found.cause;
+                    found.cause = denial.cause().copied();
+                    found.cause
+                }
+                Outcome::Closed(_) => {
+                    found.closed += 1;
+                    None
+                }
+            };
+            if after && found.next.is_none() {
+                found.next = Some((cause, call.asked.duration_since(acknowledged)));
+            }
+        }
+        found
+    }
+
+    fn claim(&self, narrator: &mut Narrator, receipt: &Receipt, tool_runs: u64) {
+        narrator.claim(
+            format!("{} calls were permitted before the revocation, and the tool ran as often", tool_runs),
+            self.permits_before >= CALLS_BEFORE as u64 && tool_runs == self.permits_before,
+        );
+        let after =
+            self.next.map_or_else(String::new, |(_, after)| format!(" ({} later)", milliseconds(after)));
+        let names = |cause: Option<Cause>| {
+            cause.is_some_and(|cause| {
+                (cause.index, cause.block, cause.time_ms) == (receipt.index, receipt.block, receipt.time_ms)
+            })
+        };
+        narrator.claim(
+            format!("the next call{after} was denied, naming index {}", receipt.index),
+            self.next.is_some_and(|(cause, _)| names(cause)),
+        );
+        narrator.claim(
+            format!(
+                "of {} calls asked for after the revocation was acknowledged, {} were permitted",
+                self.permits_after + self.denials_after,
+                self.permits_after
+            ),
+            self.permits_after == 0 && self.denials_after > CALLS_AFTER as u64,
+        );
+        let closed =
+            if self.closed == 0 { String::new() } else { format!("; {} failed closed", self.closed) };
+        narrator.claim(
+            format!("each denial was proven, and names that revocation{closed}"),
+            self.one_cause && names(self.cause),
+        );
+    }
+}
+
+/// Two evidence files: the last permit and the first denial.
+struct Saved {
+    permit: PathBuf,
+    denial: PathBuf,
+}
+
+async fn save(stage: &Stage, gate: &Ledger, calls: &[Call], acknowledged: Instant) -> Result<Saved> {
+    let folder = stage.path().join("evidence");
+    files::make_folder(&folder)?;
+    let saved = Saved { permit: folder.join("permit.json"), denial: folder.join("denied.json") };
+    let permit = calls.iter().rev().find_map(|call| match &call.outcome {
+        Outcome::Ran(checked) => Some(checked),
+        _ => None,
+    });
+    let denial = calls.iter().find_map(|call| match &call.outcome {
+        Outcome::Denied(_, checked) if call.asked >= acknowledged => Some(checked),
+        _ => None,
+    });
+    for (checked, path) in [(permit, &saved.permit), (denial, &saved.denial)] {
+        let checked = checked.ok_or_else(|| Failure::local("there is no call to show evidence of"))?;
+        crate::check::write(gate, checked, path).await?;
+    }
+    Ok(saved)
+}
+
+/// Verifies the files with the program that anybody would use, and one that was tampered with.
+async fn judge(narrator: &mut Narrator, stage: &Stage, saved: &Saved, receipt: &Receipt) -> Result<()> {
+    let trust = stage.trust_file();
+    for (path, verdict) in [(&saved.permit, "permit"), (&saved.denial, "denied")] {
+        let (exit, said) = verify(path, &trust).await?;
+        let file = said.pointer("/files/0").cloned().unwrap_or_default();
+        let shown = file.pointer("/decision/verdict").and_then(|verdict| verdict.as_str()) == Some(verdict);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let words = format!("chancery verify {name}   {}: {verdict}", style::good("verified"));
+        narrator.tell("verified", &words, json!({ "file": name, "exit": exit, "verdict": verdict }));
+        narrator.claim(
+            format!("{name} verifies from the trust file alone, every node gone (exit code {exit})"),
+            exit == i32::from(Exit::Done.code()) && shown,
+        );
+        if verdict == "denied" {
+            let index = file.pointer("/decision/cause/index").and_then(serde_json::Value::as_u64);
+            narrator.claim(
+                format!("it shows the revocation itself: index {}, {}", receipt.index, utc(receipt.time_ms)),
+                index == Some(receipt.index) && file.get("cause_shown") == Some(&json!(true)),
+            );
+        }
+    }
+    let tampered = tamper(&saved.denial)?;
+    let (exit, said) = verify(&tampered, &trust).await?;
+    let message = said.pointer("/files/0/message").and_then(|message| message.as_str()).unwrap_or_default();
+    let words =
+        format!("the same with one bit of a signed clock flipped   {}: {message}", style::bad("invalid"));
+    narrator.tell("tampered", &words, json!({ "exit": exit, "message": message }));
+    narrator.claim(
+        format!("one flipped byte of what was signed makes it fail (exit code {exit})"),
+        exit == i32::from(Exit::Invalid.code()),
+    );
+    Ok(())
+}
+
+/// A copy of an evidence file in which one byte of what the first node signed is another.
+fn tamper(path: &Path) -> Result<PathBuf> {
+    let mut evidence =
+        Evidence::from_json(&files::read(path)?).map_err(|error| Failure::local(error.to_string()))?;
+    let fresh = evidence.answer.statements.first_mut().and_then(|statement| statement.fresh.as_mut());
+    fresh.ok_or_else(|| Failure::local("evidence without a fresh statement"))?.clock_ms ^= 1;
+    let tampered = path.with_file_name("tampered.json");
+    files::replace(&tampered, evidence.to_json().as_bytes())?;
+    Ok(tampered)
+}
+
+/// `chancery verify` as a process of its own: its exit code and what it says.
+async fn verify(path: &Path, trust: &Path) -> Result<(i32, serde_json::Value)> {
+    let failed = |error: std::io::Error| Failure::local(format!("chancery verify: {error}"));
+    let ended = Command::new(std::env::current_exe().map_err(failed)?)
+        .args(["verify", "--output", "json", "--trust"])
+        .args([trust, path])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(failed)?;
+    let said = serde_json::from_slice(&ended.stdout).unwrap_or_default();
+    Ok((ended.status.code().unwrap_or(-1), said))
+}
+
+/// The leader that `count` nodes agree on, once they do and it is not the one that is gone.
+async fn leader(ledger: &Ledger, count: u64, gone: Option<u64>) -> Result<u64> {
+    let began = Instant::now();
+    loop {
+        match serving::leader_of(&ledger.status().await, count) {
+            Some(leader) if Some(leader) != gone => return Ok(leader),
+            _ => {}
+        }
+        if began.elapsed() > ELECTION_TIMEOUT {
+            return Err(Failure::local(format!("no leader after {}", seconds(began.elapsed()))));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn signers(stage: &Stage, receipt: &Receipt) -> String {
+    let nodes: Vec<_> = receipt.head.statements.iter().map(|statement| statement.node).collect();
+    node_names(&stage.trust, &nodes).join(", ")
+}

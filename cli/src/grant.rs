@@ -1,0 +1,127 @@
+//! `chancery grant` and `chancery delegate`: authority for an agent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chancery_ledger::command::{Body, GrantId, Name, Terms};
+use chancery_ledger::hash::Hash;
+use clap::Args;
+
+use crate::exit::Result;
+use crate::keys;
+use crate::ledger::{self, Act};
+use crate::output::{Report, now_ms, style};
+use crate::principal::{parse_name, patterns};
+
+/// What is granted.
+#[derive(Debug, Args)]
+pub(crate) struct TermsArguments {
+    /// The agent that may.
+    #[arg(value_parser = parse_name)]
+    agent: Name,
+    /// What it may do: a name, `prefix/*` or `*`; more than once for several.
+    #[arg(long = "action", required = true, value_name = "PATTERN")]
+    actions: Vec<String>,
+    /// On what; likewise.
+    #[arg(long = "resource", required = true, value_name = "PATTERN")]
+    resources: Vec<String>,
+    /// For how long from now: 90s, 15m, 8h or 30d.
+    #[arg(long = "for", default_value = "8h", value_name = "DURATION", value_parser = parse_duration)]
+    lasting: Duration,
+    /// From when, in milliseconds since 1970. At once by default.
+    #[arg(long, default_value_t = 0)]
+    not_before_ms: u64,
+    /// How old an answer may be when the agent acts on it, in milliseconds.
+    #[arg(long, default_value_t = 2_000)]
+    staleness_ms: u64,
+    /// Levels of delegation that may follow.
+    #[arg(long, default_value_t = 0)]
+    delegable: u32,
+}
+
+/// Grant authority to an agent. By an issuer.
+#[derive(Debug, Args)]
+pub(crate) struct Grant {
+    #[command(flatten)]
+    terms: TermsArguments,
+}
+
+/// Narrow a grant for another agent: actions, resources, time, staleness and depth only shrink.
+#[derive(Debug, Args)]
+pub(crate) struct Delegate {
+    /// The grant that is narrowed.
+    #[arg(value_parser = parse_grant)]
+    parent: GrantId,
+    #[command(flatten)]
+    terms: TermsArguments,
+    /// The secret file of the key of the agent that holds the parent; the context's own by default.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+impl Grant {
+    /// Runs `chancery grant`.
+    pub(crate) async fn run(&self, context: Option<&str>) -> Result<Report> {
+        let words = format!("granted to {}", style::name(self.terms.agent.as_str()));
+        ledger::act(context, Act::new(words, Body::Grant(self.terms.terms()?))).await
+    }
+}
+
+impl Delegate {
+    /// Runs `chancery delegate`.
+    pub(crate) async fn run(&self, context: Option<&str>) -> Result<Report> {
+        let words = format!("delegated to {}", style::name(self.terms.agent.as_str()));
+        let body = Body::Delegate { parent: self.parent, terms: self.terms.terms()? };
+        let signs = self.key.as_deref().map(keys::load).transpose()?;
+        ledger::act(context, Act { signs, ..Act::new(words, body) }).await
+    }
+}
+
+impl TermsArguments {
+    fn terms(&self) -> Result<Terms> {
+        let lasting_ms = u64::try_from(self.lasting.as_millis()).unwrap_or(u64::MAX);
+        Ok(Terms {
+            agent: self.agent.clone(),
+            actions: patterns("--action", &self.actions)?,
+            resources: patterns("--resource", &self.resources)?,
+            not_before_ms: self.not_before_ms,
+            not_after_ms: now_ms().saturating_add(lasting_ms),
+            max_staleness_ms: self.staleness_ms,
+            delegable_depth: self.delegable,
+        })
+    }
+}
+
+/// Parses a grant's id.
+pub(crate) fn parse_grant(text: &str) -> std::result::Result<GrantId, String> {
+    Hash::from_hex(text).map(GrantId).ok_or_else(|| "not a grant's id: 64 lower-case hex digits".into())
+}
+
+/// Parses a number with its unit.
+pub(crate) fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration such as 90s, 15m, 8h or 30d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text.strip_suffix(unit).and_then(|count| count.parse().ok()).ok_or_else(wrong)?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("30d"), Ok(Duration::from_secs(2_592_000)));
+        for text in ["", "8", "h", "-1h", "1w", "1.5h", "99999999999999999999d", "8 h", "8é"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

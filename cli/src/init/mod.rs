@@ -1,0 +1,332 @@
+//! `chancery init`: a new ledger's folder, with one folder for each node and one context for each principal.
+//!
+//! ```text
+//! DIR/trust.toml            what clients must get from somewhere safe
+//! DIR/ca/                   the two CAs' keys: keep them away from the nodes
+//! DIR/node-N/               everything that node N needs, and nothing else: copy it there whole
+//! DIR/contexts/PRINCIPAL/   a client context whose TLS key is the principal's own
+//! ```
+
+pub(crate) mod certificates;
+pub(crate) mod founding;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use chancery_client::{CLOCK_SKEW_MS_DEFAULT, Context};
+use chancery_ledger::command::{Limits, Role};
+use chancery_node::config::{NodeConfig, PeerConfig, TlsConfig, Tuning};
+use clap::Args;
+use serde_json::json;
+
+use crate::context;
+use crate::exit::{Failure, Result};
+use crate::output::{Page, Report, style};
+use crate::{files, keys};
+
+use certificates::{Authority, Kind};
+use founding::{FirstPrincipal, Founding, ONE_PER_ROLE, found, node_name};
+
+/// Founds a ledger: keys, genesis, certificates, a folder for each node and a context for each principal.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder to make.
+    dir: PathBuf,
+    /// Names the log for ever, like a URL without its scheme.
+    #[arg(long, default_value = "chancery.localhost/ledger")]
+    origin: String,
+    /// One node: where its peers reach it and where clients do, as HOST:PORT,HOST:PORT. Once for each node.
+    /// Without any: three nodes on this machine.
+    #[arg(long = "node", value_name = "PEERS,CLIENTS")]
+    nodes: Vec<NodeAddresses>,
+    /// Greatest staleness that a grant may allow, in milliseconds.
+    #[arg(long, default_value_t = Limits::default().staleness_cap_ms)]
+    staleness_cap_ms: u64,
+    /// How far a node's clock may be off when it signs, in milliseconds.
+    #[arg(long, default_value_t = Limits::default().clock_skew_ms_max)]
+    clock_skew_ms_max: u64,
+}
+
+impl Init {
+    /// Runs `chancery init`.
+    pub(crate) fn run(&self) -> Result<Report> {
+        let nodes = if self.nodes.is_empty() { three_local() } else { self.nodes.clone() };
+        let limits = Limits {
+            staleness_cap_ms: self.staleness_cap_ms,
+            clock_skew_ms_max: self.clock_skew_ms_max,
+            ..Limits::default()
+        };
+        let plan = Plan {
+            origin: self.origin.clone(),
+            nodes,
+            principals: ONE_PER_ROLE.to_vec(),
+            limits,
+            tuning: Tuning::default(),
+        };
+        let made = plan.write(&self.dir)?;
+        Ok(report(&self.dir, &plan, &made))
+    }
+}
+
+/// Where one node listens, and is reached: host and port for peers, and for clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct NodeAddresses {
+    /// Its peers'.
+    pub(crate) peer: Address,
+    /// Its clients'.
+    pub(crate) client: Address,
+}
+
+/// A host name or IP address, and a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Address {
+    /// The host, without brackets.
+    pub(crate) host: String,
+    /// The port.
+    pub(crate) port: u16,
+}
+
+impl Address {
+    /// A port on the loopback interface.
+    pub(crate) fn loopback(port: u16) -> Self {
+        Self { host: "127.0.0.1".into(), port }
+    }
+
+    /// Where to listen in order to be reached here: at the IP address itself, or anywhere for a name.
+    fn listen(&self) -> SocketAddr {
+        let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        SocketAddr::new(self.host.parse().unwrap_or(anywhere), self.port)
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (host, port) = text.rsplit_once(':').ok_or("not HOST:PORT")?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+        if host.is_empty() {
+            return Err("not HOST:PORT".into());
+        }
+        Ok(Self { host: host.into(), port })
+    }
+}
+
+impl FromStr for NodeAddresses {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (peer, client) = text.split_once(',').ok_or("not HOST:PORT,HOST:PORT")?;
+        Ok(Self { peer: peer.parse()?, client: client.parse()? })
+    }
+}
+
+/// Where a new ledger's folder keeps the context of a first principal.
+pub(crate) fn context_folder(dir: &Path, principal: &str) -> PathBuf {
+    dir.join("contexts").join(principal)
+}
+
+fn three_local() -> Vec<NodeAddresses> {
+    let node = |number: u16| NodeAddresses {
+        peer: Address::loopback(7400 + number),
+        client: Address::loopback(7500 + number),
+    };
+    (1..=3).map(node).collect()
+}
+
+/// Everything that a new ledger's folder is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Names the log.
+    pub(crate) origin: String,
+    /// Node 1 and so on.
+    pub(crate) nodes: Vec<NodeAddresses>,
+    /// The first principals.
+    pub(crate) principals: Vec<FirstPrincipal>,
+    /// The ledger's bounds.
+    pub(crate) limits: Limits,
+    /// What every `node.toml` says.
+    pub(crate) tuning: Tuning,
+}
+
+impl Plan {
+    /// Founds the ledger and writes its folder, which must not exist or be empty.
+    pub(crate) fn write(&self, dir: &Path) -> Result<Founding> {
+        if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Failure::usage(format!("{} is not empty", dir.display())));
+        }
+        let count = self.nodes.len() as u64;
+        let founding = found(&self.origin, count, &self.principals, self.limits)?;
+        files::make_folder(&dir.join("ca"))?;
+        let node_ca = self.authority(dir, Kind::Node)?;
+        let client_ca = self.authority(dir, Kind::Client)?;
+        files::write_public(&dir.join("trust.toml"), founding.trust.to_toml().as_bytes())?;
+        for (node, number) in founding.node_keys.iter().zip(1..) {
+            self.write_node(dir, number, node, &founding, (&node_ca, &client_ca))?;
+        }
+        for (principal, key) in self.principals.iter().zip(&founding.principal_keys) {
+            let certificate = client_ca.client(principal.name, keys::public(key))?;
+            Context {
+                folder: context_folder(dir, principal.name),
+                endpoints: self.endpoints(),
+                trust: founding.trust.clone(),
+                key: Some(key.clone()),
+                certificate,
+                tls_key: keys::pkcs8_pem(key),
+                server_ca: node_ca.pem.clone(),
+                clock_skew_ms: CLOCK_SKEW_MS_DEFAULT,
+            }
+            .save()
+            .map_err(context::failure)?;
+        }
+        Ok(founding)
+    }
+
+    /// Writes `node.toml` of one node, over the one that is there.
+    pub(crate) fn write_node_config(&self, dir: &Path, number: u64) -> Result<()> {
+        let folder = dir.join(node_name(number));
+        let config = self.node_config(number)?;
+        let text = toml::to_string(&config).map_err(|error| Failure::local(format!("node.toml: {error}")))?;
+        files::replace(&folder.join("node.toml"), text.as_bytes())
+    }
+
+    /// Where clients reach the nodes.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.client.to_string()).collect()
+    }
+
+    fn authority(&self, dir: &Path, kind: Kind) -> Result<Authority> {
+        let name = match kind {
+            Kind::Node => "nodes",
+            Kind::Client => "clients",
+        };
+        let key = keys::generate()?;
+        let authority = Authority::new(kind, &self.origin, &key)?;
+        keys::store(&dir.join(format!("ca/{name}.key")), &key)?;
+        files::write_public(&dir.join(format!("ca/{name}.pem")), authority.pem.as_bytes())?;
+        Ok(authority)
+    }
+
+    fn write_node(
+        &self,
+        dir: &Path,
+        number: u64,
+        key: &ed25519_dalek::SigningKey,
+        founding: &Founding,
+        (node_ca, client_ca): (&Authority, &Authority),
+    ) -> Result<()> {
+        let addresses = self.addresses(number)?;
+        let folder = dir.join(node_name(number));
+        files::make_folder(&folder)?;
+        // The TLS key is one of its own: what it signs is chosen by whoever connects.
+        let tls = keys::generate()?;
+        let hosts = [addresses.peer.host.clone(), addresses.client.host.clone()];
+        let certificate = node_ca.node(number, &hosts, keys::public(&tls))?;
+        files::write_public(&folder.join("genesis"), &founding.genesis)?;
+        files::write_public(&folder.join("tls.pem"), certificate.as_bytes())?;
+        files::write_secret(&folder.join("tls.key"), keys::pkcs8_pem(&tls).as_bytes())?;
+        files::write_public(&folder.join("node-ca.pem"), node_ca.pem.as_bytes())?;
+        files::write_public(&folder.join("client-ca.pem"), client_ca.pem.as_bytes())?;
+        keys::store(&folder.join("signing.key"), key)?;
+        self.write_node_config(dir, number)
+    }
+
+    fn addresses(&self, number: u64) -> Result<&NodeAddresses> {
+        let position = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        position
+            .and_then(|position| self.nodes.get(position))
+            .ok_or_else(|| Failure::usage(format!("there is no node {number}")))
+    }
+
+    fn node_config(&self, number: u64) -> Result<NodeConfig> {
+        let addresses = self.addresses(number)?;
+        let peers = (1..)
+            .zip(&self.nodes)
+            .map(|(node, addresses)| PeerConfig { node, address: addresses.peer.to_string() })
+            .collect();
+        Ok(NodeConfig {
+            node: number,
+            data: "data".into(),
+            genesis: "genesis".into(),
+            key: "signing.key".into(),
+            peer_listen: addresses.peer.listen(),
+            client_listen: addresses.client.listen(),
+            tls: TlsConfig {
+                certificate: "tls.pem".into(),
+                key: "tls.key".into(),
+                node_ca: "node-ca.pem".into(),
+                client_ca: "client-ca.pem".into(),
+            },
+            peers,
+            tuning: self.tuning.clone(),
+        })
+    }
+}
+
+fn report(dir: &Path, plan: &Plan, made: &Founding) -> Report {
+    let roles = |roles: &[Role]| roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ");
+    let mut page = Page::new(format!("{} ledger {}", style::good("founded"), style::name(&plan.origin)))
+        .field("ledger id", style::name(&made.trust.ledger.to_string()))
+        .field("trust", format!("{}", dir.join("trust.toml").display()))
+        .field(
+            "",
+            style::dim("give it to clients over a way that you trust: everything else is proven from it"),
+        )
+        .field("CAs", format!("{}", dir.join("ca").display()))
+        .field("", style::dim("keep it away from the nodes: who has it can let clients in"));
+    for (number, node) in (1..).zip(&plan.nodes) {
+        let folder = dir.join(node_name(number));
+        let run = format!("chancery node --config {}", folder.join("node.toml").display());
+        let ports = format!("peers {}, clients {}", node.peer, node.client);
+        page = page.field(node_name(number), format!("{run}\n{}", style::dim(&ports)));
+    }
+    for principal in &plan.principals {
+        let context = context_folder(dir, principal.name);
+        page = page.field(
+            principal.name,
+            format!("--context {}\n{}", context.display(), style::dim(&roles(principal.roles))),
+        );
+    }
+    let nodes: Vec<_> = (1..)
+        .zip(&plan.nodes)
+        .map(|(number, node)| {
+            json!({
+                "name": node_name(number),
+                "config": dir.join(node_name(number)).join("node.toml"),
+                "peer_address": node.peer.to_string(),
+                "client_address": node.client.to_string(),
+            })
+        })
+        .collect();
+    let principals: Vec<_> = plan
+        .principals
+        .iter()
+        .zip(&made.principal_keys)
+        .map(|(principal, key)| {
+            json!({
+                "name": principal.name,
+                "roles": principal.roles,
+                "public_key": keys::public(key).to_string(),
+                "context": context_folder(dir, principal.name),
+            })
+        })
+        .collect();
+    let json = json!({
+        "outcome": "done",
+        "origin": plan.origin,
+        "ledger": made.trust.ledger.to_string(),
+        "trust": dir.join("trust.toml"),
+        "nodes": nodes,
+        "principals": principals,
+    });
+    Report::done(page, json)
+}

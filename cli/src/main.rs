@@ -1,0 +1,193 @@
+//! The chancery command line: argument parsing and printing; everything else is in the other crates.
+//!
+//! `docs/cli.md` documents the commands, their JSON and the exit codes.
+
+mod agent;
+mod check;
+mod cluster;
+mod context;
+mod demo;
+mod dev;
+mod exit;
+mod files;
+mod grant;
+mod init;
+mod keys;
+mod ledger;
+mod lookup;
+mod node;
+mod output;
+mod principal;
+mod revoke;
+mod status;
+mod verify;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use exit::{Exit, Failure};
+use output::{Format, Report};
+
+/// An authority ledger: grants and revocations with answers that carry their own proof.
+#[derive(Debug, Parser)]
+#[command(name = "chancery", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Arguments {
+    /// The context: a name below ~/.config/chancery/contexts, or a folder if it has a slash.
+    #[arg(long, global = true, env = "CHANCERY_CONTEXT", value_name = "NAME|DIR")]
+    context: Option<String>,
+    /// For people or for machines.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 done, allowed or verified; 1 failed on this machine; 2 usage; \
+    10 denied; 11 not done; 12 unknown whether done; 13 a proof or evidence does not hold; 14 refused.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a ledger of three nodes on this machine.
+    Dev(dev::Dev),
+    /// The story, start to finish: a revoked agent is denied, provably, whatever fails.
+    Demo(demo::Demo),
+    /// Make a signing key.
+    Keygen(keys::Keygen),
+    /// Found a ledger.
+    Init(init::Init),
+    /// Run one node.
+    Node(node::Node),
+    /// What each node says of itself.
+    Status(status::Status),
+    /// Add, remove, rotate and certify principals.
+    #[command(subcommand)]
+    Principal(principal::PrincipalCommand),
+    /// Register and retire agents.
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
+    /// Grant authority to an agent.
+    Grant(grant::Grant),
+    /// Narrow a grant for another agent.
+    Delegate(grant::Delegate),
+    /// Revoke one grant, or everything of an agent.
+    Revoke(revoke::Revoke),
+    /// May this agent do this, now? With a proof.
+    Check(check::Check),
+    /// Check, and write the evidence to a file.
+    Evidence(check::WriteEvidence),
+    /// What an agent was granted, proven complete.
+    Lookup(lookup::Lookup),
+    /// The log's leaves as they come.
+    Watch(watch::Watch),
+    /// Verify evidence files, offline.
+    Verify(verify::Verify),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let format = arguments.output;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(Err(Failure::local(format!("no runtime: {error}"))), format),
+    };
+    let ended = runtime.block_on(run(&arguments));
+    match arguments.command {
+        // Whatever still reads or writes the stores must end before the process does: RocksDB's own globals
+        // go first, and a thread that meets them then aborts the process.
+        Command::Node(_) => runtime.shutdown_timeout(node::STORES_CLOSE_TIMEOUT),
+        // What still runs has nothing to say any more.
+        _ => runtime.shutdown_background(),
+    }
+    end(ended, format)
+}
+
+async fn run(arguments: &Arguments) -> exit::Result<Report> {
+    let (named, format) = (arguments.context.as_deref(), arguments.output);
+    match &arguments.command {
+        Command::Dev(dev) => dev.run(format).await,
+        Command::Demo(demo) => demo.run(format).await,
+        Command::Keygen(keygen) => keygen.run(),
+        Command::Init(init) => init.run(),
+        Command::Node(node) => node.run().await,
+        Command::Status(status) => status.run(named).await,
+        Command::Principal(principal) => principal.run(named).await,
+        Command::Agent(agent) => agent.run(named).await,
+        Command::Grant(grant) => grant.run(named).await,
+        Command::Delegate(delegate) => delegate.run(named).await,
+        Command::Revoke(revoke) => revoke.run(named).await,
+        Command::Check(check) => check.run(named).await,
+        Command::Evidence(evidence) => evidence.run(named).await,
+        Command::Lookup(lookup) => lookup.run(named).await,
+        Command::Watch(watch) => watch.run(named, format).await,
+        Command::Verify(verify) => verify.run(),
+    }
+}
+
+fn end(ended: exit::Result<Report>, format: Format) -> ExitCode {
+    match ended {
+        Ok(report) => {
+            report.print(format);
+            ExitCode::from(report.exit.code())
+        }
+        Err(failure) => {
+            output::print_failure(&failure, format);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+/// What clap says about the arguments, with our exit code.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed stream is nobody to tell.
+    let _ = error.print();
+    let exit = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+        _ => Exit::Usage,
+    };
+    ExitCode::from(exit.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_tour_parses() {
+        for line in [
+            "dev",
+            "demo --keep",
+            "demo --replay calls.jsonl --output json",
+            "keygen key",
+            "init ledger --node a:1,a:2 --node b:1,b:2 --node [::1]:1,[::1]:2",
+            "node --config node.toml --stop-on-stdin-close",
+            "status --context ./ledger/contexts/operator",
+            "agent register bot --owner ada@example.com",
+            "grant bot --action mail/* --resource customer/* --for 8h --staleness-ms 1000 --delegable 2",
+            "revoke --agent bot --wait",
+            "check bot mail/send customer/42 --args-json {} --evidence e.json",
+            "evidence bot mail/send customer/42 --file e.json",
+            "verify a.json b.json --trust trust.toml",
+            "watch --from 0",
+            "lookup bot",
+        ] {
+            let words = std::iter::once("chancery").chain(line.split(' '));
+            assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in ["", "revoke", "verify a.json", "grant bot", "check bot mail/send", "explain"] {
+            let words = std::iter::once("chancery").chain(line.split(' '));
+            assert!(Arguments::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

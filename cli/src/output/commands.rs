@@ -1,0 +1,64 @@
+//! Commands in words.
+
+use chancery_ledger::command::{Body, Patterns, Terms};
+
+use super::{short, style};
+
+/// The command's name for machines.
+pub(crate) const fn kind(body: &Body) -> &'static str {
+    match body {
+        Body::Genesis(_) => "genesis",
+        Body::AddPrincipal(_) => "add_principal",
+        Body::RemovePrincipal { .. } => "remove_principal",
+        Body::RotatePrincipal { .. } => "rotate_principal",
+        Body::RegisterAgent { .. } => "register_agent",
+        Body::RetireAgent { .. } => "retire_agent",
+        Body::Grant(_) => "grant",
+        Body::Delegate { .. } => "delegate",
+        Body::RevokeGrant { .. } => "revoke_grant",
+        Body::RevokeAgent { .. } => "revoke_agent",
+        Body::SetRules { .. } => "set_rules",
+    }
+}
+
+/// What a command does, in one line.
+pub(crate) fn words(body: &Body) -> String {
+    let name = style::name;
+    match body {
+        Body::Genesis(genesis) => format!("founds {}", name(&genesis.origin)),
+        Body::AddPrincipal(principal) => {
+            let roles: Vec<_> = principal.roles.iter().map(|role| role.name()).collect();
+            format!("admits {} as {}", name(principal.name.as_str()), roles.join(", "))
+        }
+        Body::RemovePrincipal { key } => format!("removes principal {}", short(key)),
+        Body::RotatePrincipal { old_key, new_key } => {
+            format!("rotates {} to {}", short(old_key), short(new_key))
+        }
+        Body::RegisterAgent { agent, owner, .. } => {
+            format!("registers {}, owner {owner}", name(agent.as_str()))
+        }
+        Body::RetireAgent { agent } => format!("retires {}", name(agent.as_str())),
+        Body::Grant(terms) => format!("grants {}", terms_words(terms)),
+        Body::Delegate { parent, terms } => {
+            format!("delegates {} from {}", terms_words(terms), short(parent))
+        }
+        Body::RevokeGrant { grant, reason } => {
+            format!("{} grant {}{}", style::bad("revokes"), short(grant), because(reason))
+        }
+        Body::RevokeAgent { agent, reason } => {
+            format!("{} all of {}{}", style::bad("revokes"), name(agent.as_str()), because(reason))
+        }
+        Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
+    }
+}
+
+fn terms_words(terms: &Terms) -> String {
+    let list = |patterns: &Patterns| patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    format!("{}: {} on {}", style::name(terms.agent.as_str()), list(&terms.actions), list(&terms.resources))
+}
+
+/// A reason is anybody's text: without what could command a terminal.
+fn because(reason: &str) -> String {
+    let plain: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if plain.is_empty() { plain } else { format!(" ({plain})") }
+}

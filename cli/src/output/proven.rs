@@ -1,0 +1,114 @@
+//! What was proven, and by whom: the part that every checked answer's output shares.
+
+use chancery_ledger::answer::Verified;
+use chancery_ledger::authority::Cause;
+use chancery_ledger::decide::{Authority, Decision, Denial};
+use chancery_ledger::head::{Head, VoterSet};
+use chancery_ledger::trust::Trust;
+use serde_json::{Value, json};
+
+use super::{Page, style, utc};
+
+/// The names of `nodes` as the trust file has them.
+pub(crate) fn node_names(trust: &Trust, nodes: &[u64]) -> Vec<String> {
+    nodes
+        .iter()
+        .map(|node| trust.genesis.voter(*node).map_or_else(|| format!("node {node}"), |v| v.name.to_string()))
+        .collect()
+}
+
+/// Who signed which state, and when: the fields below a verdict.
+pub(crate) fn proof(page: Page, trust: &Trust, verified: &Verified) -> Page {
+    let (head, fresh) = (&verified.head, &verified.freshness);
+    let names: Vec<_> = node_names(trust, &verified.nodes).iter().map(|name| style::name(name)).collect();
+    let quorum = trust.genesis.sets().first().map_or(0, VoterSet::quorum);
+    let voters = trust.genesis.voters().count();
+    page.field("proven by", format!("{} (any {quorum} of {voters} suffice)", names.join(", ")))
+        .field("from state", format!("block {}, {}", head.block, utc(head.time_ms)))
+        .field("", style::dim(&format!("root {}, log of {} leaves", short(&head.state_root), head.log_size)))
+        .field("clocks", format!("{} to {}", utc(fresh.clock_min_ms), utc(fresh.clock_max_ms)))
+        .field("decided", "here, over the proof alone; no node's verdict was taken")
+}
+
+/// A hash, short enough to read.
+pub(crate) fn short(hash: &impl ToString) -> String {
+    let mut text = hash.to_string();
+    text.truncate(16);
+    format!("{text}…")
+}
+
+/// Why not, in one line.
+pub(crate) fn denial(denial: &Denial) -> String {
+    let by = |cause: &Cause| format!("at index {}, {}", cause.index, utc(cause.time_ms));
+    match denial {
+        Denial::UnknownAgent => "no agent of that name was ever registered".into(),
+        Denial::Retired { agent, cause } => format!("agent {agent} was retired {}", by(cause)),
+        Denial::Revoked { grant, cause } => {
+            format!("grant {} was revoked {}", short(&grant.grant), by(cause))
+        }
+        Denial::AllRevoked { agent, cause } => {
+            format!("everything that {agent} held was revoked {}", by(cause))
+        }
+        Denial::Ended { not_after_ms } => format!("the grant ended {}", utc(*not_after_ms)),
+        Denial::NotBegun { not_before_ms } => format!("the grant begins {}", utc(*not_before_ms)),
+        Denial::NoGrant => "none of the agent's grants allows it; all of them were shown".into(),
+    }
+}
+
+/// The verdict and its proof as JSON, for `check`, `evidence` and `verify`.
+pub(crate) fn verdict_json(trust: &Trust, verified: &Verified) -> Value {
+    let verdict = match &verified.decision {
+        Decision::Permit(authority) => permit_json(authority),
+        Decision::Denied(denial) => denial_json(denial),
+    };
+    json!({
+        "decision": verdict,
+        "proof": {
+            "nodes": node_names(trust, &verified.nodes),
+            "clock_min_ms": verified.freshness.clock_min_ms,
+            "clock_max_ms": verified.freshness.clock_max_ms,
+            "head": head_json(&verified.head),
+        },
+    })
+}
+
+fn permit_json(authority: &Authority) -> Value {
+    let chain: Vec<_> = authority.chain.iter().map(|link| link.grant.to_string()).collect();
+    json!({
+        "verdict": "permit",
+        "chain": chain,
+        "generation": authority.generation,
+        "max_staleness_ms": authority.max_staleness_ms,
+        "not_after_ms": authority.not_after_ms,
+    })
+}
+
+fn denial_json(denial: &Denial) -> Value {
+    let mut value = json!({ "verdict": "denied", "code": denial.code(), "message": self::denial(denial) });
+    if let (Some(fields), Some(cause)) = (value.as_object_mut(), denial.cause()) {
+        fields.insert(
+            "cause".into(),
+            json!({
+                "index": cause.index,
+                "block": cause.block,
+                "time_ms": cause.time_ms,
+                "signer": cause.signer.to_string(),
+            }),
+        );
+    }
+    value
+}
+
+/// A head as JSON.
+pub(crate) fn head_json(head: &Head) -> Value {
+    json!({
+        "ledger": head.ledger.to_string(),
+        "block": head.block,
+        "time_ms": head.time_ms,
+        "log_size": head.log_size,
+        "log_root": head.log_root.to_string(),
+        "state_root": head.state_root.to_string(),
+        "roster": head.roster.to_string(),
+        "rules_version": head.rules_version,
+    })
+}

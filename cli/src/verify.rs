@@ -1,0 +1,113 @@
+//! `chancery verify`: evidence files, offline, against a trust file and nothing else.
+
+use std::path::{Path, PathBuf};
+
+use chancery_ledger::decide::Decision;
+use chancery_ledger::evidence::{Evidence, Shown};
+use chancery_ledger::trust::Trust;
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, Failure, Result};
+use crate::files;
+use crate::output::{self, Page, Report, style};
+
+/// Verifies evidence files with nothing but a trust file: no network, no ledger.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The evidence.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Whom to believe: the one thing that must come from somewhere safe.
+    #[arg(long)]
+    trust: PathBuf,
+}
+
+impl Verify {
+    /// Runs `chancery verify`.
+    pub(crate) fn run(&self) -> Result<Report> {
+        let trust = load_trust(&self.trust)?;
+        let mut page = Page::blank();
+        let mut results = Vec::new();
+        let mut exit = Exit::Done;
+        for path in &self.files {
+            match check_file(path, &trust) {
+                Ok((evidence, shown)) => {
+                    page = describe(page, path, &trust, &evidence, &shown);
+                    results.push(shown_json(path, &trust, &evidence, &shown));
+                }
+                Err(failure) => {
+                    // One that does not hold outweighs one that cannot be read.
+                    if exit != Exit::Invalid {
+                        exit = failure.exit;
+                    }
+                    let word = style::bad(failure.exit.words());
+                    page = page.text(format!("{word} {}: {}", path.display(), failure.message));
+                    let mut value = failure.to_json();
+                    if let Some(fields) = value.as_object_mut() {
+                        fields.insert("file".into(), json!(path));
+                    }
+                    results.push(value);
+                }
+            }
+        }
+        let outcome = if exit == Exit::Done { "verified" } else { exit.name() };
+        Ok(Report { exit, page, json: json!({ "outcome": outcome, "files": results }) })
+    }
+}
+
+/// Reads a trust file.
+pub(crate) fn load_trust(path: &Path) -> Result<Trust> {
+    let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let text = String::from_utf8(files::read(path)?).map_err(|error| wrong(error.to_string()))?;
+    Trust::from_toml(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Reads one evidence file and verifies all of it.
+pub(crate) fn check_file(path: &Path, trust: &Trust) -> Result<(Evidence, Shown)> {
+    let invalid = |why: String| Failure::new(Exit::Invalid, why);
+    let evidence = Evidence::from_json(&files::read(path)?).map_err(|error| invalid(error.to_string()))?;
+    let shown = evidence.verify(trust).map_err(|error| invalid(error.to_string()))?;
+    Ok((evidence, shown))
+}
+
+fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) -> Page {
+    let request = &evidence.request;
+    let asked = format!("{} {} {}", request.agent, request.action, request.resource);
+    let verdict = match &shown.verified.decision {
+        Decision::Permit(authority) => {
+            let chain: Vec<_> = authority.chain.iter().map(|link| output::short(&link.grant)).collect();
+            format!("{}, by grant {}", style::good("permit"), chain.join(" below "))
+        }
+        Decision::Denied(denial) => format!("{}: {}", style::bad("denied"), output::denial(denial)),
+    };
+    let page = page
+        .text(format!("{} {}", style::good("verified"), path.display()))
+        .field("asked", style::name(&asked))
+        .field("shown", verdict);
+    let page = match &shown.cause {
+        Some(signed) => page
+            .field("because of", output::words(&signed.command().body))
+            .field("", format!("signed by {}, in the log that the nodes signed", signed.command().signer)),
+        None => page,
+    };
+    output::proof(page, trust, &shown.verified)
+}
+
+fn shown_json(path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) -> Value {
+    let mut value = output::verdict_json(trust, &shown.verified);
+    if let Some(fields) = value.as_object_mut() {
+        let request = &evidence.request;
+        fields.insert("outcome".into(), json!("verified"));
+        fields.insert("file".into(), json!(path));
+        fields.insert("agent".into(), json!(request.agent.as_str()));
+        fields.insert("action".into(), json!(request.action.as_str()));
+        fields.insert("resource".into(), json!(request.resource.as_str()));
+        fields.insert("args_digest".into(), json!(request.args_digest.to_string()));
+        fields.insert("cause_shown".into(), json!(shown.cause.is_some()));
+        if let Some(signed) = &shown.cause {
+            fields.insert("cause_kind".into(), json!(output::kind(&signed.command().body)));
+        }
+    }
+    value
+}

@@ -1,0 +1,196 @@
+//! The binary with real node processes: the demonstrations, and the tour of the README with `dev`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A home of its own: no context of the user's is seen or changed.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
+        command
+            .args(arguments)
+            .args(["--output", "json"])
+            .env("HOME", self.0.path())
+            .env("TMPDIR", self.0.path())
+            .env_remove("CHANCERY_CONTEXT")
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_DATA_HOME")
+            .current_dir(self.0.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command, demands its exit code, and returns what it says.
+    fn says(&self, exit: i32, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn events<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["event"] == event).collect()
+}
+
+/// A process that does not outlive the test, however that ends; its nodes end with it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn terminate(process: &Child) {
+    let sent = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn the_story_holds_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let told = home.run(&["demo"]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    let lines = lines(&told);
+    let claims = events(&lines, "claim");
+    assert!(claims.len() >= 10 && claims.iter().all(|claim| claim["holds"] == true), "{claims:?}");
+    let revoked = &events(&lines, "revoked")[0]["index"];
+    let denied = events(&lines, "denied");
+    assert!(!denied.is_empty() && denied.iter().all(|denied| denied["index"] == *revoked));
+    assert_eq!(home.0.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn the_extract_is_replayed() {
+    let home = Home::new();
+    let extract = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/airline-extract.jsonl");
+    let told = home.run(&["demo", "--replay", extract.to_str().unwrap()]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    let lines = lines(&told);
+    let table = events(&lines, "table")[0];
+    assert_eq!((&table["calls"], &table["permits_after_the_revocation"]), (&25.into(), &0.into()));
+    let reasons = table["denied_by_reason"].as_array().unwrap();
+    let unknown: Vec<_> = reasons.iter().filter(|reason| reason["why"] == "no customer is known").collect();
+    assert_eq!(unknown.len(), 1);
+    assert_eq!(unknown[0]["count"], 1);
+    assert_eq!(home.0.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn an_interrupted_story_leaves_nothing_behind() {
+    let home = Home::new();
+    let mut demo = Running(home.command(&["demo"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("\"permit\"")));
+    terminate(&demo.0);
+    // The pipe must be read, or the last words have nowhere to go.
+    let rest: Vec<_> = lines.map_while(Result::ok).collect();
+    assert_eq!(demo.0.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(rest.last().unwrap().contains("interrupted"));
+    assert_eq!(home.0.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn the_tour_works() {
+    let home = Home::new();
+    let (mut dev, serving) = start_dev(&home);
+    assert_eq!(serving["context"], "dev");
+    assert_eq!(home.says(0, &["status"])["nodes"].as_array().unwrap().len(), 3);
+    home.says(0, &["agent", "register", "bot", "--owner", "ada@example.com"]);
+    let granted = home.says(0, &["grant", "bot", "--action", "mail/*", "--resource", "customer/*"]);
+    let permit = home.says(0, &["check", "bot", "mail/send", "customer/42", "--args-json", "{}"]);
+    assert_eq!(permit["decision"]["chain"], serde_json::json!([granted["grant"]]));
+    assert_eq!(permit["proof"]["nodes"].as_array().unwrap().len(), 2);
+    let denied = home.says(10, &["check", "bot", "payment/refund", "customer/42"]);
+    assert_eq!(denied["decision"]["code"], "no_grant");
+    assert_eq!(home.says(0, &["lookup", "bot"])["grants"][0]["grant"], granted["grant"]);
+    assert_eq!(
+        home.says(14, &["grant", "nobody", "--action", "a", "--resource", "b"])["code"],
+        "unknown_agent"
+    );
+
+    delegate(&home);
+
+    let arguments = ["revoke", granted["grant"].as_str().unwrap(), "--wait", "--holder", "bot"];
+    let revoked = home.says(0, &arguments);
+    // The grant's 2 s, and both clocks' 0.5 s.
+    assert_eq!(revoked["waited_ms"], 3_000);
+    let again = home.says(0, &["revoke", granted["grant"].as_str().unwrap()]);
+    assert_eq!((&again["index"], &again["before"]), (&revoked["index"], &true.into()));
+    home.says(0, &["evidence", "bot", "mail/send", "customer/7", "--file", "denied.json"]);
+    let denied = home.says(10, &["check", "bot", "mail/send", "customer/7"]);
+    assert_eq!(denied["decision"]["cause"]["index"], revoked["index"]);
+    let leaves = home.run(&["watch", "--count", "2"]);
+    assert_eq!(lines(&leaves)[0]["kind"], "genesis");
+
+    terminate(&dev.0);
+    assert_eq!(dev.0.wait().unwrap().code(), Some(0));
+    assert_eq!(home.says(12, &["check", "bot", "mail/send", "customer/7"])["code"], "unavailable");
+    let trust = home.path(".local/share/chancery/dev/ledger/trust.toml");
+    let verified = home.says(0, &["verify", "denied.json", "--trust", trust.to_str().unwrap()]);
+    assert_eq!(verified["files"][0]["cause_kind"], "revoke_grant");
+
+    // The same ledger, begun again.
+    let (mut dev, again) = start_dev(&home);
+    assert_eq!(again["ledger"], serving["ledger"]);
+    let denied = home.says(10, &["check", "bot", "mail/send", "customer/7"]);
+    assert_eq!(denied["decision"]["cause"]["index"], revoked["index"]);
+    assert_eq!(home.run(&["dev"]).status.code(), Some(2), "one at a time");
+    terminate(&dev.0);
+    assert_eq!(dev.0.wait().unwrap().code(), Some(0));
+}
+
+/// A desk delegates to another agent; a key that is let in but is no principal may command nothing.
+fn delegate(home: &Home) {
+    let key = home.says(0, &["keygen", "desk.key"]);
+    let public = key["public_key"].as_str().unwrap();
+    home.says(0, &["agent", "register", "desk", "--owner", "ada@example.com", "--key", public]);
+    home.says(0, &["agent", "register", "clerk", "--owner", "ada@example.com"]);
+    let terms = ["--action", "mail/send", "--resource", "customer/42"];
+    let granted = home.says(0, &[&["grant", "desk", "--delegable", "1"], &terms[..]].concat());
+    let parent = granted["grant"].as_str().unwrap();
+    let narrower = ["delegate", parent, "clerk", "--for", "1h", "--key", "desk.key"];
+    home.says(0, &[&narrower, &terms[..]].concat());
+    let permit = home.says(0, &["check", "clerk", "mail/send", "customer/42"]);
+    assert_eq!(permit["decision"]["chain"][1], granted["grant"]);
+    let wider = ["--action", "mail/*", "--resource", "customer/42"];
+    assert_eq!(home.says(14, &[&narrower, &wider[..]].concat())["code"], "widens");
+
+    let ledger = home.path(".local/share/chancery/dev/ledger");
+    let certify = ["principal", "certify", public, "--name", "desk", "--out", "desk.pem", "--ledger"];
+    home.says(0, &[&certify, &[ledger.to_str().unwrap()][..]].concat());
+    assert!(home.path("desk.pem").exists());
+}
+
+fn start_dev(home: &Home) -> (Running, Value) {
+    let mut dev = Running(home.command(&["dev"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(dev.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let serving: Value = serde_json::from_str(&first).unwrap_or_else(|error| panic!("{error}: {first}"));
+    assert_eq!(serving["event"], "serving");
+    (dev, serving)
+}

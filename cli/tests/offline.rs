@@ -1,0 +1,195 @@
+//! The binary where it needs no node: keys, founding, certificates, usage, and evidence files.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use chancery_client::Context;
+use chancery_ledger::answer::{Answer, Nonce};
+use chancery_ledger::authority::{Block, State};
+use chancery_ledger::command::{LedgerId, Name};
+use chancery_ledger::decide::{Interval, Request, decide};
+use chancery_ledger::evidence::Evidence;
+use chancery_ledger::hash::Hash;
+use chancery_ledger::head::{Fresh, Number, Statement};
+use chancery_ledger::log::nonces::NonceTree;
+use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
+use chancery_ledger::trust::Trust;
+use ed25519_dalek::SigningKey;
+use serde_json::Value;
+
+fn chancery(home: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chancery"))
+        .args(arguments)
+        .env_remove("CHANCERY_CONTEXT")
+        .env_remove("XDG_CONFIG_HOME")
+        .env("HOME", home)
+        .output()
+        .unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().mode() & 0o777
+}
+
+#[test]
+fn keys_are_made_once_and_are_secret() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("key");
+    let file = path.to_str().unwrap();
+    let made = chancery(home.path(), &["keygen", file, "--output", "json"]);
+    assert_eq!(made.status.code(), Some(0));
+    assert_eq!(json(&made)["public_key"].as_str().unwrap().len(), 64);
+    assert_eq!(mode(&path), 0o600);
+    let again = chancery(home.path(), &["keygen", file, "--output", "json"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(json(&again)["outcome"], "failed");
+}
+
+#[test]
+fn wrong_arguments_and_missing_contexts_are_usage_errors() {
+    let home = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["explain"][..],
+        &["check", "bot", "a"],
+        &["check", "bot", "a", "b"],
+        &["check", "bot", "a b", "c"],
+        &["status", "--context", "none"],
+        &["status", "--context", "./none"],
+        &["status", "--context", ".."],
+        &["verify", "missing.json", "--trust", "missing.toml"],
+        &["node", "--config", "missing.toml"],
+        &["demo", "--replay", "missing.jsonl"],
+        &["revoke", "00"],
+    ] {
+        assert_eq!(chancery(home.path(), arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(chancery(home.path(), &["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn output_is_plain_when_it_is_piped() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = home.path().join("ledger");
+    let made = chancery(home.path(), &["init", ledger.to_str().unwrap()]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    assert!(!made.stdout.contains(&0x1b));
+    assert!(
+        String::from_utf8(made.stdout).unwrap().starts_with("founded ledger chancery.localhost/ledger\n")
+    );
+}
+
+#[test]
+fn a_founded_ledger_loads_and_proves() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("ledger");
+    let arguments = ["init", dir.to_str().unwrap(), "--output", "json", "--origin", "example.com/l"];
+    let made = chancery(home.path(), &arguments);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let made = json(&made);
+
+    let trust = Trust::from_toml(&std::fs::read_to_string(dir.join("trust.toml")).unwrap()).unwrap();
+    assert_eq!(made["ledger"], trust.ledger.to_string());
+    for secret in ["ca/nodes.key", "ca/clients.key", "node-1/tls.key", "node-2/signing.key"] {
+        assert_eq!(mode(&dir.join(secret)), 0o600, "{secret}");
+    }
+    for node in 1..=3 {
+        let folder = dir.join(format!("node-{node}"));
+        let config = chancery_node::config::NodeConfig::load(&folder.join("node.toml")).unwrap();
+        assert_eq!((config.node, config.peers.len()), (node, 3));
+        assert!(config.tls.certificate.exists() && config.genesis.exists());
+        let block = Block::decode(&std::fs::read(config.genesis).unwrap()).unwrap();
+        assert_eq!(LedgerId(block.hash()), trust.ledger);
+    }
+    for name in ["operator", "issuer", "revoker", "gate"] {
+        let context = Context::open(dir.join("contexts").join(name)).unwrap();
+        assert_eq!((context.endpoints.len(), context.trust.ledger), (3, trust.ledger));
+        assert!(context.key.is_some());
+    }
+    let again = chancery(home.path(), &["init", dir.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(2), "a folder that is not empty is left alone");
+    verify_evidence(home.path(), &dir, trust);
+}
+
+/// Evidence of a denial, made here from the founded state and the nodes' own keys.
+fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
+    let block = Block::decode(&std::fs::read(dir.join("node-1/genesis")).unwrap()).unwrap();
+    let mut nodes = MemoryNodes::new();
+    let (state, applied) = State::genesis(&nodes, &block).unwrap();
+    let root = applied.summary.root;
+    nodes.insert(&Update {
+        root,
+        new: applied.new_nodes.clone(),
+        stale: Vec::new(),
+        next_id: applied.summary.next_node,
+    });
+    let name = |text: &str| Name::new(text).unwrap();
+    let request = Request {
+        agent: name("nobody"),
+        action: name("act"),
+        resource: name("thing"),
+        args_digest: Hash::of(&[b""]),
+        hint: None,
+    };
+    let nonce = Nonce([7; 32]);
+    let tree = NonceTree::new(vec![nonce.question(&request)]).unwrap();
+    let head = *state.head();
+    let fresh = Fresh {
+        nonce_root: tree.root(),
+        clock_ms: head.time_ms + 1_000,
+        tail_block: 0,
+        tail_roster: head.roster,
+    };
+    let statements = [1, 2].map(|node| {
+        let seed = std::fs::read_to_string(dir.join(format!("node-{node}/signing.key"))).unwrap();
+        let mut key = [0; 32];
+        chancery_ledger::hash::from_hex(seed.trim(), &mut key).unwrap();
+        let number = Number { epoch: 1, counter: 1 };
+        let voter = trust.genesis.voter(node).unwrap();
+        Statement::sign(voter, &SigningKey::from_bytes(&key), number, Some(fresh), head)
+    });
+    let recording = Recording::new(&nodes, root);
+    let interval = Interval { low_ms: fresh.clock_ms, high_ms: fresh.clock_ms };
+    decide(&recording, &request, interval).unwrap();
+    let answer = Answer {
+        head,
+        statements: statements.to_vec(),
+        head_statements: Vec::new(),
+        nonce_path: tree.path(0).unwrap(),
+        tree: prune(&nodes, root, &recording.into_keys()).unwrap(),
+        hint: None,
+    };
+    let evidence =
+        Evidence { origin: trust.origin.clone(), ledger: trust.ledger, request, nonce, answer, cause: None };
+    let good = home.join("good.json");
+    std::fs::write(&good, evidence.to_json()).unwrap();
+    let mut tampered = evidence.clone();
+    tampered.answer.statements[0].fresh.as_mut().unwrap().clock_ms ^= 1;
+    let bad = home.join("bad.json");
+    std::fs::write(&bad, tampered.to_json()).unwrap();
+
+    let trust = dir.join("trust.toml");
+    let trust = trust.to_str().unwrap();
+    let verify = |files: &[&Path]| {
+        let files: Vec<_> = files.iter().map(|file| file.to_str().unwrap()).collect();
+        let arguments = [&["verify", "--output", "json", "--trust", trust], &files[..]].concat();
+        chancery(home, &arguments)
+    };
+    let verified = verify(&[&good]);
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    assert_eq!(json(&verified)["outcome"], "verified");
+    assert_eq!(json(&verified)["files"][0]["decision"]["code"], "unknown_agent");
+    assert_eq!(json(&verified)["files"][0]["proof"]["nodes"], serde_json::json!(["node-1", "node-2"]));
+    let invalid = verify(&[&good, &bad]);
+    assert_eq!(invalid.status.code(), Some(13));
+    assert_eq!(json(&invalid)["files"][0]["outcome"], "verified");
+    assert_eq!(json(&invalid)["files"][1]["outcome"], "invalid");
+    let people = chancery(home, &["verify", good.to_str().unwrap(), "--trust", trust]);
+    let text = String::from_utf8(people.stdout).unwrap();
+    assert!(text.contains("proven by") && text.contains("node-1, node-2 (any 2 of 3 suffice)"), "{text}");
+}

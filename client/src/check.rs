@@ -1,0 +1,280 @@
+//! Checks: may this agent do this, now? Asked, proven, and decided here.
+
+use std::time::Duration;
+
+use chancery_ledger::answer::{Answer, AnswerError, Nonce, Verified, decode_answer, verify};
+use chancery_ledger::authority::Cause;
+use chancery_ledger::command::{LedgerId, Name, NameError};
+use chancery_ledger::decide::{Decision, Denial, Request};
+use chancery_ledger::evidence::{Evidence, Leaf};
+use chancery_ledger::trust::TrustError;
+use chancery_proto::v1::api::CheckRequest;
+use tokio::time::Instant;
+
+use crate::endpoints::{Attempt, Failure, Try, call};
+use crate::permit::Bounds;
+use crate::{Args, Ledger, Permit};
+
+/// Room in an answer beside the read set, in bytes: two lists of 62 statements, and the nonce's path.
+pub(crate) const ANSWER_OVERHEAD_BYTES: usize = 64 * 1024;
+
+/// How a check is made.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckOptions {
+    /// How long it may take, all tries together.
+    pub timeout: Duration,
+    /// The staleness that the caller accepts, in milliseconds; the grants' own counts if it is less.
+    pub staleness_ms_max: u64,
+}
+
+/// Why there is no permit.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// It may not. This is proven.
+    #[error("{0}")]
+    Denied(Box<Denied>),
+    /// A node's answer proves nothing, and no other node gave one that does. This is not a denial: either the
+    /// node is faulty or malicious, or the trust is another ledger's.
+    #[error("{endpoint}: the answer proves nothing: {source}")]
+    Unproven {
+        /// Whose answer.
+        endpoint: String,
+        /// What is wrong with it.
+        source: Box<ProofError>,
+        /// The other tries.
+        tries: Vec<Try>,
+    },
+    /// No node answered in time.
+    #[error("no answer: {}", list(.tries))]
+    Unavailable {
+        /// What was tried.
+        tries: Vec<Try>,
+    },
+    /// The nodes say that this client may not ask about the agent. It is only their word.
+    #[error("this client may not ask: {message}")]
+    Refused {
+        /// A node's words.
+        message: String,
+        /// What was tried.
+        tries: Vec<Try>,
+    },
+    /// It might, but each answer came when its permit's deadline had passed.
+    #[error("the answer came after the permit's deadline")]
+    Expired {
+        /// What was tried.
+        tries: Vec<Try>,
+    },
+    /// The question is none: a name is not well formed.
+    #[error("{field} {source}")]
+    Name {
+        /// Which.
+        field: &'static str,
+        /// Why not.
+        source: NameError,
+    },
+    /// The system gives no randomness for a nonce.
+    #[error("no randomness: {0}")]
+    Randomness(getrandom::Error),
+}
+
+/// A proven denial.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// Why.
+    pub denial: Denial,
+    /// The check, with its proof.
+    pub checked: Checked,
+}
+
+/// Why an answer to a check is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// It is not an answer at all.
+    #[error(transparent)]
+    Malformed(#[from] AnswerError),
+    /// It does not prove what it must.
+    #[error(transparent)]
+    Answer(#[from] chancery_ledger::answer::ProofError),
+    /// It is from before what was verified already.
+    #[error(transparent)]
+    RolledBack(TrustError),
+}
+
+/// A check that was proven: the question, and everything that proves the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checked {
+    /// Names the log.
+    pub origin: String,
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// What was asked.
+    pub request: Request,
+    /// Under which nonce.
+    pub nonce: Nonce,
+    /// What proves it.
+    pub answer: Answer,
+    /// What it proves.
+    pub verified: Verified,
+}
+
+impl Checked {
+    /// The evidence, with the leaf of the command that brought the decision about, if one did.
+    pub(crate) fn evidence(&self, cause: Option<Leaf>) -> Evidence {
+        Evidence {
+            origin: self.origin.clone(),
+            ledger: self.ledger,
+            request: self.request.clone(),
+            nonce: self.nonce,
+            answer: self.answer.clone(),
+            cause,
+        }
+    }
+}
+
+impl Denied {
+    /// The command that brought it about, with its index, block and time, if one did.
+    pub const fn cause(&self) -> Option<&Cause> {
+        self.denial.cause()
+    }
+}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let request = &self.checked.request;
+        write!(f, "{} may not {} {}: ", request.agent, request.action, request.resource)?;
+        write!(f, "{}", self.denial.code())?;
+        match self.cause() {
+            Some(cause) => write!(f, " by leaf {} in block {}", cause.index, cause.block),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Ledger {
+    /// Asks whether `agent` may do `action` on `resource` with `args`, now.
+    ///
+    /// # Errors
+    /// Anything but `Ok` means no: see [`CheckError`]. [`CheckError::Denied`] alone is a proven denial.
+    pub async fn check<'a>(
+        &self,
+        agent: &str,
+        action: &str,
+        resource: &str,
+        args: impl Into<Args<'a>>,
+    ) -> Result<Permit, CheckError> {
+        let name = |field, text: &str| Name::new(text).map_err(|source| CheckError::Name { field, source });
+        let request = Request {
+            agent: name("agent", agent)?,
+            action: name("action", action)?,
+            resource: name("resource", resource)?,
+            args_digest: args.into().digest(),
+            hint: None,
+        };
+        self.check_with(request, self.check_options()).await
+    }
+
+    /// [`Ledger::check`] with options of its own. The request's hint is not sent.
+    ///
+    /// # Errors
+    /// As [`Ledger::check`].
+    pub async fn check_with(&self, request: Request, options: CheckOptions) -> Result<Permit, CheckError> {
+        let request = Request { hint: None, ..request };
+        let mut tries = self.tries(Instant::now() + options.timeout);
+        while let Some(attempt) = tries.next().await {
+            let mut nonce = Nonce([0; 32]);
+            // The time is taken before the nonce is made: the answer is at least as new as the nonce.
+            let sent = self.clock().since_boot();
+            getrandom::fill(&mut nonce.0).map_err(CheckError::Randomness)?;
+            let checked = match self.ask(&attempt, &request, nonce).await {
+                Ok(checked) => checked,
+                Err(failure) => {
+                    tries.failed(&attempt, failure);
+                    continue;
+                }
+            };
+            match checked.verified.decision.clone() {
+                Decision::Denied(denial) => {
+                    tries.served(&attempt);
+                    return Err(CheckError::Denied(Box::new(Denied { denial, checked })));
+                }
+                Decision::Permit(authority) => {
+                    let bounds = Bounds {
+                        staleness_ms_max: options.staleness_ms_max,
+                        clock_skew_ms: self.clock_skew_ms(),
+                    };
+                    let permit = Permit::new(checked, authority, sent, bounds, self.clock().clone());
+                    if !permit.is_expired() {
+                        return Ok(permit.after(tries.served(&attempt)));
+                    }
+                    tries.failed(&attempt, Failure::Expired);
+                }
+            }
+        }
+        Err(CheckError::of(tries.into_failed()))
+    }
+
+    /// One try at one node: sends, decodes, verifies.
+    async fn ask(&self, attempt: &Attempt<'_>, request: &Request, nonce: Nonce) -> Result<Checked, Failure> {
+        // What was verified before the nonce was made, the answer must not precede. What is verified while
+        // this answer is under way, it may.
+        let newest = self.newest().known();
+        let size_bytes_max = self.proof_size_bytes_max() + ANSWER_OVERHEAD_BYTES;
+        let mut client = attempt.endpoint.client(size_bytes_max + 16);
+        let message = CheckRequest {
+            agent: request.agent.to_string(),
+            action: request.action.to_string(),
+            resource: request.resource.to_string(),
+            args_digest: request.args_digest.0.to_vec(),
+            nonce: nonce.0.to_vec(),
+        };
+        let reply = call(attempt.time, client.check(attempt.request(message))).await?;
+        let answer = decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?;
+        let trust = self.trust().clone().since(newest.block);
+        let verified = verify(&trust, request, nonce, &answer).map_err(ProofError::from)?;
+        newest.check(&verified.head).map_err(ProofError::RolledBack)?;
+        self.newest().note(&verified.head);
+        Ok(Checked {
+            origin: trust.origin,
+            ledger: trust.ledger,
+            request: request.clone(),
+            nonce,
+            answer,
+            verified,
+        })
+    }
+}
+
+impl CheckError {
+    /// What failed tries amount to. The worst is told: an answer that proves nothing before a refusal, a
+    /// refusal before an answer that was late, and that before none.
+    fn of(mut tries: Vec<Try>) -> Self {
+        let unproven = tries.iter().position(|one| matches!(one.failure, Failure::Unproven(_)));
+        if let Some(Try { endpoint, failure: Failure::Unproven(source) }) =
+            unproven.map(|position| tries.remove(position))
+        {
+            return Self::Unproven { endpoint, source: Box::new(source), tries };
+        }
+        for one in &tries {
+            if let Failure::NotPermitted(message) = &one.failure {
+                return Self::Refused { message: message.clone(), tries };
+            }
+        }
+        if tries.iter().any(|one| matches!(one.failure, Failure::Expired)) {
+            return Self::Expired { tries };
+        }
+        Self::Unavailable { tries }
+    }
+}
+
+/// Every try, for people.
+pub(crate) fn list(tries: &[Try]) -> String {
+    if tries.is_empty() {
+        return "there was no time to try".into();
+    }
+    // The last of each endpoint says enough; the error itself has all of them.
+    let last = |(place, one): &(usize, &Try)| {
+        !tries.iter().skip(place + 1).any(|later| later.endpoint == one.endpoint)
+    };
+    let told: Vec<_> = tries.iter().enumerate().filter(last).map(|(_, one)| one.to_string()).collect();
+    format!("{} ({} tries)", told.join("; "), tries.len())
+}

@@ -1,0 +1,91 @@
+//! The commands, one method each: made, signed with the context's key, and submitted.
+
+use chancery_ledger::command::{
+    Body, Command, GrantId, Name, Principal, PublicKey, RequestId, SignedCommand, Terms,
+};
+use ed25519_dalek::SigningKey;
+
+use crate::Ledger;
+use crate::receipt::Receipt;
+use crate::submit::SubmitError;
+
+/// What a command's method may end with: see [`SubmitError`].
+type Result<T> = std::result::Result<T, SubmitError>;
+
+/// # Errors
+///
+/// Of every method: [`SubmitError`].
+impl Ledger {
+    /// Grants authority. The receipt names the grant.
+    pub async fn grant(&self, terms: Terms) -> Result<Receipt> {
+        self.command(Body::Grant(terms)).await
+    }
+
+    /// Narrows the grant `parent` for another agent, signed with `agent_key`, the key of the agent that holds
+    /// it. The receipt names the new grant.
+    pub async fn delegate(&self, parent: GrantId, terms: Terms, agent_key: &SigningKey) -> Result<Receipt> {
+        self.submit(&self.sign_as(agent_key, Body::Delegate { parent, terms }, &[])?).await
+    }
+
+    /// Revokes a grant for good, and with it every delegation below it.
+    pub async fn revoke(&self, grant: GrantId, reason: impl Into<String>) -> Result<Receipt> {
+        self.command(Body::RevokeGrant { grant, reason: reason.into() }).await
+    }
+
+    /// Revokes everything that `agent` was granted so far.
+    pub async fn revoke_agent(&self, agent: Name, reason: impl Into<String>) -> Result<Receipt> {
+        self.command(Body::RevokeAgent { agent, reason: reason.into() }).await
+    }
+
+    /// Registers an agent, with the person accountable for it, and the key that signs its delegations if it
+    /// may delegate.
+    pub async fn register_agent(&self, agent: Name, owner: Name, key: Option<PublicKey>) -> Result<Receipt> {
+        self.command(Body::RegisterAgent { agent, owner, key }).await
+    }
+
+    /// Retires an agent for good.
+    pub async fn retire_agent(&self, agent: Name) -> Result<Receipt> {
+        self.command(Body::RetireAgent { agent }).await
+    }
+
+    /// Admits a principal.
+    pub async fn add_principal(&self, principal: Principal) -> Result<Receipt> {
+        self.command(Body::AddPrincipal(principal)).await
+    }
+
+    /// Ends a principal's future commands.
+    pub async fn remove_principal(&self, key: PublicKey) -> Result<Receipt> {
+        self.command(Body::RemovePrincipal { key }).await
+    }
+
+    /// Replaces `old_key` with `new_key`, which signs too. By the principal itself, or an operator.
+    pub async fn rotate_principal(&self, old_key: PublicKey, new_key: &SigningKey) -> Result<Receipt> {
+        let body = Body::RotatePrincipal { old_key, new_key: public(new_key) };
+        self.submit(&self.sign(body, &[new_key])?).await
+    }
+
+    /// Signs and submits any command.
+    pub async fn command(&self, body: Body) -> Result<Receipt> {
+        self.submit(&self.sign(body, &[])?).await
+    }
+
+    /// Signs a command with the context's key, and with `others` if they must consent, without sending it.
+    pub fn sign(&self, body: Body, others: &[&SigningKey]) -> Result<SignedCommand> {
+        self.sign_as(self.key().ok_or(SubmitError::NoKey)?, body, others)
+    }
+
+    /// Signs a command of the signer whose key is `signer`: a fresh request id, and the lifetime of the
+    /// options.
+    pub fn sign_as(&self, signer: &SigningKey, body: Body, others: &[&SigningKey]) -> Result<SignedCommand> {
+        let mut request_id = RequestId([0; 16]);
+        getrandom::fill(&mut request_id.0).map_err(SubmitError::Randomness)?;
+        let not_after_ms = self.clock().wall_ms().saturating_add(self.options().command_lifetime_ms);
+        let command = Command { signer: public(signer), request_id, not_after_ms, body };
+        let keys = [&[signer], others].concat();
+        Ok(SignedCommand::sign(self.trust().ledger, &command, &keys)?)
+    }
+}
+
+fn public(key: &SigningKey) -> PublicKey {
+    PublicKey(key.verifying_key().to_bytes())
+}

@@ -1,0 +1,145 @@
+//! A ledger, as one principal sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chancery_ledger::command::PublicKey;
+use chancery_ledger::trust::Trust;
+use ed25519_dalek::SigningKey;
+use tokio::time::Instant;
+
+use crate::check::CheckOptions;
+use crate::clock::{Clock, SystemClock};
+use crate::context::Context;
+use crate::endpoints::{ConnectError, Endpoints, Tries};
+use crate::newest::{Newest, NewestStore};
+
+/// How a [`Ledger`] does what it does.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a check may take, all tries together.
+    pub check_timeout: Duration,
+    /// How long a command may take to be acknowledged, all tries together.
+    pub submit_timeout: Duration,
+    /// How long everything else may take.
+    pub read_timeout: Duration,
+    /// Most tries of one call, over all endpoints.
+    pub tries_max: usize,
+    /// For how long a command may take effect, in milliseconds: at most 24 hours.
+    pub command_lifetime_ms: u64,
+    /// Longest proof that is read, in bytes: at least what the ledger's genesis allows.
+    pub proof_size_bytes_max: usize,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            check_timeout: Duration::from_secs(5),
+            submit_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(5),
+            tries_max: 24,
+            command_lifetime_ms: 60_000,
+            proof_size_bytes_max: 4 * 1024 * 1024,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// A connection to a ledger. Cloning it is cheap, and clones share connections.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoints: Endpoints,
+    trust: Trust,
+    key: Option<SigningKey>,
+    clock_skew_ms: u64,
+    newest: Arc<NewestStore>,
+    options: Options,
+}
+
+impl std::fmt::Debug for Shared {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("ledger", &self.trust.ledger).finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// Prepares to speak to the nodes of `context`. Connections are made when they are used, and kept.
+    ///
+    /// # Errors
+    /// The context cannot be used: an endpoint, a certificate, or what was verified before.
+    pub async fn connect(context: Context) -> Result<Self, ConnectError> {
+        Self::connect_with(context, Options::default()).await
+    }
+
+    /// [`Ledger::connect`] with options.
+    ///
+    /// # Errors
+    /// As [`Ledger::connect`].
+    // Async because connections belong to the runtime that it is called on.
+    pub async fn connect_with(context: Context, options: Options) -> Result<Self, ConnectError> {
+        let endpoints = Endpoints::new(&context)?;
+        let newest = Arc::new(NewestStore::open(&context.folder, &context.trust)?);
+        let Context { trust, key, clock_skew_ms, .. } = context;
+        Ok(Self { shared: Arc::new(Shared { endpoints, trust, key, clock_skew_ms, newest, options }) })
+    }
+
+    /// Whom this client believes.
+    pub fn trust(&self) -> &Trust {
+        &self.shared.trust
+    }
+
+    /// The newest block and roster that were verified, here or by who shares the context.
+    pub fn newest_verified(&self) -> Newest {
+        self.shared.newest.known()
+    }
+
+    /// The key that commands are signed with, if the context has one.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.key().map(|key| PublicKey(key.verifying_key().to_bytes()))
+    }
+
+    /// What [`Ledger::check`] does with: the timeout of the options, and no staleness but the grants' own.
+    pub fn check_options(&self) -> CheckOptions {
+        CheckOptions { timeout: self.options().check_timeout, staleness_ms_max: u64::MAX }
+    }
+
+    /// The options.
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.shared.endpoints
+    }
+
+    pub(crate) fn tries(&self, deadline: Instant) -> Tries<'_> {
+        self.endpoints().tries(deadline, self.options().tries_max)
+    }
+
+    pub(crate) fn key(&self) -> Option<&SigningKey> {
+        self.shared.key.as_ref()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.options().clock
+    }
+
+    pub(crate) fn clock_skew_ms(&self) -> u64 {
+        self.shared.clock_skew_ms
+    }
+
+    pub(crate) fn newest(&self) -> &Arc<NewestStore> {
+        &self.shared.newest
+    }
+
+    pub(crate) fn proof_size_bytes_max(&self) -> usize {
+        self.options().proof_size_bytes_max
+    }
+}

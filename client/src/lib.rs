@@ -1,0 +1,54 @@
+//! The Chancery SDK: connect, check with a proof, submit.
+//!
+//! ```no_run
+//! # async fn tour() -> Result<(), Box<dyn std::error::Error>> {
+//! use chancery_client::{CheckError, Contexts, Ledger};
+//!
+//! let ledger = Ledger::connect(Contexts::from_env()?.load(None)?).await?;
+//! let args = br#"{"amount": 100}"#;
+//! match ledger.check("bots/payer", "pay", "accounts/7", args).await {
+//!     Ok(permit) => permit.run(args, || println!("paying"))?,
+//!     Err(CheckError::Denied(denied)) => println!("{denied}"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! No node's word is taken for anything: an answer to a check carries the state that it was decided from, and
+//! [`Ledger::check`] decides again over it; an acknowledged command comes with its place in a log that a
+//! quorum signed. Whatever is not proven in time is no [`Permit`]: everything fails closed, and every failure
+//! is *denied*, *not done* or *unknown*, never mixed.
+
+mod args;
+mod check;
+mod clock;
+mod commands;
+mod context;
+mod contexts;
+mod endpoints;
+mod files;
+mod ledger;
+mod newest;
+mod permit;
+mod read;
+mod receipt;
+mod submit;
+mod watch;
+
+pub use args::Args;
+pub use check::{CheckError, CheckOptions, Checked, Denied, ProofError};
+pub use clock::{Clock, SystemClock};
+pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};
+pub use contexts::Contexts;
+pub use endpoints::{ConnectError, Failure, Try};
+pub use ledger::{Ledger, Options};
+pub use newest::Newest;
+pub use permit::{Deadline, Permit, PermitError};
+pub use read::{NodeStatus, PeerStatus, ReadError};
+pub use receipt::{Receipt, ReceiptError};
+pub use submit::SubmitError;
+pub use watch::{Event, Watch, WatchError};
+
+pub use chancery_ledger;
+pub use ed25519_dalek::SigningKey;

@@ -1,0 +1,247 @@
+//! One node's client port.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chancery_ledger::answer::Nonce;
+use chancery_ledger::authority::Outcome;
+use chancery_ledger::command::{Name, SignedCommand};
+use chancery_ledger::decide::Request as Question;
+use chancery_ledger::hash::Hash;
+use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
+use chancery_proto::v1::api::{
+    CheckReply, CheckRequest, Failure, LeafReply, LeafRequest, Refused, StatusReply, StatusRequest,
+    SubmitReply, SubmitRequest, WatchEvent, WatchRequest, submit_reply,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::{Request, Response, Status};
+
+use super::{Authority, World, now_ms};
+
+/// How a node misbehaves.
+#[derive(Clone, Debug, Default)]
+pub enum Fault {
+    #[default]
+    None,
+    /// Flips bits of one byte of the answer, the acknowledgement's entry, or the leaf.
+    Flip { at: usize, mask: u8 },
+    /// Answers another nonce's check.
+    WrongNonce,
+    /// Answers another question.
+    OtherQuestion,
+    /// Waits before it does anything.
+    Slow(Duration),
+    /// A gRPC error.
+    Status(tonic::Code),
+    /// All voters' clocks are off by this much.
+    Skew(i64),
+    /// Appends to the answer.
+    Trailing,
+    /// Says `not_done`, so many times.
+    NotDone(u32),
+    /// Applies, and says `unknown`, so many times.
+    Unknown(u32),
+    /// Applies, and says so with a wrong receipt.
+    Forge(fn(&mut chancery_proto::v1::api::Acknowledged)),
+    /// Refuses every command, whatever it is.
+    Refuse,
+    /// An answer of this size.
+    Huge(usize),
+    /// A gap in the leaves that it streams.
+    Gap,
+}
+
+/// What a node does, and what it was asked.
+#[derive(Clone)]
+pub struct Shared {
+    pub world: Arc<Mutex<World>>,
+    pub fault: Arc<Mutex<Fault>>,
+    pub nonces: Arc<Mutex<Vec<Vec<u8>>>>,
+    pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+pub struct Node {
+    pub shared: Shared,
+    port: u16,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    pub async fn start(world: Arc<Mutex<World>>, authority: &Authority) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (certificate, key) = authority.server();
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(certificate, key))
+            .client_ca_root(Certificate::from_pem(authority.pem()));
+        let shared =
+            Shared { world, fault: Arc::default(), nonces: Arc::default(), commands: Arc::default() };
+        let service = LedgerServer::new(shared.clone());
+        let mut server = Server::builder().tls_config(tls).unwrap();
+        // Without it, each small reply would wait for the acknowledgement of the one before.
+        let incoming = TcpListenerStream::new(listener).map(|stream| {
+            let stream = stream?;
+            stream.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(stream)
+        });
+        let task = tokio::spawn(async move {
+            server.add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { shared, port, task }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn misbehave(&self, fault: Fault) {
+        *self.shared.fault.lock().unwrap() = fault;
+    }
+
+    /// Stops listening for good.
+    pub async fn stop(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
+    pub fn asked(&self) -> usize {
+        self.shared.nonces.lock().unwrap().len()
+    }
+}
+
+impl Shared {
+    async fn fault(&self) -> Result<Fault, Status> {
+        let fault = self.fault.lock().unwrap().clone();
+        match fault {
+            Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::Status(code) => return Err(Status::new(code, "as told\u{1b}[2J")),
+            _ => {}
+        }
+        Ok(fault)
+    }
+
+    fn do_command(&self, bytes: &[u8]) -> submit_reply::Outcome {
+        let mut world = self.world.lock().unwrap();
+        let signed = SignedCommand::decode(bytes).unwrap();
+        match world.apply(signed) {
+            Outcome::Applied(cause) => submit_reply::Outcome::Acknowledged(world.acknowledge(cause, false)),
+            Outcome::Before(cause) => submit_reply::Outcome::Acknowledged(world.acknowledge(cause, true)),
+            Outcome::Refused(refusal) => submit_reply::Outcome::Refused(Refused {
+                code: refusal.code().into(),
+                message: refusal.to_string(),
+            }),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Ledger for Shared {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckReply>, Status> {
+        let asked = request.into_inner();
+        self.nonces.lock().unwrap().push(asked.nonce.clone());
+        let fault = self.fault().await?;
+        let mut question = Question {
+            agent: Name::new(asked.agent).unwrap(),
+            action: Name::new(asked.action).unwrap(),
+            resource: Name::new(asked.resource).unwrap(),
+            args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
+            hint: None,
+        };
+        // What stands in the round's tree: the nonce, bound to the question.
+        let mut shown = Nonce(asked.nonce.try_into().unwrap()).question(&question);
+        let mut clock_ms = now_ms();
+        match fault {
+            Fault::WrongNonce => shown[0] ^= 1,
+            Fault::OtherQuestion => question.agent = Name::new("another").unwrap(),
+            Fault::Skew(by) => clock_ms = clock_ms.saturating_add_signed(by),
+            _ => {}
+        }
+        let mut answer = self.world.lock().unwrap().answer(&question, shown, clock_ms).encode();
+        match fault {
+            Fault::Flip { at, mask } => {
+                let at = at % answer.len();
+                answer[at] ^= mask;
+            }
+            Fault::Trailing => answer.extend([0xf8, 0x07, 0x01]),
+            Fault::Huge(size) => answer = vec![0; size],
+            _ => {}
+        }
+        Ok(Response::new(CheckReply { answer }))
+    }
+
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
+        let bytes = request.into_inner().signed_command;
+        self.commands.lock().unwrap().push(bytes.clone());
+        let fault = self.fault().await?;
+        let said = || Failure { message: "as told".into() };
+        let outcome = match fault {
+            Fault::NotDone(count) if count > 0 => {
+                *self.fault.lock().unwrap() = Fault::NotDone(count - 1);
+                submit_reply::Outcome::NotDone(said())
+            }
+            Fault::Unknown(count) if count > 0 => {
+                *self.fault.lock().unwrap() = Fault::Unknown(count - 1);
+                self.do_command(&bytes);
+                submit_reply::Outcome::Unknown(said())
+            }
+            Fault::Refuse => {
+                submit_reply::Outcome::Refused(Refused { code: "wrong_role".into(), message: "no".into() })
+            }
+            Fault::Forge(forge) => {
+                let mut outcome = self.do_command(&bytes);
+                if let submit_reply::Outcome::Acknowledged(reply) = &mut outcome {
+                    forge(reply);
+                }
+                outcome
+            }
+            _ => self.do_command(&bytes),
+        };
+        Ok(Response::new(SubmitReply { outcome: Some(outcome) }))
+    }
+
+    async fn leaf(&self, request: Request<LeafRequest>) -> Result<Response<LeafReply>, Status> {
+        let fault = self.fault().await?;
+        let LeafRequest { index, log_size } = request.into_inner();
+        let (mut entry, inclusion) = self.world.lock().unwrap().leaf(index, log_size);
+        if let Fault::Flip { at, mask } = fault {
+            let at = at % entry.len();
+            entry[at] ^= mask;
+        }
+        Ok(Response::new(LeafReply { entry, inclusion }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        self.fault().await?;
+        let head = self.world.lock().unwrap().head();
+        let tail_block = head.block;
+        let (name, head) = ("node-1\u{7}".into(), head.encode().to_vec());
+        Ok(Response::new(StatusReply {
+            node: 1,
+            name,
+            signing: true,
+            head,
+            tail_block,
+            ..Default::default()
+        }))
+    }
+
+    type WatchStream = Pin<Box<dyn futures_util::Stream<Item = Result<WatchEvent, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let fault = self.fault().await?;
+        let from = request.into_inner().from_index + u64::from(matches!(fault, Fault::Gap));
+        // Three leaves, then the stream breaks: who watches must go on elsewhere.
+        let leaves = self.world.lock().unwrap().leaves.clone();
+        let events: Vec<_> = (from..leaves.len() as u64)
+            .take(3)
+            .map(|index| Ok(WatchEvent { index, entry: leaves[index as usize].clone() }))
+            .chain([Err(Status::unavailable("broken"))])
+            .collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(events))))
+    }
+}

@@ -1,0 +1,195 @@
+//! A ledger of three voters, all of whose keys are here.
+
+use chancery_client::SigningKey;
+use chancery_ledger::answer::Answer;
+use chancery_ledger::authority::{Applied, Block, Cause, Outcome, State};
+use chancery_ledger::command::{
+    Body, Command, Genesis, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
+    SignedCommand,
+};
+use chancery_ledger::decide::{Interval, Request, decide};
+use chancery_ledger::head::{Fresh, Head, Number, Roster, Statement, Voter, VoterSet};
+use chancery_ledger::log::nonces::NonceTree;
+use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
+use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
+use chancery_ledger::trust::Trust;
+use chancery_proto::v1::api::Acknowledged;
+
+pub fn now_ms() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
+}
+
+#[derive(Clone)]
+pub struct World {
+    pub operator: SigningKey,
+    origin: String,
+    voters: Vec<(Voter, SigningKey)>,
+    state: State,
+    nodes: MemoryNodes,
+    tiles: MemoryTiles,
+    pub leaves: Vec<Vec<u8>>,
+    counter: u64,
+    requests: u64,
+}
+
+impl World {
+    pub fn found(origin: &str) -> Self {
+        let operator = SigningKey::from_bytes(&[1; 32]);
+        let voters: Vec<_> = (1..=3_u8)
+            .map(|node| {
+                let key = SigningKey::from_bytes(&[100 + node; 32]);
+                let name = Name::new(format!("node-{node}")).unwrap();
+                (Voter { node: node.into(), name, key: public(&key) }, key)
+            })
+            .collect();
+        let all = || Patterns::collect(["*"]).unwrap();
+        let genesis = Genesis {
+            origin: origin.into(),
+            roster: roster(&voters),
+            principals: vec![Principal {
+                key: public(&operator),
+                name: Name::new("operator").unwrap(),
+                roles: Role::ALL.to_vec(),
+                scope: Scope { agents: all(), actions: all(), resources: all() },
+            }],
+            limits: Limits::default(),
+            rules_version: 1,
+        };
+        let command = Command {
+            signer: public(&operator),
+            request_id: RequestId([0; 16]),
+            not_after_ms: now_ms() + 60_000,
+            body: Body::Genesis(genesis),
+        };
+        let signed = SignedCommand::sign(LedgerId::GENESIS, &command, &[&operator]).unwrap();
+        let nodes = MemoryNodes::new();
+        let (state, applied) = State::genesis(&nodes, &Block::genesis(now_ms(), signed)).unwrap();
+        let mut world = Self {
+            operator,
+            origin: origin.into(),
+            voters,
+            state,
+            nodes,
+            tiles: MemoryTiles::new(),
+            leaves: Vec::new(),
+            counter: 0,
+            requests: 0,
+        };
+        world.store(&applied);
+        world
+    }
+
+    pub fn ledger(&self) -> LedgerId {
+        self.head().ledger
+    }
+
+    pub fn head(&self) -> Head {
+        *self.state.head()
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust::new(self.origin.clone(), self.ledger(), roster(&self.voters), 500)
+    }
+
+    /// Applies the operator's command, which must take effect.
+    pub fn command(&mut self, body: Body) -> Cause {
+        self.requests += 1;
+        let mut request_id = [0; 16];
+        request_id[..8].copy_from_slice(&self.requests.to_be_bytes());
+        let (signer, request_id) = (public(&self.operator), RequestId(request_id));
+        let command = Command { signer, request_id, not_after_ms: now_ms() + 60_000, body };
+        let signed = SignedCommand::sign(self.ledger(), &command, &[&self.operator]).unwrap();
+        match self.apply(signed) {
+            Outcome::Applied(cause) => cause,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Applies a block of this command alone.
+    pub fn apply(&mut self, signed: SignedCommand) -> Outcome {
+        let (head, previous) = (self.head(), self.state.summary().block_hash);
+        let (voter, key) = &self.voters[0];
+        let block = Block::propose(
+            head.ledger,
+            previous,
+            now_ms(),
+            (voter.node, 1),
+            (head.block, head.hash()),
+            vec![signed],
+            key,
+        );
+        let applied = self.state.apply(&self.nodes, &block).unwrap();
+        self.state.advance(&applied);
+        self.store(&applied);
+        applied.outcomes[0].clone()
+    }
+
+    /// A true answer under the bound nonce `shown`, by the clock `clock_ms` of all voters.
+    pub fn answer(&mut self, request: &Request, shown: [u8; 32], clock_ms: u64) -> Answer {
+        let head = self.head();
+        // Others' nonces are in the round too.
+        let round = NonceTree::new(vec![[7; 32], shown, [9; 32]]).unwrap();
+        let low = head.time_ms.max(clock_ms);
+        let root = self.state.summary().root;
+        let recording = Recording::new(&self.nodes, root);
+        decide(&recording, request, Interval { low_ms: low, high_ms: low }).unwrap();
+        let tree = prune(&self.nodes, root, &recording.into_keys()).unwrap();
+        let fresh =
+            Fresh { nonce_root: round.root(), clock_ms, tail_block: head.block, tail_roster: head.roster };
+        Answer {
+            head,
+            statements: self.statements(2, Some(fresh)),
+            head_statements: Vec::new(),
+            nonce_path: round.path(1).unwrap(),
+            tree,
+            hint: None,
+        }
+    }
+
+    pub fn acknowledge(&mut self, cause: Cause, before: bool) -> Acknowledged {
+        let (head, statements) = (self.head(), self.statements(2, None));
+        let (entry, inclusion) = self.leaf(cause.index, head.log_size);
+        Acknowledged {
+            index: cause.index,
+            block: cause.block,
+            time_ms: cause.time_ms,
+            before,
+            head: head.encode().to_vec(),
+            statements: statements.iter().map(Statement::encode).collect(),
+            inclusion,
+            entry,
+        }
+    }
+
+    pub fn leaf(&self, index: u64, log_size: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let proof = prove_inclusion(&self.tiles, index, log_size).unwrap();
+        (self.leaves[index as usize].clone(), proof.iter().map(|hash| hash.0.to_vec()).collect())
+    }
+
+    fn statements(&mut self, count: usize, fresh: Option<Fresh>) -> Vec<Statement> {
+        self.counter += 1;
+        let (head, number) = (self.head(), Number { epoch: 1, counter: self.counter });
+        let sign = |(voter, key): &(Voter, SigningKey)| Statement::sign(voter, key, number, fresh, head);
+        self.voters.iter().take(count).map(sign).collect()
+    }
+
+    fn store(&mut self, applied: &Applied) {
+        self.nodes.insert(&Update {
+            root: applied.summary.root,
+            new: applied.new_nodes.clone(),
+            stale: Vec::new(),
+            next_id: applied.summary.next_node,
+        });
+        self.tiles.append(&applied.leaves.iter().map(|leaf| leaf_hash(leaf)).collect::<Vec<_>>());
+        self.leaves.extend(applied.leaves.iter().cloned());
+    }
+}
+
+fn roster(voters: &[(Voter, SigningKey)]) -> Roster {
+    let voters = voters.iter().map(|(voter, _)| voter.clone()).collect();
+    Roster::new(vec![VoterSet::majority(voters).unwrap()]).unwrap()
+}
+
+pub fn public(key: &SigningKey) -> PublicKey {
+    PublicKey(key.verifying_key().to_bytes())
+}

@@ -1,0 +1,18 @@
+//! The SDK against nodes in this process: real TLS, a real state machine, real answers, and lies.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod checks;
+mod contexts;
+mod fake;
+mod lies;
+mod permits;
+mod reading;
+mod submits;

@@ -1,0 +1,82 @@
+//! Leaves, status, watching.
+
+use chancery_client::{Failure, Options, ReadError, WatchError};
+use chancery_ledger::authority::Entry;
+use chancery_ledger::command::Body;
+
+use crate::fake::{Cluster, Fault, name};
+
+#[tokio::test]
+async fn a_leaf_is_held_against_a_head() {
+    let cluster = Cluster::start(2).await.with_grant();
+    let ledger = cluster.connect().await;
+    let head = ledger.retire_agent(name("bot")).await.unwrap().head.head;
+    cluster.nodes[0].misbehave(Fault::Flip { at: 9, mask: 4 });
+    let (leaf, entry) = ledger.leaf_in(&head, 2).await.unwrap();
+    assert_eq!(leaf.index, 2);
+    assert!(matches!(entry, Entry::Command { signed, .. }
+        if matches!(signed.command().body, Body::RegisterAgent { .. })));
+    assert_eq!(ledger.leaf(2, head.log_size).await.unwrap(), leaf);
+    cluster.nodes[1].misbehave(Fault::Flip { at: 9, mask: 4 });
+    let error = ledger.leaf_in(&head, 2).await.unwrap_err();
+    assert!(matches!(error, ReadError::Unproven { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn evidence_is_verified_before_it_is_given() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..Options::default() }).await;
+    ledger.revoke_agent(name("bot"), "").await.unwrap();
+    let Err(chancery_client::CheckError::Denied(denied)) = ledger.check("bot", "pay", "a", b"").await else {
+        panic!()
+    };
+    assert_eq!(
+        ledger.evidence(&denied.checked).await.unwrap().cause.unwrap().index,
+        denied.cause().unwrap().index
+    );
+    cluster.nodes[0].misbehave(Fault::Flip { at: 30, mask: 1 });
+    assert!(matches!(ledger.evidence(&denied.checked).await, Err(ReadError::Unproven { .. })));
+}
+
+#[tokio::test]
+async fn the_status_of_each_endpoint_is_told() {
+    let mut cluster = Cluster::start(3).await;
+    let ledger = cluster.connect().await;
+    cluster.nodes[1].stop().await;
+    cluster.nodes[2].misbehave(Fault::Status(tonic::Code::Internal));
+    let status = ledger.status().await;
+    assert_eq!(status.len(), 3);
+    assert_eq!(status[0].0, cluster.nodes[0].endpoint());
+    let first = status[0].1.as_ref().unwrap();
+    assert_eq!(first.head.unwrap().ledger, ledger.trust().ledger);
+    assert_eq!((first.leader, first.silent_because.as_deref(), first.name.as_str()), (None, None, "node-1 "));
+    assert!(matches!(status[1].1, Err(Failure::Unreachable(_))));
+    assert!(matches!(status[2].1, Err(Failure::Failed { code: tonic::Code::Internal, .. })));
+}
+
+#[tokio::test]
+async fn watching_goes_on_over_broken_streams_without_a_gap() {
+    let cluster = Cluster::start(2).await.with_grant();
+    for number in 0..3 {
+        let agent = name(&format!("agent-{number}"));
+        cluster.apply(Body::RegisterAgent { agent, owner: name("ann"), key: None });
+    }
+    let leaves = cluster.world.lock().unwrap().leaves.clone();
+    let mut watch = cluster.connect().await.watch(1).await.unwrap();
+    for (index, leaf) in (0..).zip(&leaves).skip(1) {
+        let event = watch.next().await.unwrap();
+        assert_eq!((event.index, &event.entry.encode()), (index, leaf));
+    }
+    assert_eq!(watch.next_index(), leaves.len() as u64);
+    let error = watch.next().await.unwrap_err();
+    assert!(matches!(error, WatchError::Unavailable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_gap_is_an_error() {
+    let cluster = Cluster::start(1).await.with_grant();
+    cluster.nodes[0].misbehave(Fault::Gap);
+    let mut watch = cluster.connect().await.watch(0).await.unwrap();
+    let error = watch.next().await.unwrap_err();
+    assert!(matches!(error, WatchError::NotTheNext { index: 0, .. }), "{error}");
+}

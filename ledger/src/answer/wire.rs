@@ -1,0 +1,87 @@
+//! Answers on the wire.
+
+use prost::Message;
+
+use super::Answer;
+use crate::authority::GrantRef;
+use crate::command::{GrantId, MalformedCommand, decode_strict};
+use crate::hash::Hash;
+use crate::head::{Head, Statement, StatementError, VOTERS_MAX};
+use crate::log::nonces::NoncePath;
+use crate::state::{PrunedDecodeError, PrunedTree};
+use chancery_proto::v1 as wire;
+
+/// Why bytes are not an answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// Not a canonical message in its bounds.
+    #[error("malformed answer: {0}")]
+    Malformed(#[from] MalformedCommand),
+    /// A head or a statement is not one.
+    #[error("malformed answer: {0}")]
+    Statement(#[from] StatementError),
+    /// The read set is not a pruned tree.
+    #[error("malformed read set: {0}")]
+    Tree(#[from] PrunedDecodeError),
+}
+
+/// Most statements of one kind in an answer: of two disjoint voter sets.
+const STATEMENTS_MAX: usize = 2 * VOTERS_MAX;
+
+impl Answer {
+    /// The encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let statements = |list: &[Statement]| list.iter().map(Statement::encode).collect();
+        wire::Answer {
+            head: self.head.encode().to_vec(),
+            statements: statements(&self.statements),
+            head_statements: statements(&self.head_statements),
+            nonce_path: Some(wire::NoncePath {
+                index: self.nonce_path.index,
+                count: self.nonce_path.count,
+                hashes: self.nonce_path.hashes.iter().map(|hash| hash.0.to_vec()).collect(),
+            }),
+            tree: self.tree.encode(),
+            hint: self
+                .hint
+                .map(|hint| wire::GrantRef { grant: hint.grant.0.0.to_vec(), root: hint.root.0.0.to_vec() }),
+        }
+        .encode_to_vec()
+    }
+}
+
+/// Decodes an answer of at most `size_bytes_max`, strictly.
+pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, AnswerError> {
+    let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
+    let hash = |bytes: &[u8]| Hash::from_slice(bytes).ok_or(MalformedCommand::Length("hash"));
+    let path = w.nonce_path.ok_or(MalformedCommand::Missing("nonce path"))?;
+    let hint = |hint: wire::GrantRef| {
+        Ok::<_, AnswerError>(GrantRef {
+            grant: GrantId(hash(&hint.grant)?),
+            root: GrantId(hash(&hint.root)?),
+        })
+    };
+    Ok(Answer {
+        head: Head::decode(&w.head)?,
+        statements: statements(&w.statements)?,
+        head_statements: statements(&w.head_statements)?,
+        nonce_path: NoncePath {
+            index: path.index,
+            count: path.count,
+            hashes: path.hashes.iter().map(|bytes| hash(bytes)).collect::<Result<_, _>>()?,
+        },
+        tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
+        hint: w.hint.map(hint).transpose()?,
+    })
+}
+
+fn statements(list: &[Vec<u8>]) -> Result<Vec<Statement>, AnswerError> {
+    if list.len() > STATEMENTS_MAX {
+        return Err(MalformedCommand::OutOfBounds("statements").into());
+    }
+    let statements = list.iter().map(|bytes| Statement::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
+    if !statements.is_sorted_by(|a, b| a.node < b.node) {
+        return Err(MalformedCommand::Unsorted("statements").into());
+    }
+    Ok(statements)
+}

@@ -1,0 +1,75 @@
+//! Agents: registered, revoked of everything, retired.
+
+use super::Refusal;
+use super::draft::{Effect, Stop, Writes};
+use super::evaluate::Call;
+use super::records::{AgentRecord, Place};
+use super::view::record;
+use crate::command::{Name, PublicKey, Role};
+use crate::state::{NodeRead, TreeError};
+
+type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+
+pub(super) fn register<N: NodeRead>(
+    call: &Call<'_, N>,
+    agent: &Name,
+    owner: &Name,
+    key: Option<PublicKey>,
+) -> Result<Effect, N::Error> {
+    let signer = call.signer(&[Role::Operator, Role::Issuer])?;
+    if !signer.scope.agents.matches(agent) {
+        return Err(Refusal::OutOfScope("agent").into());
+    }
+    let place = Place::agent(agent);
+    if record::<_, AgentRecord>(call.draft, &place)?.is_some() {
+        return Err(Refusal::AgentExists(agent.clone()).into());
+    }
+    let registered = AgentRecord {
+        owner: owner.clone(),
+        key,
+        registered: call.cause,
+        retired: None,
+        epoch: 1,
+        epoch_began: None,
+        generation: 1,
+        grants: 0,
+        pages: 0,
+    };
+    let mut writes = Writes::default();
+    writes.put(&place, &registered);
+    Ok(Effect::Writes(writes))
+}
+
+pub(super) fn retire<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<Effect, N::Error> {
+    let signer = call.signer(&[Role::Operator, Role::Issuer])?;
+    if !signer.scope.agents.matches(agent) {
+        return Err(Refusal::OutOfScope("agent").into());
+    }
+    let mut record = known(call, agent)?;
+    if let Some(first) = record.retired {
+        return Ok(Effect::Before(first));
+    }
+    record.retired = Some(call.cause);
+    let mut writes = Writes::default();
+    writes.put(&Place::agent(agent), &record);
+    Ok(Effect::Writes(writes))
+}
+
+/// Begins a new epoch: every grant of an earlier one is void, without a further write.
+pub(super) fn revoke_all<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<Effect, N::Error> {
+    let signer = call.signer(&[Role::Revoker])?;
+    if !signer.scope.agents.matches(agent) {
+        return Err(Refusal::OutOfScope("agent").into());
+    }
+    let mut record = known(call, agent)?;
+    record.epoch = record.epoch.saturating_add(1);
+    record.epoch_began = Some(call.cause);
+    (record.grants, record.pages) = (0, 0);
+    let mut writes = Writes::default();
+    writes.put(&Place::agent(agent), &record);
+    Ok(Effect::Writes(writes))
+}
+
+pub(super) fn known<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<AgentRecord, N::Error> {
+    Ok(record(call.draft, &Place::agent(agent))?.ok_or_else(|| Refusal::UnknownAgent(agent.clone()))?)
+}

@@ -1,0 +1,162 @@
+//! Blocks: what one Raft entry carries.
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use prost::Message;
+
+use crate::command::{EnvelopeError, LedgerId, MalformedCommand, PublicKey, SignedCommand, decode_strict};
+use crate::hash::Hash;
+use chancery_proto::v1 as wire;
+
+/// Longest encoded block, in bytes.
+pub const BLOCK_SIZE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Most commands in one block.
+pub const BLOCK_COMMANDS_MAX: usize = 4096;
+
+/// Why bytes are not a block.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BlockError {
+    /// Not a canonical block in its bounds.
+    #[error("malformed block: {0}")]
+    Malformed(#[from] MalformedCommand),
+    /// One of its commands is not canonical.
+    #[error("command {position} of the block: {source}")]
+    Command {
+        /// Its place in the block.
+        position: usize,
+        /// What is wrong.
+        source: EnvelopeError,
+    },
+    /// The proposer's signature does not verify.
+    #[error("the block is not signed by its proposer")]
+    BadSignature,
+}
+
+/// The commands that one Raft entry carries, chained to the block before.
+///
+/// A block does not carry its own number: that is its position among the block entries of the Raft log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// [`Block::hash`] of the one before; zero in block 0.
+    pub previous_hash: Hash,
+    /// The proposer's clock, in milliseconds since 1970.
+    pub stamp_ms: u64,
+    /// The leader that proposed it; 0 in block 0.
+    pub proposer: u64,
+    /// The Raft term in which it did; 0 in block 0.
+    pub term: u64,
+    /// The newest block that the proposer had applied.
+    pub head_block: u64,
+    /// [`crate::head::Head::hash`] after that block; zero in block 0.
+    pub head_hash: Hash,
+    /// In the order in which they are applied.
+    pub commands: Vec<SignedCommand>,
+    signature: Vec<u8>,
+}
+
+impl Block {
+    /// A genesis block: block 0, signed by no node.
+    pub fn genesis(stamp_ms: u64, command: SignedCommand) -> Self {
+        Self {
+            previous_hash: Hash::ZERO,
+            stamp_ms,
+            proposer: 0,
+            term: 0,
+            head_block: 0,
+            head_hash: Hash::ZERO,
+            commands: vec![command],
+            signature: Vec::new(),
+        }
+    }
+
+    /// A block signed by its proposer. `head` is its newest applied head: block number and hash.
+    pub fn propose(
+        ledger: LedgerId,
+        previous_hash: Hash,
+        stamp_ms: u64,
+        (proposer, term): (u64, u64),
+        (head_block, head_hash): (u64, Hash),
+        commands: Vec<SignedCommand>,
+        key: &SigningKey,
+    ) -> Self {
+        let signature = Vec::new();
+        let mut block =
+            Self { previous_hash, stamp_ms, proposer, term, head_block, head_hash, commands, signature };
+        block.signature = key.sign(&block.signed_message(ledger)).to_bytes().to_vec();
+        block
+    }
+
+    /// Demands the signature of the proposer, whose key is `key`.
+    pub fn verify(&self, ledger: LedgerId, key: &PublicKey) -> Result<(), BlockError> {
+        let signature = Signature::from_slice(&self.signature).map_err(|_| BlockError::BadSignature)?;
+        VerifyingKey::from_bytes(&key.0)
+            .and_then(|key| key.verify_strict(&self.signed_message(ledger), &signature))
+            .map_err(|_| BlockError::BadSignature)
+    }
+
+    /// The encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        self.to_wire().encode_to_vec()
+    }
+
+    /// Decodes a canonical block in its bounds.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
+        let w = decode_strict::<wire::Block>(bytes, BLOCK_SIZE_BYTES_MAX)?;
+        if w.commands.is_empty() || w.commands.len() > BLOCK_COMMANDS_MAX {
+            return Err(MalformedCommand::OutOfBounds("commands of a block").into());
+        }
+        let hash = |field, bytes: &[u8]| Hash::from_slice(bytes).ok_or(MalformedCommand::Length(field));
+        let command = |(position, signed)| {
+            SignedCommand::from_wire(signed).map_err(|source| BlockError::Command { position, source })
+        };
+        Ok(Self {
+            previous_hash: hash("previous_hash", &w.previous_hash)?,
+            stamp_ms: w.stamp_ms,
+            proposer: w.proposer,
+            term: w.term,
+            head_block: w.head_block,
+            head_hash: hash("head_hash", &w.head_hash)?,
+            commands: w.commands.into_iter().enumerate().map(command).collect::<Result<_, _>>()?,
+            signature: w.signature,
+        })
+    }
+
+    /// The hash that the next block's `previous_hash` repeats: of the encoded block.
+    pub fn hash_of(bytes: &[u8]) -> Hash {
+        Hash::labelled("chancery/block/v1", &[bytes])
+    }
+
+    /// The stamp of an encoded block, without decoding the rest; `None` if it does not begin as a block that
+    /// has one.
+    pub fn stamp_of(bytes: &[u8]) -> Option<u64> {
+        // In the one encoding of a block its first field is a hash, and its second the stamp.
+        let mut rest = bytes.strip_prefix(&[0x0a, 0x20])?.get(32..)?.strip_prefix(&[0x10])?;
+        prost::encoding::decode_varint(&mut rest).ok()
+    }
+
+    /// [`Block::hash_of`] this block.
+    pub fn hash(&self) -> Hash {
+        Self::hash_of(&self.encode())
+    }
+
+    fn to_wire(&self) -> wire::Block {
+        wire::Block {
+            previous_hash: self.previous_hash.0.to_vec(),
+            stamp_ms: self.stamp_ms,
+            proposer: self.proposer,
+            term: self.term,
+            head_block: self.head_block,
+            head_hash: self.head_hash.0.to_vec(),
+            commands: self.commands.iter().map(SignedCommand::to_wire).collect(),
+            signature: self.signature.clone(),
+        }
+    }
+
+    fn signed_message(&self, ledger: LedgerId) -> Vec<u8> {
+        let unsigned = wire::Block { signature: Vec::new(), ..self.to_wire() };
+        let mut message = b"chancery/block-proposal/v1\0".to_vec();
+        message.extend_from_slice(ledger.0.as_bytes());
+        message.extend_from_slice(&unsigned.encode_to_vec());
+        message
+    }
+}

@@ -1,0 +1,38 @@
+//! The state machine: what commands do to the state, block by block.
+//!
+//! [`State::apply`] is a pure function of the state and a block. Every replica, every client that replays
+//! and every auditor runs this one; the same blocks give the same leaves and the same roots, byte for byte.
+//! Everything that it reads is committed to by the state root or by the head itself.
+
+mod agents;
+mod apply;
+mod block;
+mod chain;
+mod dedup;
+mod draft;
+mod entry;
+mod evaluate;
+mod grants;
+mod principals;
+mod records;
+mod refusal;
+mod state;
+mod view;
+
+pub use apply::{Admission, Applied, ApplyError, Outcome};
+pub use block::{BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, BlockError};
+pub use chain::{Chain, Void};
+pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
+pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
+pub use principals::{active_principal, ledger_record};
+pub use records::{
+    AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, LedgerRecord, PAGE_GRANTS_MAX, Place,
+    PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError,
+};
+pub use refusal::Refusal;
+pub use state::{State, Summary};
+pub use view::{View, ViewError};
+pub(crate) use view::{record, referred};
+
+/// The only version of the rules there is so far.
+pub const RULES_VERSION: u32 = 1;

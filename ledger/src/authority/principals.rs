@@ -1,0 +1,150 @@
+//! Principals, and the ledger's own record.
+
+use super::draft::{Draft, Effect, Stop, Writes};
+use super::evaluate::Call;
+use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
+use super::view::{ViewError, record};
+use super::{RULES_VERSION, Refusal};
+use crate::command::{Genesis, Principal, PublicKey, Role, Scope};
+use crate::state::{NodeRead, TreeError};
+
+type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+
+/// Writes what genesis founds.
+pub(super) fn found<N: NodeRead>(
+    draft: &mut Draft<'_, N>,
+    genesis: &Genesis,
+    cause: Cause,
+) -> std::result::Result<(), ViewError<TreeError<N::Error>>> {
+    let mut operators = 0;
+    for principal in &genesis.principals {
+        operators += u32::from(principal.roles.contains(&Role::Operator));
+        draft.put(&Place::principal(principal.key), &admitted(principal, cause));
+    }
+    let ledger = LedgerRecord {
+        origin: genesis.origin.clone(),
+        limits: genesis.limits,
+        rules_version: genesis.rules_version,
+        roster: genesis.roster.clone(),
+        operators,
+    };
+    draft.put(&Place::ledger(), &ledger);
+    Ok(())
+}
+
+pub(super) fn add<N: NodeRead>(call: &Call<'_, N>, principal: &Principal) -> Result<Effect, N::Error> {
+    let signer = call.signer(&[Role::Operator])?;
+    within(&signer.scope, &principal.scope)?;
+    let place = Place::principal(principal.key);
+    if record::<_, PrincipalRecord>(call.draft, &place)?.is_some() {
+        return Err(Refusal::PrincipalExists(principal.key).into());
+    }
+    let mut writes = Writes::default();
+    writes.put(&place, &admitted(principal, call.cause));
+    if principal.roles.contains(&Role::Operator) {
+        count_operators(call, &mut writes, |count| count.checked_add(1))?;
+    }
+    Ok(Effect::Writes(writes))
+}
+
+pub(super) fn remove<N: NodeRead>(call: &Call<'_, N>, key: PublicKey) -> Result<Effect, N::Error> {
+    let signer = call.signer(&[Role::Operator])?;
+    let mut principal = active(call, key)?;
+    within(&signer.scope, &principal.scope)?;
+    let mut writes = Writes::default();
+    if principal.roles.contains(&Role::Operator) {
+        count_operators(call, &mut writes, |count| count.checked_sub(1).filter(|left| *left > 0))?;
+    }
+    principal.ended = Some(call.cause);
+    writes.put(&Place::principal(key), &principal);
+    Ok(Effect::Writes(writes))
+}
+
+pub(super) fn rotate<N: NodeRead>(
+    call: &Call<'_, N>,
+    old: PublicKey,
+    new: PublicKey,
+) -> Result<Effect, N::Error> {
+    let mut principal = active(call, old)?;
+    if call.command.signer != old {
+        let signer = call.signer(&[Role::Operator])?;
+        within(&signer.scope, &principal.scope)?;
+    }
+    if record::<_, PrincipalRecord>(call.draft, &Place::principal(new))?.is_some() {
+        return Err(Refusal::PrincipalExists(new).into());
+    }
+    let successor = PrincipalRecord { added: call.cause, ..principal.clone() };
+    principal.ended = Some(call.cause);
+    principal.successor = Some(new);
+    let mut writes = Writes::default();
+    writes.put(&Place::principal(old), &principal);
+    writes.put(&Place::principal(new), &successor);
+    Ok(Effect::Writes(writes))
+}
+
+pub(super) fn set_rules<N: NodeRead>(call: &Call<'_, N>, rules_version: u32) -> Result<Effect, N::Error> {
+    call.signer(&[Role::Operator])?;
+    // There is one version. A second one comes with the nodes' advertisement of what they know.
+    Err(if rules_version == RULES_VERSION {
+        Refusal::RulesInForce(rules_version).into()
+    } else {
+        Refusal::RulesNotAdvertised(rules_version).into()
+    })
+}
+
+fn admitted(principal: &Principal, cause: Cause) -> PrincipalRecord {
+    PrincipalRecord {
+        name: principal.name.clone(),
+        roles: principal.roles.clone(),
+        scope: principal.scope.clone(),
+        added: cause,
+        ended: None,
+        successor: None,
+    }
+}
+
+fn active<N: NodeRead>(call: &Call<'_, N>, key: PublicKey) -> Result<PrincipalRecord, N::Error> {
+    let principal: Option<PrincipalRecord> = record(call.draft, &Place::principal(key))?;
+    Ok(principal.filter(|p| p.ended.is_none()).ok_or(Refusal::UnknownPrincipal(key))?)
+}
+
+/// An operator can neither give nor take what its own scope does not have.
+fn within(signer: &Scope, other: &Scope) -> std::result::Result<(), Refusal> {
+    let covered = signer.agents.covers(&other.agents)
+        && signer.actions.covers(&other.actions)
+        && signer.resources.covers(&other.resources);
+    if covered { Ok(()) } else { Err(Refusal::OutOfScope("the principal's scope")) }
+}
+
+fn count_operators<N: NodeRead>(
+    call: &Call<'_, N>,
+    writes: &mut Writes,
+    change: impl FnOnce(u32) -> Option<u32>,
+) -> Result<(), N::Error> {
+    // The block may have changed the record already: read it, do not take the call's copy.
+    let mut ledger: LedgerRecord = super::referred(call.draft, &Place::ledger())?;
+    ledger.operators = change(ledger.operators).ok_or(Refusal::LastOperator)?;
+    writes.put(&Place::ledger(), &ledger);
+    Ok(())
+}
+
+/// The active principal that signs with `key`, if there is one: what a node asks about who connects.
+pub fn active_principal<V: super::View>(
+    view: &V,
+    key: PublicKey,
+) -> std::result::Result<Option<PrincipalRecord>, ViewError<V::Error>> {
+    let principal: Option<PrincipalRecord> = record(view, &Place::principal(key))?;
+    Ok(principal.filter(|principal| principal.ended.is_none()))
+}
+
+impl PrincipalRecord {
+    /// Whether it may ask about `agent`: as a gate, or because it may command about it.
+    pub fn may_check(&self, agent: &crate::command::Name) -> bool {
+        self.scope.agents.matches(agent)
+    }
+}
+
+/// The ledger's own record: its limits, rules and roster.
+pub fn ledger_record<V: super::View>(view: &V) -> std::result::Result<LedgerRecord, ViewError<V::Error>> {
+    super::referred(view, &Place::ledger())
+}

@@ -1,0 +1,430 @@
+//! The values of the state tree, and the keys at which they stand.
+//!
+//! `key = H(anchor)[..8] ‖ H(kind ‖ 00 ‖ anchor ‖ id)[..24]`: what shares an anchor sits together in the
+//! tree, so that one check reads one neighbourhood. Each value repeats kind, anchor and id, and a value
+//! whose repetition does not fit its key is refused, so that no collision can pass for a record.
+
+use prost::Message;
+
+use crate::command::{
+    GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict, limits_from_wire,
+    limits_to_wire, roles_from_wire, roles_to_wire, roster_from_wire, roster_to_wire, scope_from_wire,
+    scope_to_wire, terms_from_wire, terms_to_wire,
+};
+use crate::hash::Hash;
+use crate::head::Roster;
+use crate::state::{Key, Value};
+use chancery_proto::v1 as wire;
+
+use wire::record::Body as W;
+
+/// Longest encoded record, in bytes: what fits the pruned tree's length field.
+pub const RECORD_SIZE_BYTES_MAX: usize = 65_535;
+
+/// Grants listed in one page.
+pub const PAGE_GRANTS_MAX: usize = 32;
+
+/// Why a value is not the record that belongs at its key.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not a canonical record.
+    #[error("malformed record: {0}")]
+    Malformed(#[from] MalformedCommand),
+    /// A record of another kind, anchor or id: a collision, or a corrupt state.
+    #[error("the record at this key is another one")]
+    OtherRecord,
+}
+
+/// Where a record stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    kind: &'static str,
+    anchor: Vec<u8>,
+    id: Vec<u8>,
+}
+
+impl Place {
+    /// The ledger's own record.
+    pub fn ledger() -> Self {
+        Self { kind: "ledger", anchor: Vec::new(), id: Vec::new() }
+    }
+
+    /// A principal's record.
+    pub fn principal(key: PublicKey) -> Self {
+        Self { kind: "principal", anchor: key.0.to_vec(), id: Vec::new() }
+    }
+
+    /// An agent's record.
+    pub fn agent(agent: &Name) -> Self {
+        Self { kind: "agent", anchor: agent.as_str().into(), id: Vec::new() }
+    }
+
+    /// A page of the list of an agent's grants in one epoch.
+    pub fn page(agent: &Name, epoch: u64, page: u32) -> Self {
+        let id = [epoch.to_be_bytes().as_slice(), &page.to_be_bytes()].concat();
+        Self { kind: "page", anchor: agent.as_str().into(), id }
+    }
+
+    /// A grant, kept under the root of its delegation tree.
+    pub fn grant(grant: GrantRef) -> Self {
+        Self { kind: "grant", anchor: grant.root.0.0.to_vec(), id: grant.grant.0.0.to_vec() }
+    }
+
+    /// Where to find the root of a grant's tree.
+    pub fn locator(grant: GrantId) -> Self {
+        Self { kind: "locator", anchor: grant.0.0.to_vec(), id: grant.0.0.to_vec() }
+    }
+
+    /// The revocation of a grant that has not been seen.
+    pub fn tombstone(grant: GrantId) -> Self {
+        Self { kind: "tombstone", anchor: grant.0.0.to_vec(), id: grant.0.0.to_vec() }
+    }
+
+    /// The deduplication entries whose `not_after_ms` lies in one span.
+    pub fn dedup_bucket(bucket: u64) -> Self {
+        Self { kind: "dedup", anchor: b"dedup".to_vec(), id: bucket.to_be_bytes().to_vec() }
+    }
+
+    /// What kind of record stands here.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The key in the state tree.
+    pub fn key(&self) -> Key {
+        let near = Hash::of(&[&self.anchor]);
+        let own = Hash::of(&[self.kind.as_bytes(), &[0], &self.anchor, &self.id]);
+        let mut key = own.0;
+        key.rotate_right(8);
+        // INVARIANT: both iterators have the same length, 8.
+        for (to, from) in key.iter_mut().zip(near.0).take(8) {
+            *to = from;
+        }
+        Key(key)
+    }
+}
+
+/// Which command did something, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cause {
+    /// Index of its leaf in the log.
+    pub index: u64,
+    /// Its block.
+    pub block: u64,
+    /// The block's time, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Who signed it.
+    pub signer: PublicKey,
+}
+
+/// Finds a grant: its id, and the root of its delegation tree (its own id, if it is a root).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct GrantRef {
+    /// The grant.
+    pub grant: GrantId,
+    /// The root of its tree.
+    pub root: GrantId,
+}
+
+/// What the ledger knows of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LedgerRecord {
+    /// Names the log.
+    pub origin: String,
+    /// The bounds of genesis.
+    pub limits: Limits,
+    /// The rules of the next block.
+    pub rules_version: u32,
+    /// The voters in force.
+    pub roster: Roster,
+    /// Active operators: the last one cannot be removed.
+    pub operators: u32,
+}
+
+/// A principal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrincipalRecord {
+    /// For people.
+    pub name: Name,
+    /// Sorted, at least one.
+    pub roles: Vec<Role>,
+    /// What they extend to.
+    pub scope: Scope,
+    /// What admitted it.
+    pub added: Cause,
+    /// What ended it.
+    pub ended: Option<Cause>,
+    /// The key that took its place.
+    pub successor: Option<PublicKey>,
+}
+
+/// An agent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentRecord {
+    /// The accountable person.
+    pub owner: Name,
+    /// The key that signs its delegations.
+    pub key: Option<PublicKey>,
+    /// What registered it.
+    pub registered: Cause,
+    /// What retired it.
+    pub retired: Option<Cause>,
+    /// Grants of an earlier epoch are void.
+    pub epoch: u64,
+    /// What revoked everything of the epochs before.
+    pub epoch_began: Option<Cause>,
+    /// The agent's version.
+    pub generation: u64,
+    /// Grants listed in this epoch's pages.
+    pub grants: u32,
+    /// This epoch's pages.
+    pub pages: u32,
+}
+
+/// A grant or a delegation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GrantRecord {
+    /// What it conveys, and to whom.
+    pub terms: Terms,
+    /// The grant that it narrows.
+    pub parent: Option<GrantId>,
+    /// 0 for a root.
+    pub depth: u32,
+    /// The subject's epoch when it was granted.
+    pub epoch: u64,
+    /// What granted it.
+    pub granted: Cause,
+    /// What revoked it.
+    pub revoked: Option<Cause>,
+}
+
+/// The deduplication entries of one span, as a hash chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DedupBucketRecord {
+    /// How many.
+    pub entries: u64,
+    /// The chain's end.
+    pub hash: Hash,
+}
+
+/// The body of any record.
+pub(crate) trait Body: Sized {
+    fn to_wire(&self) -> W;
+    fn from_wire(body: W) -> Result<Self, RecordError>;
+}
+
+/// Encodes `body` for `place`.
+pub(crate) fn encode<B: Body>(place: &Place, body: &B) -> Value {
+    let record = wire::Record {
+        kind: place.kind.into(),
+        anchor: place.anchor.clone(),
+        id: place.id.clone(),
+        body: Some(body.to_wire()),
+    };
+    record.encode_to_vec().into()
+}
+
+/// Decodes the value found at `place`.
+pub(crate) fn decode<B: Body>(place: &Place, value: &[u8]) -> Result<B, RecordError> {
+    let record = decode_strict::<wire::Record>(value, RECORD_SIZE_BYTES_MAX)?;
+    if record.kind != place.kind || record.anchor != place.anchor || record.id != place.id {
+        return Err(RecordError::OtherRecord);
+    }
+    B::from_wire(record.body.ok_or(RecordError::OtherRecord)?)
+}
+
+impl Body for LedgerRecord {
+    fn to_wire(&self) -> W {
+        W::Ledger(wire::LedgerRecord {
+            origin: self.origin.clone(),
+            limits: Some(limits_to_wire(&self.limits)),
+            rules_version: self.rules_version,
+            roster: Some(roster_to_wire(&self.roster)),
+            operators: self.operators,
+        })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Ledger(w) = body else { return Err(RecordError::OtherRecord) };
+        Ok(Self {
+            origin: w.origin,
+            limits: limits_from_wire(w.limits.ok_or(MalformedCommand::Missing("limits"))?)?,
+            rules_version: w.rules_version,
+            roster: roster_from_wire(w.roster.ok_or(MalformedCommand::Missing("roster"))?)?,
+            operators: w.operators,
+        })
+    }
+}
+
+impl Body for PrincipalRecord {
+    fn to_wire(&self) -> W {
+        W::Principal(wire::PrincipalRecord {
+            name: self.name.to_string(),
+            roles: roles_to_wire(&self.roles),
+            scope: Some(scope_to_wire(&self.scope)),
+            added: Some(cause_to_wire(&self.added)),
+            ended: self.ended.as_ref().map(cause_to_wire),
+            successor: key_to_wire(self.successor),
+        })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Principal(w) = body else { return Err(RecordError::OtherRecord) };
+        Ok(Self {
+            name: name("name", w.name)?,
+            roles: roles_from_wire(&w.roles)?,
+            scope: scope_from_wire(w.scope.ok_or(MalformedCommand::Missing("scope"))?)?,
+            added: cause(w.added)?,
+            ended: optional_cause(w.ended)?,
+            successor: optional_key("successor", &w.successor)?,
+        })
+    }
+}
+
+impl Body for AgentRecord {
+    fn to_wire(&self) -> W {
+        W::Agent(wire::AgentRecord {
+            owner: self.owner.to_string(),
+            key: key_to_wire(self.key),
+            registered: Some(cause_to_wire(&self.registered)),
+            retired: self.retired.as_ref().map(cause_to_wire),
+            epoch: self.epoch,
+            epoch_began: self.epoch_began.as_ref().map(cause_to_wire),
+            generation: self.generation,
+            grants: self.grants,
+            pages: self.pages,
+        })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Agent(w) = body else { return Err(RecordError::OtherRecord) };
+        Ok(Self {
+            owner: name("owner", w.owner)?,
+            key: optional_key("agent key", &w.key)?,
+            registered: cause(w.registered)?,
+            retired: optional_cause(w.retired)?,
+            epoch: w.epoch,
+            epoch_began: optional_cause(w.epoch_began)?,
+            generation: w.generation,
+            grants: w.grants,
+            pages: w.pages,
+        })
+    }
+}
+
+impl Body for Vec<GrantRef> {
+    fn to_wire(&self) -> W {
+        let one = |r: &GrantRef| wire::GrantRef { grant: r.grant.0.0.to_vec(), root: r.root.0.0.to_vec() };
+        W::Page(wire::GrantPageRecord { grants: self.iter().map(one).collect() })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Page(w) = body else { return Err(RecordError::OtherRecord) };
+        if w.grants.len() > PAGE_GRANTS_MAX {
+            return Err(MalformedCommand::OutOfBounds("grants of a page").into());
+        }
+        w.grants
+            .iter()
+            .map(|r| Ok(GrantRef { grant: grant_id("grant", &r.grant)?, root: grant_id("root", &r.root)? }))
+            .collect()
+    }
+}
+
+impl Body for GrantRecord {
+    fn to_wire(&self) -> W {
+        W::Grant(wire::GrantRecord {
+            terms: Some(terms_to_wire(&self.terms)),
+            parent: self.parent.map(|parent| parent.0.0.to_vec()).unwrap_or_default(),
+            depth: self.depth,
+            epoch: self.epoch,
+            granted: Some(cause_to_wire(&self.granted)),
+            revoked: self.revoked.as_ref().map(cause_to_wire),
+        })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Grant(w) = body else { return Err(RecordError::OtherRecord) };
+        Ok(Self {
+            terms: terms_from_wire(w.terms.ok_or(MalformedCommand::Missing("terms"))?)?,
+            parent: if w.parent.is_empty() { None } else { Some(grant_id("parent", &w.parent)?) },
+            depth: w.depth,
+            epoch: w.epoch,
+            granted: cause(w.granted)?,
+            revoked: optional_cause(w.revoked)?,
+        })
+    }
+}
+
+/// A locator's body: the root of the grant's tree.
+impl Body for GrantId {
+    fn to_wire(&self) -> W {
+        W::Locator(wire::LocatorRecord { root: self.0.0.to_vec() })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Locator(w) = body else { return Err(RecordError::OtherRecord) };
+        Ok(grant_id("root", &w.root)?)
+    }
+}
+
+/// A tombstone's body: what revoked the grant before it was seen.
+impl Body for Cause {
+    fn to_wire(&self) -> W {
+        W::Tombstone(wire::TombstoneRecord { revoked: Some(cause_to_wire(self)) })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Tombstone(w) = body else { return Err(RecordError::OtherRecord) };
+        Ok(cause(w.revoked)?)
+    }
+}
+
+impl Body for DedupBucketRecord {
+    fn to_wire(&self) -> W {
+        W::DedupBucket(wire::DedupBucketRecord { entries: self.entries, hash: self.hash.0.to_vec() })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::DedupBucket(w) = body else { return Err(RecordError::OtherRecord) };
+        let hash = Hash::from_slice(&w.hash).ok_or(MalformedCommand::Length("dedup hash"))?;
+        Ok(Self { entries: w.entries, hash })
+    }
+}
+
+fn cause_to_wire(cause: &Cause) -> wire::Cause {
+    wire::Cause {
+        index: cause.index,
+        block: cause.block,
+        time_ms: cause.time_ms,
+        signer: cause.signer.0.to_vec(),
+    }
+}
+
+fn cause(w: Option<wire::Cause>) -> Result<Cause, MalformedCommand> {
+    let w = w.ok_or(MalformedCommand::Missing("cause"))?;
+    let signer = w.signer.as_slice().try_into().map_err(|_| MalformedCommand::Length("cause's signer"))?;
+    Ok(Cause { index: w.index, block: w.block, time_ms: w.time_ms, signer: PublicKey(signer) })
+}
+
+fn optional_cause(w: Option<wire::Cause>) -> Result<Option<Cause>, MalformedCommand> {
+    w.map(|w| cause(Some(w))).transpose()
+}
+
+fn key_to_wire(key: Option<PublicKey>) -> Vec<u8> {
+    key.map(|key| key.0.to_vec()).unwrap_or_default()
+}
+
+fn optional_key(field: &'static str, bytes: &[u8]) -> Result<Option<PublicKey>, MalformedCommand> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(PublicKey(bytes.try_into().map_err(|_| MalformedCommand::Length(field))?)))
+}
+
+fn grant_id(field: &'static str, bytes: &[u8]) -> Result<GrantId, MalformedCommand> {
+    Ok(GrantId(Hash::from_slice(bytes).ok_or(MalformedCommand::Length(field))?))
+}
+
+fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {
+    Name::new(text).map_err(|source| MalformedCommand::Name { field, source })
+}

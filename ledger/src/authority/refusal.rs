@@ -1,0 +1,142 @@
+//! Why a command has no effect.
+
+use crate::command::{EnvelopeError, GrantId, Name, PublicKey, Role};
+
+/// A command that is understood, and refused: it leaves no leaf and changes nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The envelope does not verify.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// More signatures than genesis allows.
+    #[error("more than {0} signatures")]
+    TooManySignatures(u32),
+    /// `not_after_ms` has passed.
+    #[error("expired: the ledger's time is {time_ms}, the command ends at {not_after_ms}")]
+    Expired {
+        /// The block's time.
+        time_ms: u64,
+        /// The command's end.
+        not_after_ms: u64,
+    },
+    /// `not_after_ms` is more than 24 hours ahead.
+    #[error("not_after is more than 24 hours ahead of the ledger's time {time_ms}")]
+    TooFarAhead {
+        /// The block's time.
+        time_ms: u64,
+    },
+    /// The signer used this request id for another command.
+    #[error("the request id was used for another command, at index {index}")]
+    RequestIdReused {
+        /// Where.
+        index: u64,
+    },
+    /// The signer has too many commands whose `not_after_ms` has not passed.
+    #[error("the signer has {0} commands that have not expired, the most there may be")]
+    TooManyPending(u32),
+    /// Genesis, but not in block 0.
+    #[error("a ledger has one genesis")]
+    NotGenesis,
+    /// The signer is no principal, or no longer.
+    #[error("key {0} is not an active principal")]
+    UnknownPrincipal(PublicKey),
+    /// The signer's roles do not allow it.
+    #[error("the signer is not {}", .0.iter().map(|role| role.name()).collect::<Vec<_>>().join(" or "))]
+    WrongRole(Vec<Role>),
+    /// The signer's scope does not extend to it.
+    #[error("outside the signer's scope: {0}")]
+    OutOfScope(&'static str),
+    /// The key is a principal already, or was.
+    #[error("key {0} is or was a principal")]
+    PrincipalExists(PublicKey),
+    /// Without it nobody could admit another operator.
+    #[error("the last operator cannot be removed")]
+    LastOperator,
+    /// The name is taken, for ever.
+    #[error("agent {0} is registered")]
+    AgentExists(Name),
+    /// No agent of that name was registered.
+    #[error("agent {0} is not registered")]
+    UnknownAgent(Name),
+    /// The agent was retired.
+    #[error("agent {0} is retired")]
+    AgentRetired(Name),
+    /// The agent has as many grants in this epoch as genesis allows.
+    #[error("agent {agent} has {max} grants, the most there may be until all of its grants are revoked")]
+    TooManyGrants {
+        /// The agent.
+        agent: Name,
+        /// The bound.
+        max: u32,
+    },
+    /// The terms end before they could begin to count.
+    #[error("the terms have ended by the ledger's time")]
+    TermsEnded,
+    /// `max_staleness_ms` is above genesis' cap.
+    #[error("max_staleness_ms is above the ledger's cap of {0}")]
+    StalenessAboveCap(u64),
+    /// Delegation deeper than genesis, or the parent, allows.
+    #[error("delegation is deeper than allowed")]
+    TooDeep,
+    /// The same command was granted before.
+    #[error("grant {0} exists")]
+    GrantExists(GrantId),
+    /// There is no such grant.
+    #[error("grant {0} does not exist")]
+    UnknownGrant(GrantId),
+    /// The parent, or a grant above it, is revoked or void.
+    #[error("the parent grant is not in force")]
+    ParentNotInForce,
+    /// The signer is not the key of the agent that holds the parent.
+    #[error("the signer's key is not that of the agent that holds the parent grant")]
+    NotTheHolder,
+    /// The terms are wider than the parent's.
+    #[error("the delegation widens its parent's {0}")]
+    Widens(&'static str),
+    /// The subject already holds a grant of the chain.
+    #[error("the delegation loops: agent {0} is in its own chain")]
+    Loops(Name),
+    /// These rules are in force.
+    #[error("rules version {0} is in force")]
+    RulesInForce(u32),
+    /// Not every node of the roster has said that it knows these rules.
+    #[error("rules version {0} has not been advertised by every node of the roster")]
+    RulesNotAdvertised(u32),
+}
+
+impl Refusal {
+    /// A stable name for machines.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Envelope(EnvelopeError::Malformed(_)) => "malformed",
+            Self::Envelope(EnvelopeError::WrongSigners { .. }) => "wrong_signers",
+            Self::Envelope(EnvelopeError::BadSignature(_)) => "bad_signature",
+            Self::TooManySignatures(_) => "too_many_signatures",
+            Self::Expired { .. } => "expired",
+            Self::TooFarAhead { .. } => "too_far_ahead",
+            Self::RequestIdReused { .. } => "request_id_reused",
+            Self::TooManyPending(_) => "too_many_pending",
+            Self::NotGenesis => "not_genesis",
+            Self::UnknownPrincipal(_) => "unknown_principal",
+            Self::WrongRole(_) => "wrong_role",
+            Self::OutOfScope(_) => "out_of_scope",
+            Self::PrincipalExists(_) => "principal_exists",
+            Self::LastOperator => "last_operator",
+            Self::AgentExists(_) => "agent_exists",
+            Self::UnknownAgent(_) => "unknown_agent",
+            Self::AgentRetired(_) => "agent_retired",
+            Self::TooManyGrants { .. } => "too_many_grants",
+            Self::TermsEnded => "terms_ended",
+            Self::StalenessAboveCap(_) => "staleness_above_cap",
+            Self::TooDeep => "too_deep",
+            Self::GrantExists(_) => "grant_exists",
+            Self::UnknownGrant(_) => "unknown_grant",
+            Self::ParentNotInForce => "parent_not_in_force",
+            Self::NotTheHolder => "not_the_holder",
+            Self::Widens(_) => "widens",
+            Self::Loops(_) => "loops",
+            Self::RulesInForce(_) => "rules_in_force",
+            Self::RulesNotAdvertised(_) => "rules_not_advertised",
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The evidence file: strict JSON.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::{EVIDENCE_FORMAT, EVIDENCE_SIZE_BYTES_MAX, Evidence, Leaf};
+use crate::answer::{AnswerError, Nonce, decode_answer};
+use crate::authority::ENTRY_SIZE_BYTES_MAX;
+use crate::command::{LedgerId, Name, NameError};
+use crate::decide::Request;
+use crate::hash::{Hash, from_hex, to_hex};
+
+/// Why a file is not evidence.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceFileError {
+    /// Larger than any evidence.
+    #[error("more than {EVIDENCE_SIZE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Not the JSON that it should be.
+    #[error("not an evidence file: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON that says the same in another way: an object as a list, or an absent member as null.
+    #[error("not an evidence file: it is not spelled as one")]
+    Spelling,
+    /// Another format, or another version of it.
+    #[error("the format is {0:?}, not {EVIDENCE_FORMAT:?}")]
+    Format(String),
+    /// A field is not hex, not base64, or too long.
+    #[error("{0} is not well formed")]
+    Field(&'static str),
+    /// A name is not one.
+    #[error("{field} {source}")]
+    Name {
+        /// Which.
+        field: &'static str,
+        /// Why not.
+        source: NameError,
+    },
+    /// The answer is malformed.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    origin: String,
+    ledger: String,
+    question: Question,
+    /// Base64 of the encoded `Answer`.
+    answer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<FileLeaf>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    kind: Kind,
+    agent: String,
+    action: String,
+    resource: String,
+    args_digest: String,
+    nonce: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Check,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLeaf {
+    index: u64,
+    /// Base64 of the encoded `Entry`.
+    entry: String,
+    /// Hex, from the leaf up.
+    proof: Vec<String>,
+}
+
+impl Evidence {
+    /// The file's text.
+    pub fn to_json(&self) -> String {
+        let file = File {
+            format: EVIDENCE_FORMAT.into(),
+            origin: self.origin.clone(),
+            ledger: self.ledger.to_string(),
+            question: Question {
+                kind: Kind::Check,
+                agent: self.request.agent.to_string(),
+                action: self.request.action.to_string(),
+                resource: self.request.resource.to_string(),
+                args_digest: self.request.args_digest.to_string(),
+                nonce: to_hex(&self.nonce.0),
+            },
+            answer: BASE64.encode(self.answer.encode()),
+            cause: self.cause.as_ref().map(|leaf| FileLeaf {
+                index: leaf.index,
+                entry: BASE64.encode(&leaf.entry),
+                proof: leaf.proof.iter().map(ToString::to_string).collect(),
+            }),
+        };
+        // INVARIANT: strings, integers and lists of them always serialize.
+        let mut text = serde_json::to_string_pretty(&file).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Parses a file strictly: unknown and repeated members are errors, and so is any other spelling than the
+    /// one that [`Evidence::to_json`] writes, but for white space, the order of members, and escapes in texts.
+    pub fn from_json(text: &[u8]) -> Result<Self, EvidenceFileError> {
+        if text.len() > EVIDENCE_SIZE_BYTES_MAX {
+            return Err(EvidenceFileError::TooLarge);
+        }
+        let file: File = serde_json::from_slice(text)?;
+        // The parser takes lists for objects, and more; what it understood, written again, must be the text.
+        if serde_json::to_value(&file)? != serde_json::from_slice::<serde_json::Value>(text)? {
+            return Err(EvidenceFileError::Spelling);
+        }
+        if file.format != EVIDENCE_FORMAT {
+            return Err(EvidenceFileError::Format(file.format));
+        }
+        let name = |field, text| Name::new(text).map_err(|source| EvidenceFileError::Name { field, source });
+        let Question { kind: Kind::Check, agent, action, resource, args_digest, nonce } = file.question;
+        let mut nonce_bytes = [0; 32];
+        from_hex(&nonce, &mut nonce_bytes).ok_or(EvidenceFileError::Field("nonce"))?;
+        let answer = base64("answer", &file.answer)?;
+        Ok(Self {
+            origin: file.origin,
+            ledger: LedgerId(hash("ledger", &file.ledger)?),
+            request: Request {
+                agent: name("agent", agent)?,
+                action: name("action", action)?,
+                resource: name("resource", resource)?,
+                args_digest: hash("args_digest", &args_digest)?,
+                hint: None,
+            },
+            nonce: Nonce(nonce_bytes),
+            answer: decode_answer(&answer, EVIDENCE_SIZE_BYTES_MAX)?,
+            cause: file.cause.map(leaf).transpose()?,
+        })
+    }
+}
+
+fn leaf(file: FileLeaf) -> Result<Leaf, EvidenceFileError> {
+    let entry = base64("entry", &file.entry)?;
+    // An inclusion proof has at most 64 hashes.
+    if entry.len() > ENTRY_SIZE_BYTES_MAX || file.proof.len() > 64 {
+        return Err(EvidenceFileError::Field("cause"));
+    }
+    let proof = file.proof.iter().map(|text| hash("proof", text)).collect::<Result<_, _>>()?;
+    Ok(Leaf { index: file.index, entry, proof })
+}
+
+fn hash(field: &'static str, text: &str) -> Result<Hash, EvidenceFileError> {
+    Hash::from_hex(text).ok_or(EvidenceFileError::Field(field))
+}
+
+/// Canonical base64 only: the engine refuses missing padding and bits beyond the end.
+fn base64(field: &'static str, text: &str) -> Result<Vec<u8>, EvidenceFileError> {
+    BASE64.decode(text).map_err(|_| EvidenceFileError::Field(field))
+}

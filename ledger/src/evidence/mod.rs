@@ -1,0 +1,136 @@
+//! Evidence: one JSON file that answers one question, offline, for ever.
+//!
+//! The file holds the question, the [`Answer`] that proves it, and, when a command brought the decision
+//! about, that command's leaf with its place in the log. [`Evidence::verify`] needs nothing but a [`Trust`].
+
+mod file;
+
+use crate::answer::{Answer, Nonce, ProofError, Verified, verify};
+use crate::authority::{Entry, EntryError};
+use crate::command::{EnvelopeError, LedgerId, SignedCommand};
+use crate::decide::{Decision, Request};
+use crate::hash::Hash;
+use crate::log::{VerifyError, leaf_hash, verify_inclusion};
+use crate::trust::Trust;
+
+pub use file::EvidenceFileError;
+
+/// The `format` of the file.
+pub const EVIDENCE_FORMAT: &str = "chancery-evidence/v1";
+
+/// Longest evidence file, in bytes.
+pub const EVIDENCE_SIZE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What was decided, with everything that proves it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence {
+    /// Names the log.
+    pub origin: String,
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// What was asked.
+    pub request: Request,
+    /// Under which nonce.
+    pub nonce: Nonce,
+    /// What proves the answer.
+    pub answer: Answer,
+    /// The command that brought the decision about.
+    pub cause: Option<Leaf>,
+}
+
+/// A leaf and its place in the log that the answer's head commits to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leaf {
+    /// Its index.
+    pub index: u64,
+    /// The encoded [`Entry`].
+    pub entry: Vec<u8>,
+    /// RFC 6962 inclusion proof, from the leaf up, in the log of the head's size.
+    pub proof: Vec<Hash>,
+}
+
+/// Why evidence shows nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// It is about another log.
+    #[error("the evidence is about {found:?}, the trust file about {expected:?}")]
+    OtherOrigin {
+        /// The evidence's origin.
+        found: String,
+        /// The trusted one.
+        expected: String,
+    },
+    /// It is about another ledger.
+    #[error("the evidence is about ledger {0}, which is not the trusted one")]
+    OtherLedger(LedgerId),
+    /// The answer proves nothing.
+    #[error(transparent)]
+    Answer(#[from] ProofError),
+    /// The leaf is not in the log.
+    #[error("leaf {index} is not in the log: {source}")]
+    Inclusion {
+        /// Its index.
+        index: u64,
+        /// Why not.
+        source: VerifyError,
+    },
+    /// The leaf is no log entry.
+    #[error("leaf: {0}")]
+    Entry(#[from] EntryError),
+    /// The leaf's command is not signed as it must be.
+    #[error("the leaf's command: {0}")]
+    Command(#[from] EnvelopeError),
+    /// There is a leaf, but not of the command that the decision names; or the decision names none.
+    #[error("the leaf is not the command that the decision rests on")]
+    OtherLeaf,
+}
+
+/// Evidence that holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// The check, proven.
+    pub verified: Verified,
+    /// The command that brought the decision about, with its verified signatures, if the file has it.
+    pub cause: Option<SignedCommand>,
+}
+
+impl Evidence {
+    /// Verifies everything, from the trust alone.
+    pub fn verify(&self, trust: &Trust) -> Result<Shown, EvidenceError> {
+        if self.origin != trust.origin {
+            return Err(EvidenceError::OtherOrigin {
+                found: self.origin.clone(),
+                expected: trust.origin.clone(),
+            });
+        }
+        if self.ledger != trust.ledger {
+            return Err(EvidenceError::OtherLedger(self.ledger));
+        }
+        // Old evidence stays true: what was verified since then does not make it a rollback.
+        let trust = trust.clone().since(0);
+        let verified = verify(&trust, &self.request, self.nonce, &self.answer)?;
+        let cause = self.cause.as_ref().map(|leaf| self.verify_leaf(leaf, &verified)).transpose()?;
+        Ok(Shown { verified, cause })
+    }
+
+    fn verify_leaf(&self, leaf: &Leaf, verified: &Verified) -> Result<SignedCommand, EvidenceError> {
+        let Decision::Denied(denial) = &verified.decision else { return Err(EvidenceError::OtherLeaf) };
+        let cause = denial.cause().ok_or(EvidenceError::OtherLeaf)?;
+        let head = &verified.head;
+        let (index, hash) = (leaf.index, leaf_hash(&leaf.entry));
+        verify_inclusion(&hash, index, head.log_size, &leaf.proof, &head.log_root)
+            .map_err(|source| EvidenceError::Inclusion { index, source })?;
+        let Entry::Command { block, time_ms, signed } = Entry::decode(&leaf.entry)? else {
+            return Err(EvidenceError::OtherLeaf);
+        };
+        let same = index == cause.index
+            && block == cause.block
+            && time_ms == cause.time_ms
+            && signed.command().signer == cause.signer;
+        if !same {
+            return Err(EvidenceError::OtherLeaf);
+        }
+        signed.verify(self.ledger)?;
+        Ok(signed)
+    }
+}

@@ -1,0 +1,428 @@
+//! A small founded ledger: three nodes that apply the same blocks, principals with fixed keys, and a server
+//! that answers checks with everything that proves them.
+
+#![allow(dead_code, reason = "each test uses a part of the house")]
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use chancery_ledger::answer::{Answer, Nonce};
+use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
+use chancery_ledger::command::{
+    Body, Command, Genesis, GrantId, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role,
+    Scope, SignedCommand, Terms,
+};
+use chancery_ledger::decide::{Decision, Interval, Request, decide};
+use chancery_ledger::evidence::{Evidence, Leaf};
+use chancery_ledger::hash::Hash;
+use chancery_ledger::head::{Fresh, Head, Number, Roster, RosterId, Statement, Voter, VoterSet};
+use chancery_ledger::log::nonces::NonceTree;
+use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
+use chancery_ledger::state::{MemoryNodes, PrunedTree, Recording, Update, prune};
+use chancery_ledger::trust::Trust;
+use ed25519_dalek::SigningKey;
+
+pub(crate) const ORIGIN: &str = "chancery.example/house";
+
+/// The ledger's time in block 0, in milliseconds since 1970.
+pub(crate) const FOUNDED_MS: u64 = 1_800_000_000_000;
+
+pub(crate) const HOUR_MS: u64 = 3_600_000;
+
+pub(crate) fn key(label: &str) -> SigningKey {
+    SigningKey::from_bytes(&Hash::of(&[label.as_bytes()]).0)
+}
+
+pub(crate) fn public(label: &str) -> PublicKey {
+    PublicKey(key(label).verifying_key().to_bytes())
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn patterns(texts: &[&str]) -> Patterns {
+    Patterns::collect(texts.iter().copied()).unwrap()
+}
+
+pub(crate) fn scope(agents: &[&str], actions: &[&str], resources: &[&str]) -> Scope {
+    Scope { agents: patterns(agents), actions: patterns(actions), resources: patterns(resources) }
+}
+
+/// Terms of an hour from `not_before_ms`, at 5 s of staleness, that may be delegated twice.
+pub(crate) fn terms(agent: &str, actions: &[&str], resources: &[&str], not_before_ms: u64) -> Terms {
+    Terms {
+        agent: name(agent),
+        actions: patterns(actions),
+        resources: patterns(resources),
+        not_before_ms,
+        not_after_ms: not_before_ms + HOUR_MS,
+        max_staleness_ms: 5_000,
+        delegable_depth: 2,
+    }
+}
+
+pub(crate) fn principal(label: &str, roles: &[Role], scope: Scope) -> Principal {
+    Principal { key: public(label), name: name(label), roles: roles.to_vec(), scope }
+}
+
+pub(crate) fn everything() -> Scope {
+    scope(&["*"], &["*"], &["*"])
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits {
+        signatures_per_command_max: 2,
+        grants_per_agent_max: 40,
+        dedup_entries_per_signer_max: 100,
+        ..Limits::default()
+    }
+}
+
+pub(crate) fn voter(node: u64) -> Voter {
+    let label = format!("node-{node}");
+    Voter { node, name: name(&label), key: public(&label) }
+}
+
+pub(crate) fn roster(nodes: &[u64]) -> Roster {
+    Roster::new(vec![VoterSet::majority(nodes.iter().map(|node| voter(*node)).collect()).unwrap()]).unwrap()
+}
+
+/// Two operators, an issuer of everything and one of a team, two revokers likewise, and a gate.
+pub(crate) fn principals() -> Vec<Principal> {
+    let team = || scope(&["team/*"], &["deploy", "repo/*"], &["prod/*"]);
+    let mut principals = vec![
+        principal("operator-1", &[Role::Operator], everything()),
+        principal("operator-2", &[Role::Operator], scope(&["team/*"], &["*"], &["*"])),
+        principal("issuer", &[Role::Issuer], everything()),
+        principal("team-issuer", &[Role::Issuer], team()),
+        principal("revoker", &[Role::Revoker], everything()),
+        principal("team-revoker", &[Role::Revoker], team()),
+        principal("gate", &[Role::Gate], everything()),
+    ];
+    principals.sort_by_key(|principal| principal.key);
+    principals
+}
+
+pub(crate) fn genesis(limits: Limits) -> Genesis {
+    Genesis {
+        origin: ORIGIN.into(),
+        roster: roster(&[1, 2, 3]),
+        principals: principals(),
+        limits,
+        rules_version: 1,
+    }
+}
+
+/// What one node has.
+pub(crate) struct Replica {
+    pub(crate) state: State,
+    pub(crate) nodes: MemoryNodes,
+    /// Every leaf of the log, encoded.
+    pub(crate) leaves: Vec<Vec<u8>>,
+}
+
+impl Replica {
+    pub(crate) fn found(block: &Block) -> Self {
+        let (state, applied) = State::genesis(&MemoryNodes::new(), block).unwrap();
+        let mut replica = Self { state, nodes: MemoryNodes::new(), leaves: Vec::new() };
+        replica.keep(&applied);
+        replica
+    }
+
+    pub(crate) fn apply(&mut self, encoded: &[u8]) -> Applied {
+        let block = Block::decode(encoded).unwrap();
+        assert_eq!(block.encode(), encoded);
+        let applied = self.state.apply(&self.nodes, &block).unwrap();
+        self.state.advance(&applied);
+        self.keep(&applied);
+        applied
+    }
+
+    fn keep(&mut self, applied: &Applied) {
+        self.nodes.insert(&Update {
+            root: applied.summary.root,
+            new: applied.new_nodes.clone(),
+            stale: applied.stale_nodes.clone(),
+            next_id: applied.summary.next_node,
+        });
+        self.leaves.extend(applied.leaves.iter().cloned());
+    }
+}
+
+/// The ledger, its keys, and its three nodes.
+pub(crate) struct House {
+    pub(crate) ledger: LedgerId,
+    pub(crate) trust: Trust,
+    /// Every block, encoded.
+    pub(crate) blocks: Vec<Vec<u8>>,
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) now_ms: u64,
+    requests: u64,
+    statements: Cell<u64>,
+}
+
+impl House {
+    pub(crate) fn found() -> Self {
+        Self::found_with(limits())
+    }
+
+    pub(crate) fn found_with(limits: Limits) -> Self {
+        let command = Command {
+            signer: public("operator-1"),
+            request_id: RequestId([0; 16]),
+            not_after_ms: FOUNDED_MS,
+            body: Body::Genesis(genesis(limits)),
+        };
+        let keys = [&key("operator-1"), &key("operator-2")];
+        let signed = SignedCommand::sign(LedgerId::GENESIS, &command, &keys).unwrap();
+        let block = Block::genesis(FOUNDED_MS, signed);
+        let ledger = LedgerId(block.hash());
+        let encoded = block.encode();
+        assert_eq!(Block::decode(&encoded).unwrap(), block);
+        let replicas = (0..3).map(|_| Replica::found(&block)).collect();
+        let trust = Trust::new(ORIGIN.into(), ledger, roster(&[1, 2, 3]), limits.clock_skew_ms_max);
+        Self {
+            ledger,
+            trust,
+            blocks: vec![encoded],
+            replicas,
+            now_ms: FOUNDED_MS,
+            requests: 0,
+            statements: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.replicas[0].state
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        self.state().head()
+    }
+
+    pub(crate) fn roster_id(&self) -> RosterId {
+        self.trust.genesis.id(0)
+    }
+
+    /// A command of `signer`, under the next request id, good for an hour.
+    pub(crate) fn command(&mut self, signer: &str, body: Body) -> Command {
+        self.requests += 1;
+        let mut request_id = [0; 16];
+        request_id[8..].copy_from_slice(&self.requests.to_be_bytes());
+        Command {
+            signer: public(signer),
+            request_id: RequestId(request_id),
+            not_after_ms: self.now_ms + HOUR_MS,
+            body,
+        }
+    }
+
+    /// The same, signed by `signer`.
+    pub(crate) fn signed(&mut self, signer: &str, body: Body) -> SignedCommand {
+        let command = self.command(signer, body);
+        self.sign(&command, &[signer])
+    }
+
+    pub(crate) fn sign(&self, command: &Command, signers: &[&str]) -> SignedCommand {
+        let keys: Vec<SigningKey> = signers.iter().map(|label| key(label)).collect();
+        SignedCommand::sign(self.ledger, command, &keys.iter().collect::<Vec<_>>()).unwrap()
+    }
+
+    /// A block of node 1 upon the last one.
+    pub(crate) fn propose(&self, commands: Vec<SignedCommand>) -> Block {
+        let state = self.state();
+        let head = (state.head().block, state.head().hash());
+        let previous = state.summary().block_hash;
+        Block::propose(self.ledger, previous, self.now_ms, (1, 7), head, commands, &key("node-1"))
+    }
+
+    /// Applies one block on every node; they must agree in everything, byte for byte.
+    pub(crate) fn block(&mut self, commands: Vec<SignedCommand>) -> Applied {
+        let encoded = self.propose(commands).encode();
+        let applied: Vec<Applied> = self.replicas.iter_mut().map(|replica| replica.apply(&encoded)).collect();
+        self.blocks.push(encoded);
+        for other in &applied[1..] {
+            assert_eq!(applied[0].summary, other.summary);
+            assert_eq!(applied[0].leaves, other.leaves);
+            assert_eq!(applied[0].outcomes, other.outcomes);
+            assert_eq!(applied[0].new_nodes, other.new_nodes);
+            assert_eq!(applied[0].stale_nodes, other.stale_nodes);
+            assert_eq!(applied[0].dedup, other.dedup);
+            assert_eq!(applied[0].dedup_dropped, other.dedup_dropped);
+        }
+        applied.into_iter().next().unwrap()
+    }
+
+    /// One command in a block of its own, a second later.
+    pub(crate) fn send(&mut self, signed: &SignedCommand) -> Outcome {
+        self.now_ms += 1_000;
+        self.block(vec![signed.clone()]).outcomes.pop().unwrap()
+    }
+
+    /// The same, which must take effect.
+    pub(crate) fn applied(&mut self, signer: &str, body: Body) -> SignedCommand {
+        let signed = self.signed(signer, body);
+        let outcome = self.send(&signed);
+        assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
+        signed
+    }
+
+    pub(crate) fn register(&mut self, agent: &str) {
+        let body = Body::RegisterAgent {
+            agent: name(agent),
+            owner: name("owner@example.com"),
+            key: Some(public(agent)),
+        };
+        self.applied("operator-1", body);
+    }
+
+    pub(crate) fn grant(&mut self, terms: Terms) -> GrantId {
+        let signed = self.applied("issuer", Body::Grant(terms));
+        GrantId::of(self.ledger, signed.command_bytes())
+    }
+
+    pub(crate) fn delegate(&mut self, holder: &str, parent: GrantId, terms: Terms) -> GrantId {
+        let signed = self.applied(holder, Body::Delegate { parent, terms });
+        GrantId::of(self.ledger, signed.command_bytes())
+    }
+
+    pub(crate) fn revoke(&mut self, grant: GrantId) {
+        self.applied("revoker", Body::RevokeGrant { grant, reason: "no longer needed".into() });
+    }
+
+    // ------------------------------------------------------------------------------------------------
+    // Answers.
+
+    /// The decision of the whole state, and the least read set that proves it: a permit by the one chain
+    /// that it rests on, which then is the hint.
+    pub(crate) fn read_set(
+        &self,
+        request: &Request,
+        interval: Interval,
+    ) -> (Decision, PrunedTree, Option<GrantRef>) {
+        let (nodes, root) = (&self.replicas[0].nodes, self.state().summary().root);
+        let run = |request: &Request| {
+            let view = Recording::new(nodes, root);
+            let decision = decide(&view, request, interval).unwrap();
+            (decision, prune(nodes, root, &view.into_keys()).unwrap())
+        };
+        let (decision, tree) = run(&Request { hint: None, ..request.clone() });
+        match &decision {
+            Decision::Permit(authority) => {
+                let hint = authority.chain.first().copied();
+                let (again, tree) = run(&Request { hint, ..request.clone() });
+                assert_eq!(again, decision);
+                (decision, tree, hint)
+            }
+            Decision::Denied(_) => (decision, tree, None),
+        }
+    }
+
+    fn number(&self) -> Number {
+        self.statements.set(self.statements.get() + 1);
+        Number { epoch: 1, counter: self.statements.get() }
+    }
+
+    pub(crate) fn fresh_statement(&self, node: u64, fresh: Fresh, head: Head) -> Statement {
+        let voter = voter(node);
+        Statement::sign(&voter, &key(&format!("node-{node}")), self.number(), Some(fresh), head)
+    }
+
+    pub(crate) fn head_statement(&self, node: u64, head: Head) -> Statement {
+        Statement::sign(&voter(node), &key(&format!("node-{node}")), self.number(), None, head)
+    }
+
+    /// What an honest node at the last block says when shown `nonce_root` at `clock_ms`.
+    pub(crate) fn fresh(&self, nonce_root: Hash, clock_ms: u64) -> Fresh {
+        let head = self.head();
+        Fresh { nonce_root, clock_ms, tail_block: head.block, tail_roster: head.roster }
+    }
+
+    /// The nonces of a round in which the question of `request` stands at place 2 of 5.
+    pub(crate) fn round(&self, request: &Request, nonce: Nonce) -> NonceTree {
+        let other = |number: u8| Hash::of(&[&[number]]).0;
+        NonceTree::new(vec![other(0), other(1), nonce.question(request), other(3), other(4)]).unwrap()
+    }
+
+    /// A full answer: fresh statements of `fresh` (each node with its clock), the further signatures of
+    /// `signers` on the head.
+    pub(crate) fn answer_by(
+        &self,
+        request: &Request,
+        nonce: Nonce,
+        fresh: &[(u64, u64)],
+        signers: &[u64],
+    ) -> Answer {
+        let head = *self.head();
+        let round = self.round(request, nonce);
+        let statements: Vec<Statement> = fresh
+            .iter()
+            .map(|(node, clock_ms)| self.fresh_statement(*node, self.fresh(round.root(), *clock_ms), head))
+            .collect();
+        let head_statements = signers.iter().map(|node| self.head_statement(*node, head)).collect();
+        let clocks = || fresh.iter().map(|(_, clock_ms)| *clock_ms);
+        let interval = Interval {
+            low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
+            high_ms: head.time_ms.max(clocks().max().unwrap_or(0)),
+        };
+        let (_, tree, hint) = self.read_set(request, interval);
+        Answer { head, statements, head_statements, nonce_path: round.path(2).unwrap(), tree, hint }
+    }
+
+    /// An answer by nodes 1 and 2, half a second after the last block; node 3 signed the head as well.
+    pub(crate) fn answer(&self, request: &Request, nonce: Nonce) -> Answer {
+        self.answer_by(request, nonce, &[(1, self.now_ms + 500), (2, self.now_ms + 510)], &[3])
+    }
+
+    /// The leaf at `index`, proven in the whole log.
+    pub(crate) fn leaf(&self, index: u64) -> Leaf {
+        let leaves = &self.replicas[0].leaves;
+        let hashes: Vec<Hash> = leaves.iter().map(|entry| leaf_hash(entry)).collect();
+        let mut tiles = MemoryTiles::new();
+        tiles.append(&hashes);
+        let proof = prove_inclusion(&tiles, index, self.head().log_size).unwrap();
+        Leaf { index, entry: leaves[usize::try_from(index).unwrap()].clone(), proof }
+    }
+
+    /// Evidence of one check, with the leaf that a denial rests on.
+    pub(crate) fn evidence(&self, request: &Request, nonce: Nonce) -> Evidence {
+        let answer = self.answer(request, nonce);
+        let verified = chancery_ledger::answer::verify(&self.trust, request, nonce, &answer).unwrap();
+        let cause = match &verified.decision {
+            Decision::Denied(denial) => denial.cause().map(|cause| self.leaf(cause.index)),
+            Decision::Permit(_) => None,
+        };
+        Evidence {
+            origin: ORIGIN.into(),
+            ledger: self.ledger,
+            request: request.clone(),
+            nonce,
+            answer,
+            cause,
+        }
+    }
+
+    /// The command in a leaf.
+    pub(crate) fn entry(&self, index: u64) -> Entry {
+        Entry::decode(&self.replicas[0].leaves[usize::try_from(index).unwrap()]).unwrap()
+    }
+}
+
+pub(crate) fn request(agent: &str, action: &str, resource: &str) -> Request {
+    Request {
+        agent: name(agent),
+        action: name(action),
+        resource: name(resource),
+        args_digest: Hash::of(&[b"arguments"]),
+        hint: None,
+    }
+}
+
+pub(crate) fn nonce(label: &str) -> Nonce {
+    Nonce(Hash::of(&[b"nonce", label.as_bytes()]).0)
+}
+
+pub(crate) fn nodes_of(statements: &[Statement]) -> BTreeSet<u64> {
+    statements.iter().map(|statement| statement.node).collect()
+}

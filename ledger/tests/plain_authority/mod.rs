@@ -1,0 +1,489 @@
+//! Authority as a plain model: maps and loops, no trees, no records, no hashes but the ids of grants.
+//! It is written from the rules, not from the code that it is held against.
+
+use std::collections::BTreeMap;
+
+use chancery_ledger::authority::{Cause, GrantRef};
+use chancery_ledger::command::{
+    Body, Command, Genesis, GrantId, LedgerId, Limits, Name, PublicKey, RequestId, Role, Scope,
+    SignedCommand, Terms,
+};
+use chancery_ledger::decide::{Authority, Decision, Denial, Interval, Request};
+
+/// What becomes of a command, as far as anybody can see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Applied(Cause),
+    Before(Cause),
+    Refused(&'static str),
+}
+
+/// What whoever made an envelope knows of its signatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signatures {
+    Good,
+    TooMany,
+    OfOthers,
+    Bad,
+}
+
+#[derive(Clone)]
+struct Who {
+    roles: Vec<Role>,
+    scope: Scope,
+    active: bool,
+}
+
+#[derive(Clone)]
+struct Agent {
+    key: Option<PublicKey>,
+    retired: Option<Cause>,
+    epoch: u64,
+    epoch_began: Option<Cause>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) terms: Terms,
+    parent: Option<GrantId>,
+    epoch: u64,
+    granted: Cause,
+    revoked: Option<Cause>,
+}
+
+#[derive(Clone)]
+struct Done {
+    command: Vec<u8>,
+    not_after_ms: u64,
+    cause: Cause,
+}
+
+/// The whole authority of one ledger.
+#[derive(Clone)]
+pub(crate) struct Plain {
+    ledger: LedgerId,
+    limits: Limits,
+    pub(crate) block: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) log_size: u64,
+    principals: BTreeMap<PublicKey, Who>,
+    agents: BTreeMap<String, Agent>,
+    pub(crate) grants: BTreeMap<GrantId, Held>,
+    /// In the order of the log.
+    pub(crate) granted: Vec<GrantId>,
+    tombstones: BTreeMap<GrantId, Cause>,
+    done: BTreeMap<(PublicKey, RequestId), Done>,
+}
+
+const TEN_MINUTES_MS: u64 = 600_000;
+const DAY_MS: u64 = 86_400_000;
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.len() > prefix.len() && name.starts_with(prefix),
+        None => pattern == name,
+    }
+}
+
+/// A pattern covers another if it matches all that the other does.
+fn covers(wide: &str, narrow: &str) -> bool {
+    match (wide.strip_suffix('*'), narrow.strip_suffix('*')) {
+        (Some(wide), Some(narrow)) => narrow.starts_with(wide),
+        _ => matches(wide, narrow),
+    }
+}
+
+fn any_matches(patterns: &chancery_ledger::command::Patterns, name: &Name) -> bool {
+    patterns.iter().any(|pattern| matches(pattern.as_str(), name.as_str()))
+}
+
+fn all_covered(
+    wide: &chancery_ledger::command::Patterns,
+    narrow: &chancery_ledger::command::Patterns,
+) -> bool {
+    narrow.iter().all(|narrow| wide.iter().any(|wide| covers(wide.as_str(), narrow.as_str())))
+}
+
+fn within(wide: &Scope, narrow: &Scope) -> bool {
+    all_covered(&wide.agents, &narrow.agents)
+        && all_covered(&wide.actions, &narrow.actions)
+        && all_covered(&wide.resources, &narrow.resources)
+}
+
+type Verdict = Result<Option<Cause>, &'static str>;
+
+impl Plain {
+    pub(crate) fn found(ledger: LedgerId, time_ms: u64, genesis: &Genesis) -> Self {
+        let who = |p: &chancery_ledger::command::Principal| {
+            (p.key, Who { roles: p.roles.clone(), scope: p.scope.clone(), active: true })
+        };
+        Self {
+            ledger,
+            limits: genesis.limits,
+            block: 0,
+            time_ms,
+            log_size: 2,
+            principals: genesis.principals.iter().map(who).collect(),
+            agents: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            granted: Vec::new(),
+            tombstones: BTreeMap::new(),
+            done: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, stamp_ms: u64, commands: &[(SignedCommand, Signatures)]) -> Vec<Seen> {
+        self.block += 1;
+        let time_ms = self.time_ms.max(stamp_ms);
+        let size_before = self.log_size;
+        let mut seen = Vec::new();
+        for (signed, signatures) in commands {
+            let (index, block) = (self.log_size, self.block);
+            let cause = Cause { index, block, time_ms, signer: signed.command().signer };
+            seen.push(match self.one(signed, *signatures, cause) {
+                Ok(None) => {
+                    self.log_size += 1;
+                    let done = Done {
+                        command: signed.command_bytes().to_vec(),
+                        not_after_ms: signed.command().not_after_ms,
+                        cause,
+                    };
+                    self.done.insert(signed.dedup_key(), done);
+                    Seen::Applied(cause)
+                }
+                Ok(Some(first)) => Seen::Before(first),
+                Err(code) => Seen::Refused(code),
+            });
+        }
+        if self.log_size > size_before {
+            self.log_size += 1;
+            self.time_ms = time_ms;
+            self.done.retain(|_, done| done.not_after_ms / TEN_MINUTES_MS >= time_ms / TEN_MINUTES_MS);
+        }
+        seen
+    }
+
+    fn one(&mut self, signed: &SignedCommand, signatures: Signatures, cause: Cause) -> Verdict {
+        match signatures {
+            Signatures::Good => {}
+            Signatures::TooMany => return Err("too_many_signatures"),
+            Signatures::OfOthers => return Err("wrong_signers"),
+            Signatures::Bad => return Err("bad_signature"),
+        }
+        let command = signed.command();
+        if let Some(done) = self.done.get(&signed.dedup_key()) {
+            let same = done.command == signed.command_bytes();
+            return if same { Ok(Some(done.cause)) } else { Err("request_id_reused") };
+        }
+        if command.not_after_ms < cause.time_ms {
+            return Err("expired");
+        }
+        if command.not_after_ms > cause.time_ms + DAY_MS {
+            return Err("too_far_ahead");
+        }
+        let pending = self.done.keys().filter(|(signer, _)| *signer == command.signer).count();
+        if pending >= self.limits.dedup_entries_per_signer_max as usize {
+            return Err("too_many_pending");
+        }
+        self.body(command, GrantId::of(self.ledger, signed.command_bytes()), cause)
+    }
+
+    fn signer(&self, command: &Command, roles: &[Role]) -> Result<Who, &'static str> {
+        let who = self.principals.get(&command.signer).filter(|who| who.active);
+        let who = who.ok_or("unknown_principal")?;
+        if who.roles.iter().any(|role| roles.contains(role)) { Ok(who.clone()) } else { Err("wrong_role") }
+    }
+
+    fn body(&mut self, command: &Command, id: GrantId, cause: Cause) -> Verdict {
+        match &command.body {
+            Body::Genesis(_) => Err("not_genesis"),
+            Body::AddPrincipal(principal) => {
+                let signer = self.signer(command, &[Role::Operator])?;
+                if !within(&signer.scope, &principal.scope) {
+                    return Err("out_of_scope");
+                }
+                if self.principals.contains_key(&principal.key) {
+                    return Err("principal_exists");
+                }
+                let (roles, scope) = (principal.roles.clone(), principal.scope.clone());
+                self.principals.insert(principal.key, Who { roles, scope, active: true });
+                Ok(None)
+            }
+            Body::RemovePrincipal { key } => {
+                let signer = self.signer(command, &[Role::Operator])?;
+                let who = self.principals.get(key).filter(|who| who.active).ok_or("unknown_principal")?;
+                if !within(&signer.scope, &who.scope) {
+                    return Err("out_of_scope");
+                }
+                let operators =
+                    |(_, who): &(&PublicKey, &Who)| who.active && who.roles.contains(&Role::Operator);
+                if who.roles.contains(&Role::Operator)
+                    && self.principals.iter().filter(operators).count() == 1
+                {
+                    return Err("last_operator");
+                }
+                self.principals.get_mut(key).unwrap().active = false;
+                Ok(None)
+            }
+            Body::RotatePrincipal { old_key, new_key } => {
+                let who = self.principals.get(old_key).filter(|who| who.active).cloned();
+                let who = who.ok_or("unknown_principal")?;
+                if command.signer != *old_key
+                    && !within(&self.signer(command, &[Role::Operator])?.scope, &who.scope)
+                {
+                    return Err("out_of_scope");
+                }
+                if self.principals.contains_key(new_key) {
+                    return Err("principal_exists");
+                }
+                self.principals.insert(*new_key, who);
+                self.principals.get_mut(old_key).unwrap().active = false;
+                Ok(None)
+            }
+            Body::RegisterAgent { agent, key, .. } => {
+                let signer = self.signer(command, &[Role::Operator, Role::Issuer])?;
+                if !any_matches(&signer.scope.agents, agent) {
+                    return Err("out_of_scope");
+                }
+                if self.agents.contains_key(agent.as_str()) {
+                    return Err("agent_exists");
+                }
+                let agent_state = Agent { key: *key, retired: None, epoch: 1, epoch_began: None };
+                self.agents.insert(agent.to_string(), agent_state);
+                Ok(None)
+            }
+            Body::RetireAgent { agent } => {
+                let signer = self.signer(command, &[Role::Operator, Role::Issuer])?;
+                if !any_matches(&signer.scope.agents, agent) {
+                    return Err("out_of_scope");
+                }
+                let agent = self.agents.get_mut(agent.as_str()).ok_or("unknown_agent")?;
+                if agent.retired.is_some() {
+                    return Ok(agent.retired);
+                }
+                agent.retired = Some(cause);
+                Ok(None)
+            }
+            Body::RevokeAgent { agent, .. } => {
+                let signer = self.signer(command, &[Role::Revoker])?;
+                if !any_matches(&signer.scope.agents, agent) {
+                    return Err("out_of_scope");
+                }
+                let agent = self.agents.get_mut(agent.as_str()).ok_or("unknown_agent")?;
+                agent.epoch += 1;
+                agent.epoch_began = Some(cause);
+                Ok(None)
+            }
+            Body::Grant(terms) => {
+                let signer = self.signer(command, &[Role::Issuer])?;
+                let in_scope = any_matches(&signer.scope.agents, &terms.agent)
+                    && all_covered(&signer.scope.actions, &terms.actions)
+                    && all_covered(&signer.scope.resources, &terms.resources);
+                if !in_scope {
+                    return Err("out_of_scope");
+                }
+                if terms.delegable_depth > self.limits.delegation_depth_max {
+                    return Err("too_deep");
+                }
+                self.hold(terms, None, id, cause)
+            }
+            Body::Delegate { parent, terms } => {
+                let held = self.grants.get(parent).ok_or("unknown_grant")?;
+                if self.agents[held.terms.agent.as_str()].key != Some(command.signer) {
+                    return Err("not_the_holder");
+                }
+                let wide = &held.terms;
+                let narrow = all_covered(&wide.actions, &terms.actions)
+                    && all_covered(&wide.resources, &terms.resources)
+                    && wide.not_before_ms <= terms.not_before_ms
+                    && terms.not_after_ms <= wide.not_after_ms
+                    && terms.max_staleness_ms <= wide.max_staleness_ms;
+                if !narrow {
+                    return Err("widens");
+                }
+                if terms.delegable_depth >= wide.delegable_depth {
+                    return Err("too_deep");
+                }
+                let chain = self.chain(*parent);
+                if chain.len() > self.limits.delegation_depth_max as usize {
+                    return Err("too_deep");
+                }
+                if chain.iter().any(|link| self.grants[link].terms.agent == terms.agent) {
+                    return Err("loops");
+                }
+                let ended = chain.iter().any(|link| self.grants[link].terms.not_after_ms <= cause.time_ms);
+                if ended || chain.iter().any(|link| self.void(*link).is_some()) {
+                    return Err("parent_not_in_force");
+                }
+                self.hold(terms, Some(*parent), id, cause)
+            }
+            Body::RevokeGrant { grant, .. } => self.revoke(command, *grant, cause),
+            Body::SetRules { rules_version } => {
+                self.signer(command, &[Role::Operator])?;
+                Err(if *rules_version == 1 { "rules_in_force" } else { "rules_not_advertised" })
+            }
+        }
+    }
+
+    fn revoke(&mut self, command: &Command, grant: GrantId, cause: Cause) -> Verdict {
+        let Some(held) = self.grants.get(&grant) else {
+            let signer = self.signer(command, &[Role::Revoker])?;
+            if !signer.scope.agents.iter().any(|pattern| pattern.as_str() == "*") {
+                return Err("unknown_grant");
+            }
+            if let Some(first) = self.tombstones.get(&grant) {
+                return Ok(Some(*first));
+            }
+            self.tombstones.insert(grant, cause);
+            return Ok(None);
+        };
+        let signer = self.signer(command, &[Role::Revoker, Role::Issuer])?;
+        if held.granted.signer != command.signer {
+            if !signer.roles.contains(&Role::Revoker) {
+                return Err("wrong_role");
+            }
+            if !any_matches(&signer.scope.agents, &held.terms.agent) {
+                return Err("out_of_scope");
+            }
+        }
+        if held.revoked.is_some() {
+            return Ok(held.revoked);
+        }
+        self.grants.get_mut(&grant).unwrap().revoked = Some(cause);
+        Ok(None)
+    }
+
+    fn hold(&mut self, terms: &Terms, parent: Option<GrantId>, id: GrantId, cause: Cause) -> Verdict {
+        if terms.max_staleness_ms > self.limits.staleness_cap_ms {
+            return Err("staleness_above_cap");
+        }
+        if terms.not_after_ms <= cause.time_ms {
+            return Err("terms_ended");
+        }
+        let agent = self.agents.get(terms.agent.as_str()).ok_or("unknown_agent")?;
+        if agent.retired.is_some() {
+            return Err("agent_retired");
+        }
+        if self.held_by(&terms.agent).len() >= self.limits.grants_per_agent_max as usize {
+            return Err("too_many_grants");
+        }
+        let held = Held {
+            terms: terms.clone(),
+            parent,
+            epoch: agent.epoch,
+            granted: cause,
+            revoked: self.tombstones.get(&id).copied(),
+        };
+        assert!(self.grants.insert(id, held).is_none(), "an id is granted once");
+        self.granted.push(id);
+        Ok(None)
+    }
+
+    /// What an agent was granted in its epoch, in the order of the log.
+    fn held_by(&self, agent: &Name) -> Vec<GrantId> {
+        let epoch = self.agents[agent.as_str()].epoch;
+        let of_agent = |id: &&GrantId| {
+            let held = &self.grants[id];
+            held.terms.agent == *agent && held.epoch == epoch
+        };
+        self.granted.iter().filter(of_agent).copied().collect()
+    }
+
+    /// A grant and its ancestors.
+    fn chain(&self, grant: GrantId) -> Vec<GrantId> {
+        std::iter::successors(Some(grant), |id| self.grants[id].parent).collect()
+    }
+
+    pub(crate) fn reference(&self, grant: GrantId) -> GrantRef {
+        GrantRef { grant, root: *self.chain(grant).last().unwrap() }
+    }
+
+    /// Why one link is not in force, if it is not.
+    fn void(&self, grant: GrantId) -> Option<Denial> {
+        let held = &self.grants[&grant];
+        let agent = &self.agents[held.terms.agent.as_str()];
+        let name = held.terms.agent.clone();
+        if let Some(cause) = held.revoked {
+            return Some(Denial::Revoked { grant: self.reference(grant), cause });
+        }
+        if let Some(cause) = agent.retired {
+            return Some(Denial::Retired { agent: name, cause });
+        }
+        (held.epoch != agent.epoch)
+            .then(|| Denial::AllRevoked { agent: name, cause: agent.epoch_began.unwrap() })
+    }
+
+    pub(crate) fn decide(&self, request: &Request, interval: Interval) -> Decision {
+        let Some(agent) = self.agents.get(request.agent.as_str()) else {
+            return Decision::Denied(Denial::UnknownAgent);
+        };
+        if let Some(cause) = agent.retired {
+            return Decision::Denied(Denial::Retired { agent: request.agent.clone(), cause });
+        }
+        let hinted = request.hint.filter(|hint| {
+            self.grants.get(&hint.grant).is_some_and(|held| held.terms.agent == request.agent)
+                && self.reference(hint.grant) == *hint
+        });
+        let tried = hinted.map(|hint| hint.grant).into_iter().chain(self.held_by(&request.agent));
+        let mut denials = vec![match agent.epoch_began {
+            Some(cause) => Denial::AllRevoked { agent: request.agent.clone(), cause },
+            None => Denial::NoGrant,
+        }];
+        for (place, grant) in tried.enumerate() {
+            match self.consider(grant, request, interval) {
+                Ok(authority) => {
+                    let generation = 1;
+                    return Decision::Permit(Authority { generation, ..authority });
+                }
+                // A hint that does not help is as if it had not been given.
+                Err(_) if place == 0 && hinted.is_some() => {}
+                Err(denial) => denials.push(*denial),
+            }
+        }
+        // The gravest; of equals the first.
+        let gravest = denials.iter().map(gravity).max().unwrap();
+        Decision::Denied(denials.into_iter().find(|denial| gravity(denial) == gravest).unwrap())
+    }
+
+    fn consider(&self, grant: GrantId, request: &Request, at: Interval) -> Result<Authority, Box<Denial>> {
+        let chain = self.chain(grant);
+        let terms = || chain.iter().map(|link| &self.grants[link].terms);
+        let allows = terms().all(|terms| {
+            any_matches(&terms.actions, &request.action) && any_matches(&terms.resources, &request.resource)
+        });
+        if !allows {
+            return Err(Box::new(Denial::NoGrant));
+        }
+        if let Some(denial) = chain.iter().find_map(|link| self.void(*link)) {
+            return Err(Box::new(denial));
+        }
+        let not_after_ms = terms().map(|terms| terms.not_after_ms).min().unwrap();
+        let not_before_ms = terms().map(|terms| terms.not_before_ms).max().unwrap();
+        if at.high_ms >= not_after_ms {
+            return Err(Box::new(Denial::Ended { not_after_ms }));
+        }
+        if at.low_ms < not_before_ms {
+            return Err(Box::new(Denial::NotBegun { not_before_ms }));
+        }
+        Ok(Authority {
+            chain: chain.iter().map(|link| self.reference(*link)).collect(),
+            generation: 0,
+            max_staleness_ms: terms().map(|terms| terms.max_staleness_ms).min().unwrap(),
+            not_after_ms,
+        })
+    }
+}
+
+/// Revocations before retirements before epochs, the latest first; then ends, the latest first; then
+/// beginnings, the soonest first.
+fn gravity(denial: &Denial) -> (u8, i128) {
+    match denial {
+        Denial::UnknownAgent => unreachable!("decided before any grant is looked at"),
+        Denial::Revoked { cause, .. } => (6, cause.index.into()),
+        Denial::Retired { cause, .. } => (5, cause.index.into()),
+        Denial::AllRevoked { cause, .. } => (4, cause.index.into()),
+        Denial::Ended { not_after_ms } => (3, (*not_after_ms).into()),
+        Denial::NotBegun { not_before_ms } => (2, -i128::from(*not_before_ms)),
+        Denial::NoGrant => (1, 0),
+    }
+}

@@ -1,0 +1,793 @@
+//! Every format, pinned: `vectors.json` holds what fixed keys and a fixed story make, and this test makes it
+//! again. `UPDATE_VECTORS=1` writes the file instead of comparing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod house;
+
+use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
+use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
+use chancery_ledger::command::{Body, Command, GrantId, LedgerId, Name, Pattern, Role, SignedCommand, Terms};
+use chancery_ledger::decide::{Decision, Denial, Request};
+use chancery_ledger::evidence::{Evidence, EvidenceError};
+use chancery_ledger::hash::{Hash, to_hex};
+use chancery_ledger::head::{Fresh, Head, QuorumError, STATEMENT_PREFIX, Statement, StatementError};
+use chancery_ledger::log::leaf_hash;
+use chancery_ledger::log::nonces::NonceTree;
+use chancery_ledger::state::{MemoryNodes, NodeId, PrunedTree, Root, leaves, update};
+use chancery_ledger::trust::{Trust, TrustError};
+use chancery_proto::v1 as wire;
+use house::{HOUR_MS, House, everything, name, nonce, principal, public, request, terms};
+use prost::Message;
+use serde_json::{Value, json};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors.json");
+
+fn hex(bytes: impl AsRef<[u8]>) -> Value {
+    to_hex(bytes.as_ref()).into()
+}
+
+fn unhex(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    let mut bytes = vec![0; text.len() / 2];
+    chancery_ledger::hash::from_hex(text, &mut bytes).unwrap();
+    bytes
+}
+
+fn hash(hash: Hash) -> Value {
+    hex(hash.0)
+}
+
+// ----------------------------------------------------------------------------------------------------
+// The story.
+
+struct Story {
+    house: House,
+    blocks: Vec<Value>,
+    commands: Vec<Value>,
+    answers: Vec<Value>,
+    refused: Vec<Value>,
+    evidence: Vec<Value>,
+    dedup: Vec<Value>,
+}
+
+impl Story {
+    fn command(&mut self, what: &str, signers: &[&str], body: Body) -> SignedCommand {
+        let command = self.house.command(signers[0], body);
+        let signed = self.house.sign(&command, signers);
+        self.commands.push(command_json(what, self.house.ledger, &signed));
+        signed
+    }
+
+    fn block(&mut self, what: &str, commands: Vec<SignedCommand>) -> Applied {
+        self.house.now_ms += 1_000;
+        let applied = self.house.block(commands);
+        self.blocks.push(block_json(what, self.house.blocks.last().unwrap(), &applied));
+        for entry in &applied.dedup {
+            self.dedup.push(self.dedup_json(entry));
+        }
+        applied
+    }
+
+    fn dedup_json(&self, entry: &DedupEntry) -> Value {
+        let after = self.house.state().dedup().bucket(entry.bucket());
+        json!({
+            "entry": hex(entry.encode()),
+            "bucket": entry.bucket(),
+            "bucket_after_block": { "entries": after.entries, "hash": hash(after.hash) },
+        })
+    }
+
+    fn check(&mut self, what: &str, request: &Request) -> Answer {
+        let nonce = nonce(what);
+        let answer = self.house.answer(request, nonce);
+        self.keep(what, request, nonce, &answer);
+        answer
+    }
+
+    fn keep(&mut self, what: &str, request: &Request, nonce: Nonce, answer: &Answer) {
+        let verified = verify(&self.house.trust, request, nonce, answer).unwrap();
+        self.answers.push(json!({
+            "name": what,
+            "question": question_json(request, nonce),
+            "answer": hex(answer.encode()),
+            "read_set": hex(answer.tree.encode()),
+            "block": verified.head.block,
+            "nodes": verified.nodes,
+            "interval_ms": [verified.interval.low_ms, verified.interval.high_ms],
+            "decision": decision_json(&verified.decision),
+        }));
+    }
+
+    fn refuse(&mut self, what: &str, request: &Request, nonce: Nonce, answer: &Answer) {
+        let error = verify(&self.house.trust, request, nonce, answer).unwrap_err();
+        self.refused.push(json!({
+            "name": what,
+            "question": question_json(request, nonce),
+            "answer": hex(answer.encode()),
+            "error": proof_error(&error),
+        }));
+    }
+}
+
+fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
+    let bytes = signed.command_bytes();
+    let message = [b"chancery/command/v1\0".as_slice(), ledger.0.as_bytes(), bytes].concat();
+    let envelope = wire::SignedCommand::decode(signed.encode().as_slice()).unwrap();
+    let signature = |one: &wire::Signature| json!({ "key": hex(&one.key), "signature": hex(&one.signature) });
+    let mut value = json!({
+        "name": what,
+        "command": hex(bytes),
+        "signed_message": hex(message),
+        "signatures": envelope.signatures.iter().map(signature).collect::<Vec<_>>(),
+        "envelope": hex(signed.encode()),
+        "command_hash": hash(signed.command_hash()),
+    });
+    if matches!(signed.command().body, Body::Grant(_) | Body::Delegate { .. }) {
+        value["grant_id"] = hash(GrantId::of(ledger, bytes).0);
+    }
+    value
+}
+
+fn head_json(head: &Head) -> Value {
+    json!({
+        "ledger": hash(head.ledger.0),
+        "block": head.block,
+        "time_ms": head.time_ms,
+        "log_size": head.log_size,
+        "log_root": hash(head.log_root),
+        "state_root": hash(head.state_root),
+        "roster_block": head.roster.block,
+        "roster_digest": hash(head.roster.digest),
+        "rules_version": head.rules_version,
+        "encoded": hex(head.encode()),
+        "hash": hash(head.hash()),
+    })
+}
+
+fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
+    let outcome = |outcome: &Outcome| match outcome {
+        Outcome::Applied(cause) => json!({ "applied": cause.index }),
+        Outcome::Before(cause) => json!({ "before": cause.index }),
+        Outcome::Refused(refusal) => json!({ "refused": refusal.code() }),
+    };
+    let leaf = |entry: &Vec<u8>| json!({ "entry": hex(entry), "hash": hash(leaf_hash(entry)) });
+    json!({
+        "name": what,
+        "block": hex(encoded),
+        "hash": hash(Block::hash_of(encoded)),
+        "outcomes": applied.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+        "leaves": applied.leaves.iter().map(leaf).collect::<Vec<_>>(),
+        "head": head_json(&applied.summary.head),
+    })
+}
+
+fn question_json(request: &Request, nonce: Nonce) -> Value {
+    json!({
+        "agent": request.agent.as_str(),
+        "action": request.action.as_str(),
+        "resource": request.resource.as_str(),
+        "args_digest": hash(request.args_digest),
+        "nonce": hex(nonce.0),
+        "question": hex(nonce.question(request)),
+    })
+}
+
+fn question_from(value: &Value) -> (Request, Nonce) {
+    let text = |field: &str| value[field].as_str().unwrap();
+    let request = Request {
+        args_digest: Hash::from_hex(text("args_digest")).unwrap(),
+        ..request(text("agent"), text("action"), text("resource"))
+    };
+    let nonce = Nonce(Hash::from_hex(text("nonce")).unwrap().0);
+    assert_eq!(hex(nonce.question(&request)), value["question"]);
+    (request, nonce)
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    match decision {
+        Decision::Permit(authority) => {
+            let link = |link: &chancery_ledger::authority::GrantRef| json!({ "grant": hash(link.grant.0), "root": hash(link.root.0) });
+            json!({ "permit": {
+                "chain": authority.chain.iter().map(link).collect::<Vec<_>>(),
+                "generation": authority.generation,
+                "max_staleness_ms": authority.max_staleness_ms,
+                "not_after_ms": authority.not_after_ms,
+            }})
+        }
+        Decision::Denied(denial) => {
+            let mut value = json!({ "code": denial.code() });
+            if let Some(cause) = denial.cause() {
+                value["cause"] = json!({
+                    "index": cause.index, "block": cause.block, "time_ms": cause.time_ms,
+                    "signer": hex(cause.signer.0),
+                });
+            }
+            match denial {
+                Denial::Revoked { grant, .. } => value["grant"] = hash(grant.grant.0),
+                Denial::Retired { agent, .. } | Denial::AllRevoked { agent, .. } => {
+                    value["agent"] = agent.as_str().into();
+                }
+                Denial::Ended { not_after_ms } => value["not_after_ms"] = (*not_after_ms).into(),
+                Denial::NotBegun { not_before_ms } => value["not_before_ms"] = (*not_before_ms).into(),
+                Denial::UnknownAgent | Denial::NoGrant => {}
+            }
+            json!({ "denied": value })
+        }
+    }
+}
+
+fn proof_error(error: &ProofError) -> String {
+    let quorum = |error: &QuorumError| match error {
+        QuorumError::TooFew(_) => "too_few",
+        QuorumError::OutsideRoster(_) => "outside_roster",
+        QuorumError::Twice(_) => "twice",
+        QuorumError::Statement { source: StatementError::Malformed, .. } => "malformed",
+        QuorumError::Statement { source: StatementError::WrongKey, .. } => "wrong_key",
+        QuorumError::Statement { source: StatementError::BadSignature, .. } => "bad_signature",
+        QuorumError::NotFresh(_) => "not_fresh",
+        QuorumError::WrongLedger(_) => "wrong_ledger",
+        QuorumError::WrongNonce(_) => "wrong_nonce",
+        QuorumError::WrongRoster(_) => "wrong_roster",
+        QuorumError::TailAboveHead { .. } => "tail_above_head",
+        QuorumError::OtherHead(_) => "other_head",
+    };
+    match error {
+        ProofError::Trust(TrustError::Malformed(_)) => "trust/malformed".into(),
+        ProofError::Trust(TrustError::OtherLedger { .. }) => "trust/other_ledger".into(),
+        ProofError::Trust(TrustError::UnknownRoster(_)) => "trust/unknown_roster".into(),
+        ProofError::Trust(TrustError::RolledBack { .. }) => "trust/rolled_back".into(),
+        ProofError::UnknownRules(_) => "unknown_rules".into(),
+        ProofError::NoncePath(_) => "nonce_path".into(),
+        ProofError::Freshness(error) => format!("freshness/{}", quorum(error)),
+        ProofError::Head(error) => format!("head/{}", quorum(error)),
+        ProofError::StateRoot { .. } => "state_root".into(),
+        ProofError::Undecided(_) => "undecided".into(),
+        ProofError::Unused(_) => "unused".into(),
+        ProofError::UnusedHint => "unused_hint".into(),
+    }
+}
+
+fn evidence_error(error: &EvidenceError) -> String {
+    match error {
+        EvidenceError::OtherOrigin { .. } => "other_origin".into(),
+        EvidenceError::OtherLedger(_) => "other_ledger".into(),
+        EvidenceError::Answer(error) => format!("answer/{}", proof_error(error)),
+        EvidenceError::Inclusion { .. } => "inclusion".into(),
+        EvidenceError::Entry(_) => "entry".into(),
+        EvidenceError::Command(_) => "command".into(),
+        EvidenceError::OtherLeaf => "other_leaf".into(),
+    }
+}
+
+fn statement_json(statement: &Statement) -> Value {
+    let encoded = statement.encode();
+    let body = encoded.len() - 68;
+    json!({
+        "node": statement.node,
+        "epoch": statement.number.epoch,
+        "counter": statement.number.counter,
+        "body": hex(&encoded[..body]),
+        "signed_message": hex([STATEMENT_PREFIX, &encoded[..body]].concat()),
+        "key_id": hex(&encoded[body..body + 4]),
+        "signature": hex(&encoded[body + 4..]),
+        "encoded": hex(&encoded),
+    })
+}
+
+fn tell() -> (Story, Value) {
+    let house = House::found();
+    let genesis = Block::decode(&house.blocks[0]).unwrap();
+    let (_, founded) = chancery_ledger::authority::State::genesis(&MemoryNodes::new(), &genesis).unwrap();
+    let founding = command_json("genesis", LedgerId::GENESIS, &genesis.commands[0]);
+    let mut story = Story {
+        blocks: vec![block_json("genesis", &house.blocks[0], &founded)],
+        house,
+        commands: vec![founding],
+        answers: Vec::new(),
+        refused: Vec::new(),
+        evidence: Vec::new(),
+        dedup: Vec::new(),
+    };
+    let register = |agent: &str, key: bool| Body::RegisterAgent {
+        agent: name(agent),
+        owner: name("ada@example.com"),
+        key: key.then(|| public(agent)),
+    };
+    let a = story.command("register_agent", &["operator-1"], register("team/a", true));
+    let b = story.command("register_agent, another", &["operator-1"], register("team/b", true));
+    let c = story.command("register_agent, without a key", &["issuer"], register("other", false));
+    story.block("three agents", vec![a.clone(), b, c]);
+
+    let now_ms = story.house.now_ms;
+    let granted = terms("team/a", &["deploy", "repo/*"], &["prod/*"], now_ms);
+    let grant = story.command("grant", &["issuer"], Body::Grant(granted));
+    let grant_id = GrantId::of(story.house.ledger, grant.command_bytes());
+    story.block("a grant", vec![grant]);
+
+    let narrower = Terms {
+        not_after_ms: now_ms + HOUR_MS / 2,
+        max_staleness_ms: 2_000,
+        delegable_depth: 0,
+        ..terms("team/b", &["deploy"], &["prod/db"], now_ms)
+    };
+    let delegated =
+        story.command("delegate", &["team/a"], Body::Delegate { parent: grant_id, terms: narrower.clone() });
+    let delegated_id = GrantId::of(story.house.ledger, delegated.command_bytes());
+    let wider = Body::Delegate { parent: grant_id, terms: Terms { max_staleness_ms: 5_001, ..narrower } };
+    let wider = story.command("delegate, wider than its parent", &["team/a"], wider);
+    story.block("a delegation, one that widens, and a retry", vec![delegated, wider.clone(), a]);
+    story.block("nothing but a refused command", vec![wider]);
+
+    let future = Terms {
+        not_before_ms: now_ms + HOUR_MS,
+        not_after_ms: now_ms + 3 * HOUR_MS,
+        ..terms("other", &["*"], &["*"], now_ms)
+    };
+    let future = story.command("grant, of everything, from later on", &["issuer"], Body::Grant(future));
+    story.block("a grant that has not begun", vec![future]);
+
+    let by_grant = request("team/a", "repo/read", "prod/db");
+    let by_delegation = request("team/b", "deploy", "prod/db");
+    let permit = story.check("permit", &by_grant);
+    story.check("permit by delegation", &by_delegation);
+    story.check("denied: not begun", &request("other", "deploy", "prod/db"));
+    story.check("denied: no grant", &request("team/b", "deploy", "prod/web"));
+    story.check("denied: unknown agent", &request("nobody", "deploy", "prod/db"));
+    refusals(&mut story, &by_grant, &permit);
+    let permitted = story.house.evidence(&by_grant, nonce("permit"));
+
+    // Answers of the same state by all three nodes, one of which has applied less.
+    let asked = nonce("mixed quorum");
+    let head = *story.house.head();
+    let older = Head { block: head.block - 1, ..head };
+    let root = story.house.round(&by_grant, asked).root();
+    let fresh = |clock_ms| Fresh { clock_ms, ..story.house.fresh(root, 0) };
+    let mixed = Answer {
+        statements: vec![
+            story.house.fresh_statement(1, fresh(story.house.now_ms + 500), older),
+            story.house.fresh_statement(2, fresh(story.house.now_ms - 700), head),
+            story.house.fresh_statement(3, fresh(story.house.now_ms + 40), older),
+        ],
+        head_statements: vec![story.house.head_statement(3, head)],
+        ..story.house.answer(&by_grant, asked)
+    };
+    // Node 3 is counted for freshness by one statement and for the head by another.
+    story.keep("permit by a mixed quorum", &by_grant, asked, &mixed);
+
+    let revoke = Body::RevokeGrant { grant: grant_id, reason: "ticket 1403".into() };
+    let revoke = story.command("revoke_grant", &["revoker"], revoke);
+    let ahead = Body::RevokeGrant { grant: GrantId(Hash::of(&[b"ahead"])), reason: String::new() };
+    let ahead = story.command("revoke_grant, of one not seen yet", &["revoker"], ahead);
+    story.block("two revocations", vec![revoke, ahead]);
+    story.check("denied: revoked", &by_grant);
+    story.check("denied: revoked above", &by_delegation);
+    evidence(&mut story, &by_delegation, permitted);
+
+    let add = Body::AddPrincipal(principal("halter", &[Role::Halter, Role::Reviewer], everything()));
+    let add = story.command("add_principal", &["operator-1"], add);
+    let rotate = Body::RotatePrincipal { old_key: public("gate"), new_key: public("gate-2") };
+    let rotate = story.command("rotate_principal", &["gate", "gate-2"], rotate);
+    let remove = Body::RemovePrincipal { key: public("team-issuer") };
+    let remove = story.command("remove_principal", &["operator-1"], remove);
+    let rules = story.command("set_rules", &["operator-1"], Body::SetRules { rules_version: 2 });
+    story.block("principals come and go", vec![add, rotate, remove, rules]);
+
+    let everything = Body::RevokeAgent { agent: name("team/a"), reason: "left".into() };
+    let everything = story.command("revoke_agent", &["revoker"], everything);
+    let retire = story.command("retire_agent", &["operator-1"], Body::RetireAgent { agent: name("other") });
+    story.block("an agent loses everything, another is retired", vec![everything, retire]);
+    story.check("denied: all revoked", &by_grant);
+    story.check("denied: retired", &request("other", "deploy", "prod/db"));
+
+    story.house.now_ms += 2 * HOUR_MS;
+    let again = terms("team/b", &["deploy"], &["prod/db"], story.house.now_ms - HOUR_MS + 2_000);
+    let again = story.command("grant, for a second", &["issuer"], Body::Grant(again));
+    let d = story.command("register_agent, later", &["operator-1"], register("team/d", false));
+    let short = terms("team/d", &["deploy"], &["prod/db"], story.house.now_ms - HOUR_MS + 2_000);
+    let short = story.command("grant, for a second, of another", &["issuer"], Body::Grant(short));
+    story.block("two hours later", vec![again, d, short]);
+    story.house.now_ms += 1_000;
+    story.check("denied: ended", &request("team/d", "deploy", "prod/db"));
+    story.check("denied: ended, and revoked before", &by_delegation);
+    let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
+    (story, delegated)
+}
+
+/// Answers that are none, each in its own way.
+fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
+    let asked = nonce("permit");
+    let head = permit.head;
+    let house = &story.house;
+    let root = house.round(request, asked).root();
+    let fresh = house.fresh(root, house.now_ms + 510);
+    let second =
+        |statement: Statement| Answer { statements: vec![permit.statements[0], statement], ..permit.clone() };
+    let elsewhere = LedgerId(Hash::of(&[b"another ledger"]));
+    let unknown = house::roster(&[1, 2, 4]).id(0);
+    let other_hint = permit.hint.map(|hint| chancery_ledger::authority::GrantRef {
+        grant: GrantId(Hash::of(&[b"another grant"])),
+        ..hint
+    });
+    let mut forged = permit.statements[1].encode();
+    *forged.last_mut().unwrap() ^= 0x80;
+    let mut later = permit.statements[1].encode();
+    later[1 + 24 + 32 + 7] ^= 1;
+    let mut path = permit.nonce_path.clone();
+    path.hashes.pop();
+    let cases = [
+        ("one node only", Answer { statements: vec![permit.statements[0]], ..permit.clone() }),
+        ("a node outside the roster", second(house.fresh_statement(4, fresh, head))),
+        ("a flipped bit in a signature", second(Statement::decode(&forged).unwrap())),
+        ("another clock than was signed", second(Statement::decode(&later).unwrap())),
+        ("another nonce", second(house.fresh_statement(2, Fresh { nonce_root: Hash::ZERO, ..fresh }, head))),
+        ("no nonce", second(house.head_statement(2, head))),
+        ("another ledger", second(house.fresh_statement(2, fresh, Head { ledger: elsewhere, ..head }))),
+        ("a head of another ledger", Answer { head: Head { ledger: elsewhere, ..head }, ..permit.clone() }),
+        ("another roster", second(house.fresh_statement(2, Fresh { tail_roster: unknown, ..fresh }, head))),
+        (
+            "a log beyond the head",
+            second(house.fresh_statement(2, Fresh { tail_block: head.block + 1, ..fresh }, head)),
+        ),
+        (
+            "a head that one node signed",
+            Answer {
+                head_statements: vec![],
+                ..second(house.fresh_statement(2, fresh, Head { time_ms: head.time_ms + 1, ..head }))
+            },
+        ),
+        (
+            "a signature on another head",
+            Answer {
+                head_statements: vec![house.head_statement(3, Head { time_ms: 1, ..head })],
+                ..permit.clone()
+            },
+        ),
+        (
+            "one node's signature twice",
+            Answer { head_statements: vec![house.head_statement(2, head)], ..permit.clone() },
+        ),
+        ("unknown rules", Answer { head: Head { rules_version: 2, ..head }, ..permit.clone() }),
+        ("a nonce path that is too short", Answer { nonce_path: path, ..permit.clone() }),
+        ("the read set of another check", {
+            let other = house::request("team/b", "deploy", "prod/db");
+            Answer { tree: house.answer(&other, asked).tree, ..permit.clone() }
+        }),
+        ("another state", Answer { tree: PrunedTree::decode(&[5], 1).unwrap(), ..permit.clone() }),
+        ("no hint", Answer { hint: None, ..permit.clone() }),
+        ("another hint", Answer { hint: other_hint, ..permit.clone() }),
+    ];
+    for (what, answer) in cases {
+        story.refuse(what, request, asked, &answer);
+    }
+    // A denial with the hint that it does not rest on.
+    let denied = house::request("team/a", "drop", "prod/db");
+    let answer = Answer { hint: permit.hint, ..story.house.answer(&denied, asked) };
+    story.refuse("a denial with a hint", &denied, asked, &answer);
+    let other = house::request("team/a", "repo/read", "prod/web");
+    story.refuse("the answer to another question", &other, asked, permit);
+}
+
+fn evidence(story: &mut Story, request: &Request, permitted: Evidence) {
+    let house = &story.house;
+    let good = house.evidence(request, nonce("evidence"));
+    let cause = good.cause.clone().unwrap();
+    let mut moved = good.clone();
+    moved.cause.as_mut().unwrap().index -= 1;
+    let cases = [
+        ("a denial and its cause", good.clone()),
+        ("a denial without its cause", Evidence { cause: None, ..good.clone() }),
+        ("a permit", permitted),
+        ("another leaf", Evidence { cause: Some(house.leaf(cause.index + 1)), ..good.clone() }),
+        ("a leaf at another place", moved),
+        ("another origin", Evidence { origin: "elsewhere.example".into(), ..good.clone() }),
+        ("another ledger", Evidence { ledger: LedgerId(Hash::ZERO), ..good.clone() }),
+        ("another question", Evidence { request: house::request("team/b", "deploy", "prod/web"), ..good }),
+    ];
+    for (what, evidence) in cases {
+        let shown = match evidence.verify(&house.trust) {
+            Ok(shown) => json!({
+                "decision": decision_json(&shown.verified.decision),
+                "cause": shown.cause.map(|signed| hex(signed.encode())),
+            }),
+            Err(error) => json!({ "error": evidence_error(&error) }),
+        };
+        story.evidence.push(json!({ "name": what, "file": evidence.to_json(), "shows": shown }));
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------
+// What needs no story.
+
+fn keys() -> Value {
+    let labels = [
+        "node-1",
+        "node-2",
+        "node-3",
+        "operator-1",
+        "operator-2",
+        "issuer",
+        "team-issuer",
+        "revoker",
+        "team-revoker",
+        "gate",
+        "gate-2",
+        "halter",
+        "team/a",
+        "team/b",
+    ];
+    labels
+        .iter()
+        .map(|label| {
+            let key = house::key(label);
+            json!({ "label": label, "seed": hex(key.to_bytes()), "public": hex(key.verifying_key().to_bytes()) })
+        })
+        .collect()
+}
+
+fn nonces() -> Value {
+    [1_usize, 2, 3, 5, 8]
+        .iter()
+        .map(|count| {
+            let nonces: Vec<[u8; 32]> =
+                (0..*count).map(|number| Hash::of(&[&number.to_be_bytes()]).0).collect();
+            let tree = NonceTree::new(nonces.clone()).unwrap();
+            let path = |index: usize| {
+                let path = tree.path(u32::try_from(index).unwrap()).unwrap();
+                path.hashes.iter().map(|one| hash(*one)).collect::<Vec<_>>()
+            };
+            json!({
+                "nonces": nonces.iter().map(hex).collect::<Vec<_>>(),
+                "root": hash(tree.root()),
+                "paths": (0..*count).map(path).collect::<Vec<_>>(),
+            })
+        })
+        .collect()
+}
+
+fn names() -> Value {
+    let name = |text: &str| json!({ "text": text, "name": Name::new(text).is_ok(), "pattern": Pattern::new(text).is_ok() });
+    let texts = [
+        "a",
+        "a/b",
+        "a/*",
+        "*",
+        "",
+        "a b",
+        "a\tb",
+        "a\u{a0}b",
+        "a\u{2028}b",
+        "a\u{7f}b",
+        "a\u{85}b",
+        "a/./b",
+        "../a",
+        "..",
+        "a..b",
+        "a*",
+        "*/a",
+        "/*",
+        "//*",
+        "a//*",
+        "a/*/b",
+        "**",
+        "/a",
+        "a/",
+        "äöü",
+        "a\u{200b}b",
+        "a\u{feff}b",
+        "a\u{1680}b",
+        "a\u{3000}b",
+        "a\u{202f}b",
+        "a\u{180e}b",
+        "../*",
+        "a/../*",
+    ];
+    let long = ["x".repeat(256), "x".repeat(257), "ä".repeat(128), "ä".repeat(129)];
+    texts.iter().copied().chain(long.iter().map(String::as_str)).map(name).collect()
+}
+
+fn patterns() -> Value {
+    let pairs = [
+        ("a", "a"),
+        ("a", "b"),
+        ("a/*", "a"),
+        ("a/*", "a/"),
+        ("a/*", "a/b"),
+        ("a/*", "a/b/c"),
+        ("a/*", "ab/c"),
+        ("*", "a"),
+        ("*", "a/b"),
+        ("a/b", "a/b/c"),
+        ("A", "a"),
+    ];
+    let matches: Vec<Value> = pairs
+        .iter()
+        .map(|(pattern, text)| json!([pattern, text, Pattern::new(*pattern).unwrap().matches(&name(text))]))
+        .collect();
+    let pairs = [
+        ("*", "*"),
+        ("*", "a"),
+        ("*", "a/*"),
+        ("a", "*"),
+        ("a/*", "a/b"),
+        ("a/*", "a/*"),
+        ("a/*", "a/b/*"),
+        ("a/b/*", "a/*"),
+        ("a", "a"),
+        ("a", "a/*"),
+        ("a/*", "a"),
+        ("a/*", "a/"),
+    ];
+    let covers: Vec<Value> = pairs
+        .iter()
+        .map(|(wide, narrow)| {
+            json!([wide, narrow, Pattern::new(*wide).unwrap().covers(&Pattern::new(*narrow).unwrap())])
+        })
+        .collect();
+    json!({ "matches": matches, "covers": covers })
+}
+
+fn malformed_commands(house: &House) -> Value {
+    let command = Command {
+        signer: public("issuer"),
+        request_id: chancery_ledger::command::RequestId([9; 16]),
+        not_after_ms: house::FOUNDED_MS,
+        body: Body::RevokeGrant { grant: GrantId(Hash::ZERO), reason: "why".into() },
+    };
+    let good = house.sign(&command, &["issuer"]).command_bytes().to_vec();
+    let more = |bytes: &[u8]| [&good, bytes].concat();
+    let role = |roles: Vec<i32>| {
+        let principal = wire::Principal {
+            key: vec![1; 32],
+            name: "p".into(),
+            roles,
+            scope: Some(wire::Scope::default()),
+        };
+        let body = wire::command::Body::AddPrincipal(wire::AddPrincipal { principal: Some(principal) });
+        let plain = wire::Command::decode(good.as_slice()).unwrap();
+        wire::Command { body: Some(body), ..plain }.encode_to_vec()
+    };
+    let cases = [
+        ("good", good.clone()),
+        ("good, with two roles", role(vec![1, 7])),
+        ("an unknown field", more(&[0xa0, 0x1f, 1])),
+        ("an unknown command", more(&[0xda, 0x01, 0])),
+        ("a field twice", more(&[0x18, 5])),
+        ("a default written out", more(&[0x18, 0])),
+        ("cut short", good[..good.len() - 1].to_vec()),
+        ("an unknown role", role(vec![8])),
+        ("role 0", role(vec![0])),
+        ("roles not sorted", role(vec![7, 1])),
+        ("no role", role(vec![])),
+        ("nothing", vec![]),
+    ];
+    cases
+        .iter()
+        .map(|(what, bytes)| {
+            json!({ "name": what, "command": hex(bytes), "accepted": Command::decode(bytes).is_ok() })
+        })
+        .collect()
+}
+
+fn state_tree() -> Value {
+    let mut nodes = MemoryNodes::new();
+    let (mut root, mut next) = (Root::EMPTY, NodeId(0));
+    let mut steps = vec![json!({ "root": hash(root.hash()) })];
+    let changes = [([0_u8; 32], "zero"), ([0xff; 32], "ones"), ([0x0f; 32], ""), ([0; 32], "changed")];
+    for (key, value) in changes {
+        let change = [(chancery_ledger::state::Key(key), Some(value.as_bytes().into()))].into();
+        let done = update(&nodes, root, next, &change).unwrap();
+        nodes.insert(&done);
+        (root, next) = (done.root, done.next_id);
+        steps.push(json!({ "key": hex(key), "value": hex(value), "root": hash(root.hash()) }));
+    }
+    steps.into()
+}
+
+fn records(house: &House) -> Value {
+    let all = leaves(&house.replicas[0].nodes, house.state().summary().root);
+    all.map(|leaf| {
+        let (key, value) = leaf.unwrap();
+        let record = wire::Record::decode(&*value).unwrap();
+        json!({
+            "kind": record.kind, "anchor": hex(&record.anchor), "id": hex(&record.id),
+            "key": hex(key.0), "value": hex(&value),
+        })
+    })
+    .collect()
+}
+
+fn vectors() -> Value {
+    let (story, grants) = tell();
+    let house = &story.house;
+    let encoded_roster = {
+        // As genesis has it.
+        let Entry::Command { signed, .. } = house.entry(0) else { panic!() };
+        let command = wire::Command::decode(signed.command_bytes()).unwrap();
+        let Some(wire::command::Body::Genesis(genesis)) = command.body else { panic!() };
+        genesis.roster.unwrap().encode_to_vec()
+    };
+    let head = *house.head();
+    let fresh = house.fresh(Hash::of(&[b"round"]), house.now_ms);
+    json!({
+        "about": "Formats of docs/formats.md, made by tests/vectors.rs. Bytes are lower-case hex.",
+        "origin": house::ORIGIN,
+        "ledger_id": hash(house.ledger.0),
+        "keys": keys(),
+        "roster": { "encoded": hex(encoded_roster), "digest": hash(house.trust.genesis.digest()) },
+        "trust_file": house.trust.to_toml(),
+        "names": names(),
+        "patterns": patterns(),
+        "malformed_commands": malformed_commands(house),
+        "commands": story.commands,
+        "grants": grants,
+        "blocks": story.blocks,
+        "dedup": story.dedup,
+        "state_tree": state_tree(),
+        "records": records(house),
+        "statements": {
+            "fresh": statement_json(&house.fresh_statement(1, fresh, head)),
+            "head": statement_json(&house.head_statement(2, head)),
+        },
+        "nonces": nonces(),
+        "answers": story.answers,
+        "refused_answers": story.refused,
+        "evidence": story.evidence,
+    })
+}
+
+#[test]
+fn the_formats_are_those_pinned() {
+    let made = vectors();
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(FILE, serde_json::to_string_pretty(&made).unwrap() + "\n").unwrap();
+        return;
+    }
+    let pinned: Value = serde_json::from_slice(&std::fs::read(FILE).unwrap()).unwrap();
+    let members = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(members(&made), members(&pinned));
+    for (member, value) in made.as_object().unwrap() {
+        if let (Some(made), Some(pinned)) = (value.as_array(), pinned[member].as_array()) {
+            for (index, (made, pinned)) in made.iter().zip(pinned).enumerate() {
+                assert_eq!(made, pinned, "{member}[{index}]");
+            }
+        }
+        assert_eq!(value, &pinned[member], "{member}");
+    }
+}
+
+/// What a verifier in another language would do with the file.
+#[test]
+fn the_pinned_answers_and_evidence_say_what_they_say() {
+    let pinned: Value = serde_json::from_slice(&std::fs::read(FILE).unwrap()).unwrap();
+    let trust = Trust::from_toml(pinned["trust_file"].as_str().unwrap()).unwrap();
+    assert_eq!(hash(trust.ledger.0), pinned["ledger_id"]);
+    let list = |member: &str| pinned[member].as_array().unwrap().clone();
+    assert!(list("answers").len() >= 10 && list("refused_answers").len() >= 20);
+    for vector in list("answers") {
+        let (request, nonce) = question_from(&vector["question"]);
+        let answer = decode_answer(&unhex(&vector["answer"]), 1 << 20).unwrap();
+        let verified = verify(&trust, &request, nonce, &answer).unwrap();
+        assert_eq!(decision_json(&verified.decision), vector["decision"]);
+    }
+    for vector in list("refused_answers") {
+        let (request, nonce) = question_from(&vector["question"]);
+        let answer = decode_answer(&unhex(&vector["answer"]), 1 << 20).unwrap();
+        let error = verify(&trust, &request, nonce, &answer).unwrap_err();
+        assert_eq!(proof_error(&error), vector["error"].as_str().unwrap());
+    }
+    for vector in list("evidence") {
+        let evidence = Evidence::from_json(vector["file"].as_str().unwrap().as_bytes()).unwrap();
+        match evidence.verify(&trust) {
+            Ok(shown) => assert_eq!(decision_json(&shown.verified.decision), vector["shows"]["decision"]),
+            Err(error) => assert_eq!(evidence_error(&error), vector["shows"]["error"].as_str().unwrap()),
+        }
+    }
+    for vector in list("commands") {
+        let ledger = if vector["name"] == "genesis" { LedgerId::GENESIS } else { trust.ledger };
+        let signed = SignedCommand::decode(&unhex(&vector["envelope"])).unwrap();
+        signed.verify(ledger).unwrap();
+        assert_eq!(hex(signed.encode()), vector["envelope"]);
+        assert_eq!(hash(signed.command_hash()), vector["command_hash"]);
+    }
+}

@@ -1,0 +1,308 @@
+//! Checks: rounds of freshness, and the answers that they prove.
+//!
+//! A check waits for a round that starts after it arrived. The round shows the root over all waiting nonces
+//! to every voter, takes the quorum whose logs reach least far, serves from the state of the highest block
+//! that this quorum named, and answers every nonce with its own path. No leader is involved, and no clock
+//! is trusted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chancery_ledger::answer::{Answer, Nonce};
+use chancery_ledger::decide::{Decision, Interval, Request, decide};
+use chancery_ledger::hash::Hash;
+use chancery_ledger::head::{Head, HeadQuorum, Roster, Statement};
+use chancery_ledger::log::nonces::{NONCES_MAX, NonceTree};
+use chancery_ledger::state::{Recording, Root, prune};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::heads::{HeadQuorums, HeadsError};
+use crate::network::Peers;
+use crate::signer::{NotSigning, Signer};
+use crate::store::applied::AppliedStore;
+use crate::store::applied::AppliedView;
+
+/// Checks that may wait for a round: as many as one round takes.
+const QUEUE_MAX: usize = NONCES_MAX as usize;
+
+/// How long a block that a quorum named is waited for before the nodes that named it are asked again: their
+/// tails may have been cut.
+const TAIL_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Why a check has no answer. None of these is a denial.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Too many wait already.
+    #[error("{QUEUE_MAX} checks are waiting already")]
+    Busy,
+    /// There was no quorum in time.
+    #[error("no quorum in time: {0}")]
+    NoQuorum(String),
+    /// The state could not be read, or the proof is larger than the ledger allows.
+    #[error("no proof: {0}")]
+    NoProof(String),
+}
+
+struct Waiting {
+    request: Request,
+    nonce: Nonce,
+    reply: oneshot::Sender<Result<Answer, CheckError>>,
+}
+
+/// The way into the rounds.
+#[derive(Clone)]
+pub struct Checks {
+    queue: mpsc::Sender<Waiting>,
+}
+
+/// What the rounds work with.
+pub struct Rounds {
+    /// This node's own statement.
+    pub signer: Arc<Signer>,
+    /// The others'.
+    pub peers: Peers,
+    /// Signatures on the head that is served.
+    pub heads: Arc<HeadQuorums>,
+    /// The states to serve from.
+    pub store: AppliedStore,
+    /// Who counts.
+    pub roster: Roster,
+    /// How long a round may take.
+    pub timeout: Duration,
+    /// Largest proof.
+    pub proof_size_bytes_max: usize,
+}
+
+impl Checks {
+    /// Starts the rounds; they end when the last handle is dropped.
+    pub fn start(rounds: Rounds) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(run(Arc::new(rounds), waiting));
+        Self { queue }
+    }
+
+    /// Answers `request` under `nonce`, by a round that starts after this is called.
+    pub async fn check(
+        &self,
+        request: Request,
+        nonce: Nonce,
+        deadline: Instant,
+    ) -> Result<Answer, CheckError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Waiting { request, nonce, reply }).map_err(|_| CheckError::Busy)?;
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(CheckError::NoQuorum("the round did not end in time".into())),
+        }
+    }
+}
+
+async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
+    while let Some(first) = queue.recv().await {
+        // Everything that arrived before this moment is in the round; what comes later waits for the next.
+        let mut batch = vec![first];
+        while batch.len() < QUEUE_MAX {
+            let Ok(next) = queue.try_recv() else { break };
+            batch.push(next);
+        }
+        batch.retain(|waiting| !waiting.reply.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
+        match rounds.run(&batch).await {
+            // The next round can start while the answers of this one are made.
+            Ok(round) => {
+                let rounds = Arc::clone(&rounds);
+                tokio::task::spawn_blocking(move || rounds.answer(&round, batch));
+            }
+            Err(error) => {
+                for waiting in batch {
+                    let _ = waiting.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// A round that succeeded.
+struct Round {
+    nonces: NonceTree,
+    statements: Vec<Statement>,
+    quorum: Arc<HeadQuorum>,
+    view: AppliedView,
+    root: Root,
+}
+
+impl Rounds {
+    async fn run(&self, batch: &[Waiting]) -> Result<Round, CheckError> {
+        let no_quorum = |why: &dyn std::fmt::Display| CheckError::NoQuorum(why.to_string());
+        let nonces = batch.iter().map(|waiting| waiting.nonce.question(&waiting.request)).collect();
+        let nonces = NonceTree::new(nonces).map_err(|error| CheckError::NoProof(error.to_string()))?;
+        let deadline = Instant::now() + self.timeout;
+        let (statements, block) = self.gather(nonces.root(), deadline).await?;
+        // While nothing is written every statement has the head of that block, and no more need be asked.
+        let quorum = match self.quorum_among(&statements, block) {
+            Some(quorum) => Arc::new(quorum),
+            None => {
+                self.heads.quorum(block, deadline).await.map_err(|error: HeadsError| no_quorum(&error))?
+            }
+        };
+        let view = self.store.view();
+        let (view, root) = tokio::task::spawn_blocking(move || {
+            let root = view.root_of(block);
+            (view, root)
+        })
+        .await
+        .map_err(|error| CheckError::NoProof(error.to_string()))?;
+        let root = root.map_err(|error| CheckError::NoProof(error.to_string()))?;
+        let root =
+            root.ok_or_else(|| CheckError::NoProof(format!("the state of block {block} is kept no more")))?;
+        Ok(Round { nonces, statements, quorum, view, root })
+    }
+
+    /// Statements of a quorum over `nonce_root`, and the highest block that they name, applied here.
+    async fn gather(&self, nonce_root: Hash, deadline: Instant) -> Result<(Vec<Statement>, u64), CheckError> {
+        let mut applied = self.store.block();
+        let own = self.signer.voter().node;
+        let mut known: BTreeMap<u64, Statement> = BTreeMap::new();
+        let mut asked = FuturesUnordered::new();
+        let ask = |node: u64| async move { (node, self.statement(node, nonce_root, deadline).await) };
+        for voter in self.roster.voters() {
+            asked.push(ask(voter.node));
+        }
+        let mut failures: Vec<String> = Vec::new();
+        let mut again_at = deadline;
+        loop {
+            if let Some((statements, block)) = self.least_quorum(&known) {
+                if *applied.borrow_and_update() >= block {
+                    return Ok((statements, block));
+                }
+                if again_at == deadline {
+                    again_at = deadline.min(Instant::now() + TAIL_PATIENCE);
+                }
+            }
+            tokio::select! {
+                Some((node, statement)) = asked.next(), if !asked.is_empty() => match statement {
+                    Ok(statement) => {
+                        known.insert(node, statement);
+                    }
+                    Err(why) => failures.push(format!("node {node}: {why}")),
+                },
+                changed = applied.changed() => {
+                    changed.map_err(|_| CheckError::NoQuorum("the node is stopping".into()))?;
+                }
+                () = sleep_until(again_at), if again_at < deadline => {
+                    // The same nonce again, only to those whose tails may have been cut.
+                    let reached = *applied.borrow();
+                    for (node, statement) in &known {
+                        let ahead = statement.fresh.is_some_and(|fresh| fresh.tail_block > reached);
+                        if ahead {
+                            asked.push(ask(*node));
+                        }
+                    }
+                    again_at = deadline;
+                }
+                () = sleep_until(deadline) => {
+                    failures.push(format!("{} statements", known.len()));
+                    return Err(CheckError::NoQuorum(failures.join("; ")));
+                }
+            }
+            if asked.is_empty() && self.least_quorum(&known).is_none() {
+                tracing::debug!(own, ?failures, "a round without a quorum");
+                return Err(CheckError::NoQuorum(failures.join("; ")));
+            }
+        }
+    }
+
+    async fn statement(&self, node: u64, nonce_root: Hash, deadline: Instant) -> Result<Statement, String> {
+        if node == self.signer.voter().node {
+            return self.signer.fresh(nonce_root).map_err(|error: NotSigning| error.to_string());
+        }
+        let bytes =
+            self.peers.statement(node, nonce_root, deadline).await.map_err(|error| error.to_string())?;
+        let statement = Statement::decode(&bytes).map_err(|error| error.to_string())?;
+        let voter = self.roster.voter(node).ok_or("not in the roster")?;
+        statement.verify(voter).map_err(|error| error.to_string())?;
+        let known = self.store.read_state(|state| state.head_of(statement.head.block).copied());
+        self.heads.observe(known.as_ref(), &statement).map_err(|error| error.to_string())?;
+        match statement.fresh {
+            Some(fresh) if fresh.nonce_root == nonce_root => Ok(statement),
+            _ => Err("its statement is over another nonce".into()),
+        }
+    }
+
+    /// The quorum whose logs reach least far, and how far that is.
+    fn least_quorum(&self, known: &BTreeMap<u64, Statement>) -> Option<(Vec<Statement>, u64)> {
+        let mut by_tail: Vec<(u64, &Statement)> =
+            known.values().filter_map(|s| Some((s.fresh?.tail_block, s))).collect();
+        by_tail.sort_by_key(|(tail, statement)| (*tail, statement.node));
+        let mut nodes = BTreeSet::new();
+        let mut statements = Vec::new();
+        for (tail, statement) in by_tail {
+            nodes.insert(statement.node);
+            statements.push(*statement);
+            if self.roster.has_quorum(&nodes) {
+                statements.sort_by_key(|statement| statement.node);
+                return Some((statements, tail));
+            }
+        }
+        None
+    }
+
+    /// The quorum on the head of `block` that the statements themselves are, if they are one.
+    fn quorum_among(&self, statements: &[Statement], block: u64) -> Option<HeadQuorum> {
+        let head: Head = self.store.read_state(|state| state.head_of(block).copied())?;
+        let with: Vec<Statement> = statements.iter().filter(|s| s.head == head).copied().collect();
+        let nodes = with.iter().map(|statement| statement.node).collect();
+        self.roster.has_quorum(&nodes).then_some(HeadQuorum { head, statements: with })
+    }
+
+    /// Makes every answer of a round. Runs on a thread that may block.
+    fn answer(&self, round: &Round, batch: Vec<Waiting>) {
+        for (index, waiting) in (0_u32..).zip(batch) {
+            let answer = self.prove(round, index, &waiting.request);
+            let _ = waiting.reply.send(answer);
+        }
+    }
+
+    fn prove(&self, round: &Round, index: u32, request: &Request) -> Result<Answer, CheckError> {
+        let no_proof = |why: &dyn std::fmt::Display| CheckError::NoProof(why.to_string());
+        let head = round.quorum.head;
+        let clocks = || round.statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
+        let interval = Interval {
+            low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
+            high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
+        };
+        let nodes = &round.view;
+        let look = |request: &Request| {
+            let view = Recording::new(nodes, round.root);
+            let decision = decide(&view, request, interval).map_err(|error| no_proof(&error))?;
+            Ok::<_, CheckError>((decision, view.into_keys()))
+        };
+        let (decision, mut keys) = look(request)?;
+        let mut hint = None;
+        if let Decision::Permit(authority) = &decision {
+            // A permit need only show the one chain: look again, at that one first.
+            hint = authority.chain.first().copied();
+            (_, keys) = look(&Request { hint, ..request.clone() })?;
+        }
+        let tree = prune(nodes, round.root, &keys).map_err(|error| no_proof(&error))?;
+        // Statements with the head count for it already; only the others' signatures are added.
+        let counted: BTreeSet<u64> =
+            round.statements.iter().filter(|s| s.head == head).map(|s| s.node).collect();
+        let head_statements =
+            round.quorum.statements.iter().filter(|s| !counted.contains(&s.node)).copied().collect();
+        let nonce_path = round.nonces.path(index).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
+        let statements = round.statements.clone();
+        let answer = Answer { head, statements, head_statements, nonce_path, tree, hint };
+        let size = answer.encode().len();
+        if size > self.proof_size_bytes_max {
+            return Err(no_proof(&format!("it has {size} bytes, {} are allowed", self.proof_size_bytes_max)));
+        }
+        Ok(answer)
+    }
+}

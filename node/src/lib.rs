@@ -1,0 +1,27 @@
+//! A Chancery node: Raft, stores, sequencer, freshness rounds, gRPC.
+//!
+//! A thin shell around `chancery-ledger`: everything that decides anything is there.
+
+pub mod api;
+pub mod checks;
+pub mod clock;
+// Lets the tests in here share their fixtures with those outside.
+#[cfg(test)]
+extern crate self as chancery_node;
+
+pub mod config;
+pub mod fault;
+pub mod heads;
+mod listener;
+pub mod network;
+mod peer_calls;
+pub mod raft;
+pub mod recovery;
+pub mod sequencer;
+mod serve;
+pub mod signer;
+pub mod status;
+pub mod store;
+pub mod submit;
+
+pub use serve::{ServeError, serve};

@@ -1,0 +1,122 @@
+//! What this node signs: statements about its head and its log, numbered so that they only grow.
+//!
+//! Order, each time: the nonce was received, then the clock is read, then under the log's lock the tail and
+//! the statement's number are taken, then it is signed. Nothing is cached between two statements.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chancery_ledger::hash::Hash;
+use chancery_ledger::head::{Fresh, Head, Number, Statement, Voter};
+use ed25519_dalek::SigningKey;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::clock::{ClockError, ClockWatch};
+use crate::store::applied::AppliedStore;
+use crate::store::{LogError, RaftLog};
+
+/// Why this node does not sign what it is asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSigning {
+    /// It has not caught up with what was committed before it started.
+    #[error("the node has not recovered since its start")]
+    Recovering,
+    /// Its clock may be wrong.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// Its log store is dead.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// It has not applied the block in time.
+    #[error("block {0} was not applied in time")]
+    NotApplied(u64),
+    /// The block is older than the heads that are kept.
+    #[error("the head of block {0} is kept no more")]
+    Forgotten(u64),
+}
+
+/// Signs statements as one voter.
+pub struct Signer {
+    voter: Voter,
+    key: SigningKey,
+    log: RaftLog,
+    store: AppliedStore,
+    clocks: Arc<ClockWatch>,
+    recovered: watch::Receiver<bool>,
+    /// Statements since the start; the boot epoch of the log store is the number's high half.
+    counter: AtomicU64,
+}
+
+impl Signer {
+    /// Signs as `voter` once `recovered` says so.
+    pub fn new(
+        voter: Voter,
+        key: SigningKey,
+        log: RaftLog,
+        store: AppliedStore,
+        clocks: Arc<ClockWatch>,
+        recovered: watch::Receiver<bool>,
+    ) -> Self {
+        Self { voter, key, log, store, clocks, recovered, counter: AtomicU64::new(0) }
+    }
+
+    /// The voter that it signs as.
+    pub const fn voter(&self) -> &Voter {
+        &self.voter
+    }
+
+    /// The key that it signs with: blocks are signed with it too.
+    pub const fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// Why the node does not sign now, if it does not.
+    pub fn ready(&self) -> Result<(), NotSigning> {
+        self.check_recovered()?;
+        self.clocks.now_to_sign_ms()?;
+        Ok(())
+    }
+
+    /// A statement over `nonce_root`, which was received before this is called.
+    pub fn fresh(&self, nonce_root: Hash) -> Result<Statement, NotSigning> {
+        self.check_recovered()?;
+        let clock_ms = self.clocks.now_to_sign_ms()?;
+        // The head is read before the tail: the tail that follows is then at or past it.
+        let head = self.store.read_state(|state| *state.head());
+        let (tail, number) = self.log.read_tail_with(|tail| (*tail, self.next_number()))?;
+        debug_assert!(tail.block >= head.block, "what is applied was flushed before");
+        let fresh = Fresh { nonce_root, clock_ms, tail_block: tail.block, tail_roster: tail.roster };
+        Ok(Statement::sign(&self.voter, &self.key, number, Some(fresh), head))
+    }
+
+    /// A signature on the head of `block`, which is waited for up to `patience`.
+    pub async fn head(&self, block: u64, patience: Duration) -> Result<Statement, NotSigning> {
+        let mut applied = self.store.block();
+        match timeout(patience, applied.wait_for(|applied| *applied >= block)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return Err(NotSigning::NotApplied(block)),
+        }
+        self.check_recovered()?;
+        self.clocks.now_to_sign_ms()?;
+        let head = self.store.read_state(|state| state.head_of(block).copied());
+        self.sign_head(head.ok_or(NotSigning::Forgotten(block))?)
+    }
+
+    fn sign_head(&self, head: Head) -> Result<Statement, NotSigning> {
+        // The number is taken under the log's lock, so that it orders this among fresh statements: none of
+        // a later number can have a tail before this head.
+        let number = self.log.read_tail_with(|_| self.next_number())?;
+        Ok(Statement::sign(&self.voter, &self.key, number, None, head))
+    }
+
+    fn next_number(&self) -> Number {
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        Number { epoch: self.log.boot_epoch(), counter }
+    }
+
+    fn check_recovered(&self) -> Result<(), NotSigning> {
+        if *self.recovered.borrow() { Ok(()) } else { Err(NotSigning::Recovering) }
+    }
+}

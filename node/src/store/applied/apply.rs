@@ -1,0 +1,188 @@
+//! Applying one log entry: what it changes is written in one batch, together with its log id.
+
+use chancery_ledger::authority::{self, Block, State};
+use chancery_ledger::log::{leaf_hash, tiles};
+use chancery_ledger::state::NodeRead;
+
+use super::AppliedOptions;
+use super::database::{Batch, Column, Database};
+use super::fault::{AppliedFault, with_causes};
+use super::founding::Founding;
+use super::history;
+use super::record;
+use super::view::{AppliedView, Live, Opened};
+use crate::raft::types::{EncodedBlock, Entry, LogId, Membership, StoredMembership};
+use crate::store::Position;
+
+/// Applies `entry` to what is open in `view`. Only one thread does so at a time.
+pub(super) fn apply(
+    view: &AppliedView,
+    founding: &Founding,
+    options: &AppliedOptions,
+    entry: &Entry,
+) -> Result<Position, AppliedFault> {
+    let opened = &*view.opened;
+    let Entry { log_id, payload } = entry;
+    check_order(opened.live().applied, *log_id)?;
+    check_membership(founding, *log_id, payload.membership(), payload.block().is_some())?;
+    let membership =
+        payload.membership().map(|membership| StoredMembership::new(Some(*log_id), membership.clone()));
+
+    let mut batch = opened.database.batch();
+    batch.put(Column::Meta, record::APPLIED, record::encode_applied(*log_id))?;
+    if let Some(membership) = &membership
+        && let Some(bytes) = record::encode_membership(membership)?
+    {
+        batch.put(Column::Meta, record::MEMBERSHIP, bytes)?;
+    }
+    let applied = match payload.block() {
+        Some(block) => {
+            let live = opened.live();
+            let applied = apply_block(&live.state, view, *log_id, block)?;
+            write_block(&mut batch, &opened.database, &live.state, &applied)?;
+            Some(applied)
+        }
+        None => None,
+    };
+    if let Some(applied) = &applied {
+        // More than a block makes stale, so that what was left behind is caught up with.
+        let nodes_max = 1024_usize.saturating_add(applied.stale_nodes.len().saturating_mul(2));
+        let step = history::plan(opened, &applied.summary.head, options, nodes_max)?;
+        step.write(&mut batch)?;
+        opened.change().history = step.start;
+    }
+    fail::fail_point!("applied-before-write", AppliedFault::injected);
+    batch.write()?;
+    fail::fail_point!("applied-after-write", AppliedFault::injected);
+    Ok(publish(opened, *log_id, membership, applied))
+}
+
+/// Writes block 0 to an empty database.
+pub(super) fn found(database: &Database, founding: &Founding) -> Result<(), AppliedFault> {
+    if database.last_record(Column::Summaries)?.is_some() || database.last_record(Column::Meta)?.is_some() {
+        return Err(AppliedFault::corrupt("schema", "it is missing, and the folder is not empty"));
+    }
+    let (_, applied) = founding.effects();
+    let mut batch = database.batch();
+    batch.put(Column::Meta, record::SCHEMA, record::encode_schema(founding.ledger()))?;
+    write_effects(&mut batch, database, &Default::default(), applied)?;
+    fail::fail_point!("applied-before-founding", AppliedFault::injected);
+    batch.write()
+}
+
+fn check_order(last: Option<LogId>, next: LogId) -> Result<(), AppliedFault> {
+    let follows = match last {
+        Some(last) => last.index.checked_add(1) == Some(next.index) && last.leader_id <= next.leader_id,
+        None => next.index == 0,
+    };
+    if follows { Ok(()) } else { Err(AppliedFault::Order { last, next }) }
+}
+
+/// The roster in force is the founding one as long as no rule changes it, and so are Raft's voters.
+fn check_membership(
+    founding: &Founding,
+    log_id: LogId,
+    membership: Option<&Membership>,
+    is_block: bool,
+) -> Result<(), AppliedFault> {
+    let Some(membership) = membership else { return Ok(()) };
+    let index = log_id.index;
+    if !founding.has_voters_of(membership) {
+        return Err(AppliedFault::VotersDiffer { index });
+    }
+    if is_block { Err(AppliedFault::RosterBlock { index }) } else { Ok(()) }
+}
+
+fn apply_block<N: NodeRead>(
+    state: &State,
+    nodes: &N,
+    log_id: LogId,
+    bytes: &EncodedBlock,
+) -> Result<authority::Applied, AppliedFault> {
+    let index = log_id.index;
+    let block = Block::decode(bytes.bytes())
+        .map_err(|error| AppliedFault::Block { index, reason: with_causes(&error) })?;
+    let term = log_id.leader_id.term;
+    if block.term != term {
+        return Err(AppliedFault::Term { index, claimed: block.term, term });
+    }
+    state.apply(nodes, &block).map_err(|error| AppliedFault::Apply { index, reason: with_causes(&error) })
+}
+
+fn write_block(
+    batch: &mut Batch<'_>,
+    database: &Database,
+    before: &State,
+    applied: &authority::Applied,
+) -> Result<(), AppliedFault> {
+    write_effects(batch, database, &before.summary().frontier, applied)
+}
+
+/// Everything that a block changes, given the log's right edge before it.
+fn write_effects(
+    batch: &mut Batch<'_>,
+    database: &Database,
+    frontier: &chancery_ledger::log::Frontier,
+    applied: &authority::Applied,
+) -> Result<(), AppliedFault> {
+    let head = &applied.summary.head;
+    for (id, node) in &applied.new_nodes {
+        batch.put(Column::Nodes, id.0.to_be_bytes(), node.encode())?;
+    }
+    for id in &applied.stale_nodes {
+        batch.put(Column::Stale, record::pair_key(head.block, id.0), [])?;
+    }
+    for (leaf, index) in applied.leaves.iter().zip(frontier.size()..) {
+        batch.put(Column::Entries, index.to_be_bytes(), leaf)?;
+    }
+    let hashes: Vec<_> = applied.leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+    let mut frontier = frontier.clone();
+    for row in tiles::append(&mut frontier, &hashes) {
+        let key = record::tile_key(row.tile);
+        let mut tile = database.get(Column::Tiles, &key)?.map(|bytes| bytes.to_vec()).unwrap_or_default();
+        if tile.len() != usize::from(row.first_offset) * 32 {
+            return Err(AppliedFault::corrupt("tiles", "one is not as wide as the log is long"));
+        }
+        tile.extend(row.hashes.iter().flat_map(|hash| hash.0));
+        batch.put(Column::Tiles, key, tile)?;
+    }
+    if frontier != applied.summary.frontier {
+        return Err(AppliedFault::corrupt("the log", "its right edge is not the state machine's"));
+    }
+    for bucket in &applied.dedup_dropped {
+        batch.delete_range(
+            Column::Dedup,
+            &record::pair_key(*bucket, 0),
+            &record::pair_key(bucket.saturating_add(1), 0),
+        )?;
+    }
+    for entry in &applied.dedup {
+        batch.put(Column::Dedup, record::pair_key(entry.bucket(), entry.index), entry.encode())?;
+    }
+    batch.put(Column::Summaries, head.block.to_be_bytes(), record::encode_summary(&applied.summary))
+}
+
+/// What was written becomes what is read.
+fn publish(
+    opened: &Opened,
+    log_id: LogId,
+    membership: Option<StoredMembership>,
+    applied: Option<authority::Applied>,
+) -> Position {
+    if let Some(applied) = &applied {
+        for (id, node) in &applied.new_nodes {
+            opened.cache.insert(*id, std::sync::Arc::clone(node));
+        }
+    }
+    let mut live = opened.change();
+    let live: &mut Live = &mut live;
+    live.applied = Some(log_id);
+    if let Some(membership) = membership {
+        live.membership = membership;
+    }
+    if let Some(applied) = applied {
+        live.state.advance(&applied);
+        live.outcomes.push(applied.summary.head.block, applied.outcomes);
+    }
+    live.position()
+}

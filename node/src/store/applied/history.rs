@@ -1,0 +1,78 @@
+//! Forgetting old states: nodes that no kept state uses are deleted, a bounded number with each block.
+
+use chancery_ledger::head::Head;
+
+use super::AppliedOptions;
+use super::database::{Batch, Column};
+use super::fault::AppliedFault;
+use super::record::{self, HistoryStart};
+use super::view::Opened;
+
+/// Blocks whose summaries are kept whatever the history is: a state is resumed with their heads.
+const SUMMARIES_MIN: u64 = 1024;
+
+/// What is deleted with one block.
+pub(super) struct Step {
+    /// Keys of stale nodes' records: since which block, and the node.
+    stale: Vec<(u64, u64)>,
+    summaries: std::ops::Range<u64>,
+    was: HistoryStart,
+    /// Where history starts once the step is made.
+    pub(super) start: HistoryStart,
+}
+
+/// Finds at most `nodes_max` nodes that no state of the last `history_blocks` before `head` uses.
+pub(super) fn plan(
+    opened: &Opened,
+    head: &Head,
+    options: &AppliedOptions,
+    nodes_max: usize,
+) -> Result<Step, AppliedFault> {
+    let was = opened.live().history;
+    let keep_from = head.block.saturating_sub(options.history_blocks);
+    let mut start = was;
+    let mut stale = Vec::new();
+    if keep_from >= was.state {
+        start.state = keep_from;
+        // A node stale since block b is used by states before b only: those of blocks up to b − 1.
+        for found in opened.database.records_from(Column::Stale, &record::pair_key(was.state, 0))? {
+            let (key, _) = found?;
+            let (since, node) =
+                record::decode_pair_key(&key).ok_or_else(|| AppliedFault::corrupt("stale nodes", "a key"))?;
+            if since > keep_from {
+                break;
+            }
+            if stale.len() == nodes_max {
+                // The state of `since` itself is whole: it does not use this node.
+                start.state = since;
+                break;
+            }
+            stale.push((since, node));
+        }
+    }
+    let unneeded = head.block.saturating_sub(SUMMARIES_MIN).min(start.state);
+    let most = u64::try_from(nodes_max).unwrap_or(u64::MAX);
+    start.summary = unneeded.clamp(was.summary, was.summary.saturating_add(most));
+    Ok(Step { stale, summaries: was.summary..start.summary, was, start })
+}
+
+impl Step {
+    pub(super) fn write(&self, batch: &mut Batch<'_>) -> Result<(), AppliedFault> {
+        for (since, node) in &self.stale {
+            batch.delete(Column::Nodes, node.to_be_bytes())?;
+            batch.delete(Column::Stale, record::pair_key(*since, *node))?;
+        }
+        for block in self.summaries.clone() {
+            batch.delete(Column::Summaries, block.to_be_bytes())?;
+        }
+        if self.start != self.was {
+            batch.put(Column::Meta, record::HISTORY, record::encode_history(self.start))?;
+        }
+        Ok(())
+    }
+
+    /// How many nodes it deletes.
+    pub(super) fn nodes(&self) -> usize {
+        self.stale.len()
+    }
+}

@@ -1,0 +1,120 @@
+//! Opens the RocksDB `raft/` and reads what a start needs: the few records beside the log, and of the
+//! log itself only its first and last entry.
+
+use std::fs::File;
+use std::path::Path;
+
+use rocksdb::{
+    DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode, WriteBatch, WriteOptions,
+};
+
+use crate::raft::types::{LogId, Vote};
+use crate::store::fault::{LogFault, OpenError};
+use crate::store::raft_log::SignedHead;
+use crate::store::record;
+use crate::store::tail::Position;
+use crate::store::torn_tail::{self, BatchNumber};
+use crate::store::writer::LogEnd;
+
+/// A batch that a power cut tore was never acknowledged and is dropped; anything else that does not
+/// check out stops the start. Blocks are hashes and signatures, so nothing is compressed.
+pub(super) fn open(path: &Path) -> Result<DB, OpenError> {
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(16 << 20);
+    options.set_max_write_buffer_number(3);
+    options.set_max_total_wal_size(64 << 20);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(128);
+    options.set_keep_log_file_num(2);
+    let db = match DB::open(&options, path) {
+        Err(error) if error.kind() == ErrorKind::Corruption => {
+            torn_tail::open_without_torn_batch(path, options, OpenError::Disk(error.into_string()))?
+        }
+        opened => opened.map_err(|error| OpenError::Disk(error.into_string()))?,
+    };
+    // RocksDB syncs its folder, but not the entry that names it: without that a power cut could take
+    // the whole store, votes and all, and leave what looks like a new node.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| OpenError::Disk(error.to_string()))?;
+    Ok(db)
+}
+
+/// Checks that the database belongs to the ledger of `genesis`, or makes it so, and durably takes the
+/// next boot epoch; returns it and the number of the batch that took it.
+pub(super) fn take_boot_epoch(db: &DB, genesis: &Position) -> Result<(u64, BatchNumber), OpenError> {
+    let number = BatchNumber::last_in(db)?.next();
+    let mut batch = WriteBatch::default();
+    number.mark(&mut batch);
+    match get(db, record::GENESIS, record::decode_genesis)? {
+        Some(found) if found != *genesis => return Err(OpenError::OtherLedger),
+        Some(_) => {}
+        None => batch.put(record::GENESIS, record::encode_genesis(genesis)),
+    }
+    let last = get(db, record::EPOCH, record::decode_epoch)?.unwrap_or(0);
+    let epoch = last.checked_add(1).ok_or_else(|| LogFault::Corrupt {
+        what: "m/epoch".to_owned(),
+        reason: "no further epoch can be counted".to_owned(),
+    })?;
+    batch.put(record::EPOCH, record::encode_epoch(epoch));
+    number.mark(&mut batch);
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    db.write_opt(batch, &synced).map_err(|error| OpenError::Disk(error.into_string()))?;
+    Ok((epoch, number))
+}
+
+/// What a start finds.
+pub(super) struct Found {
+    pub(super) end: LogEnd,
+    pub(super) first: Option<u64>,
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
+    pub(super) signed: Option<SignedHead>,
+}
+
+pub(super) fn load(db: &DB, genesis: &Position) -> Result<Found, LogFault> {
+    let purged = get(db, record::PURGED, record::decode_purged)?;
+    let first = entry_beside(db, &record::entry_key(0), Direction::Forward)?;
+    let last = entry_beside(db, record::ENTRIES_END, Direction::Reverse)?;
+    let end = match (&last, purged) {
+        (Some((last, position)), _) => LogEnd { purged, last: Some(*last), position: *position },
+        (None, Some((log_id, position))) => LogEnd { purged, last: Some(log_id), position },
+        (None, None) => LogEnd { purged, last: None, position: *genesis },
+    };
+    let first = first.map(|(first, _)| first.index);
+    if let (Some(first), Some((purged, _))) = (first, purged)
+        && purged.index.checked_add(1) != Some(first)
+    {
+        return Err(record::corrupt_entry(first, "the log does not go on where it was purged"));
+    }
+    Ok(Found {
+        end,
+        first,
+        vote: get(db, record::VOTE, record::decode_vote)?,
+        committed: get(db, record::COMMITTED, record::decode_log_id)?,
+        signed: get(db, record::SIGNED, record::decode_signed)?,
+    })
+}
+
+/// The entry at or next to `key` in `direction`.
+fn entry_beside(db: &DB, key: &[u8], direction: Direction) -> Result<Option<(LogId, Position)>, LogFault> {
+    let Some(found) = db.iterator(IteratorMode::From(key, direction)).next() else { return Ok(None) };
+    let (key, value) = found.map_err(|error| LogFault::Read(error.into_string()))?;
+    record::entry_index(&key).map(|index| record::decode_position_of_entry(index, &value)).transpose()
+}
+
+pub(super) fn get<T>(
+    db: &DB,
+    key: &[u8],
+    decode: impl FnOnce(&[u8]) -> Result<T, LogFault>,
+) -> Result<Option<T>, LogFault> {
+    let found = db.get_pinned(key).map_err(|error| LogFault::Read(error.into_string()))?;
+    found.map(|bytes| decode(&bytes)).transpose()
+}
