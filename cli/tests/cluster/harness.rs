@@ -18,6 +18,7 @@ use chancery_ledger::command::{GrantId, Name, Patterns, SignedCommand, Terms};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Head;
 use chancery_node::config::{NodeConfig, Tuning};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
@@ -186,11 +187,37 @@ impl Cluster {
         }
     }
 
+    /// Stops every node that runs where it is (SIGSTOP), and waits until none of their threads moves.
+    #[allow(dead_code, reason = "for the other tests that share this")]
+    pub(crate) async fn pause_all(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        for node in self.running() {
+            self.signal(node, Signal::STOP);
+        }
+        for node in self.running() {
+            while !is_stopped(self.process_id(node)) {
+                assert!(Instant::now() < deadline, "node {node} does not stop");
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    /// Lets every node go on (SIGCONT).
+    #[allow(dead_code, reason = "for the other tests that share this")]
+    pub(crate) fn resume_all(&self) {
+        for node in self.running() {
+            self.signal(node, Signal::CONT);
+        }
+    }
+
+    fn signal(&self, node: u64, signal: Signal) {
+        let process = Pid::from_raw(self.process_id(node).try_into().unwrap()).unwrap();
+        kill_process(process, signal).unwrap();
+    }
+
     /// SIGTERM. Whoever sends it may wait for the end with [`Cluster::wait_for_exit`].
     pub(crate) fn terminate(&self, node: u64) {
-        let process = self.process_id(node).to_string();
-        let sent = Command::new("kill").args(["-TERM", &process]).status().unwrap();
-        assert!(sent.success(), "kill -TERM {process}: {sent}");
+        self.signal(node, Signal::TERM);
     }
 
     /// Waits until a node has ended by itself.
@@ -373,6 +400,16 @@ impl Cluster {
         }
         leaves
     }
+}
+
+/// Whether every thread of a process is stopped by a signal.
+fn is_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.filter_map(Result::ok).all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is in parentheses and may hold anything.
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    })
 }
 
 async fn free_port(held: &mut Vec<TcpListener>) -> u16 {

@@ -32,12 +32,12 @@ enum Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_failure_of_all_nodes_loses_no_acknowledged_command() {
-    power_failure(|_| {}, |_| {}).await;
+    power_failure(|_| {}, |_| true, |_| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_applied_had_not_synced_is_applied_again() {
-    power_failure(|_| {}, cut_unsynced).await;
+    power_failure(|_| {}, has_unsynced, cut_unsynced).await;
 }
 
 /// The log of what was cut off may be purged by then: a snapshot must have it.
@@ -52,10 +52,15 @@ async fn what_applied_had_not_synced_is_there_though_the_log_is_purged() {
         assert!((1..=NODES).any(|node| kept(node) > 0), "a snapshot was made");
         cut_unsynced(cluster);
     };
-    power_failure(often, cut).await;
+    power_failure(often, has_unsynced, cut).await;
 }
 
-async fn power_failure(tune: impl Fn(&mut Tuning), meanwhile: impl Fn(&Cluster)) {
+/// The power fails while writes are under way, at an instant of which `when` holds; `meanwhile` is what it does to the disks.
+async fn power_failure(
+    tune: impl Fn(&mut Tuning),
+    when: impl Fn(&Cluster) -> bool,
+    meanwhile: impl Fn(&Cluster),
+) {
     let mut cluster = Cluster::start_with(tune).await;
     let issuer = cluster.connect("issuer").await;
     let signed: Vec<SignedCommand> = (0..WRITES)
@@ -65,7 +70,7 @@ async fn power_failure(tune: impl Fn(&mut Tuning), meanwhile: impl Fn(&Cluster))
         })
         .collect();
 
-    let outcomes = write_until_killed(&mut cluster, &signed).await;
+    let outcomes = write_until_killed(&mut cluster, &signed, when).await;
     let count = |wanted: fn(&Outcome) -> bool| outcomes.iter().filter(|one| wanted(one)).count();
     let acknowledged = count(|one| matches!(one, Outcome::Acknowledged { .. }));
     let (not_done, unknown) = (count(|one| *one == Outcome::NotDone), count(|one| *one == Outcome::Unknown));
@@ -106,8 +111,13 @@ async fn power_failure(tune: impl Fn(&mut Tuning), meanwhile: impl Fn(&Cluster))
     states(&leaves);
 }
 
-/// Submits everything, kills every node when enough is acknowledged, and says what the clients know.
-async fn write_until_killed(cluster: &mut Cluster, signed: &[SignedCommand]) -> Vec<Outcome> {
+/// Submits everything, kills every node when enough is acknowledged and `when` holds, and says what the
+/// clients know.
+async fn write_until_killed(
+    cluster: &mut Cluster,
+    signed: &[SignedCommand],
+    when: impl Fn(&Cluster) -> bool,
+) -> Vec<Outcome> {
     let acknowledged = Arc::new(AtomicU64::new(0));
     let under_way = Arc::new(Semaphore::new(AT_ONCE));
     let mut clients = Vec::new();
@@ -132,6 +142,14 @@ async fn write_until_killed(cluster: &mut Cluster, signed: &[SignedCommand]) -> 
     while acknowledged.load(Ordering::SeqCst) < KILL_AFTER {
         assert!(Instant::now() < deadline, "the writes do not get on");
         sleep(Duration::from_millis(1)).await;
+    }
+    // Looked at while nothing moves: a node that still ran could change what was seen before it is killed.
+    cluster.pause_all().await;
+    while !when(cluster) {
+        assert!(Instant::now() < deadline, "the instant does not come");
+        cluster.resume_all();
+        sleep(Duration::from_millis(1)).await;
+        cluster.pause_all().await;
     }
     cluster.kill_all();
     let mut outcomes = writes.join_all().await;
@@ -171,6 +189,11 @@ pub(crate) fn places(leaves: &[Entry]) -> BTreeMap<&[u8], Vec<u64>> {
         places.entry(signed.command_bytes()).or_default().push(index);
     }
     places
+}
+
+/// Whether each node's `applied/` has written what it did not sync. Just after a snapshot flushed it, it has not.
+fn has_unsynced(cluster: &Cluster) -> bool {
+    (1..=NODES).all(|node| fs::metadata(newest_log(cluster, node)).unwrap().len() > 0)
 }
 
 /// Cuts off the newest write-ahead log of each node's `applied/`: half of it on node 1, else all of it.
