@@ -4,4 +4,5 @@
 //! node's code: what a checker believes comes from the clients' histories and from signed bytes alone.
 
 pub mod checkers;
+pub mod edn;
 pub mod history;
