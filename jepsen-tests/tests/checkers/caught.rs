@@ -272,9 +272,9 @@ fn heads_that_contradict_one_another_or_the_log() {
 
 #[test]
 fn statements_that_fall_behind_what_their_node_knew() {
-    let story_before = story();
-    let head = *story_before.house.head();
-    let earlier = *story_before.house.state().head_of(head.block - 1).unwrap();
+    let good = story();
+    let head = *good.house.head();
+    let earlier = *good.house.state().head_of(head.block - 1).unwrap();
     let lies = [
         // Its log ends before a head that it has signed.
         vec![sign(3, 1, None, head), sign(3, 2, Some(earlier.block), earlier)],

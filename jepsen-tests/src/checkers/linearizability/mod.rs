@@ -210,7 +210,7 @@ impl Model for Chains {
     fn is_directed_enough(&self, open: &[&Step]) -> bool {
         let revoked = |step: &&Step| matches!(step, Step::RevokeAll(agent) if *agent != self.agent);
         let granted = |step: &&Step| matches!(step, Step::Grant(grant) if !self.leaves.contains(grant));
-        let both = open.iter().any(|step| revoked(step)) && open.iter().any(|step| granted(step));
+        let both = open.iter().any(revoked) && open.iter().any(granted);
         !both && self.leaves.len() < WAYS_MAX
     }
 }
