@@ -384,7 +384,7 @@ fn who_trusts_genesis_follows_every_change() {
     let mut trust = founding.clone();
     for link in &links {
         assert_eq!(trust.roster(link.id()), Err(TrustError::UnknownRoster(link.id())));
-        trust = trust.extend(&chain(&[link.clone()])).unwrap();
+        trust = trust.extend(&chain(std::slice::from_ref(link))).unwrap();
         assert_eq!(trust.newest_roster(), link.id());
     }
     assert_eq!(trust, all);
@@ -470,7 +470,7 @@ fn a_roster_block_is_signed_by_a_quorum_before_and_after() {
     }
     // Of somebody else, of an earlier roster, over another head, under another ledger.
     let good = house.link_by(&[1, 2, 4, 5]);
-    let trust = trust.extend(&chain(&[joint.clone()])).unwrap();
+    let trust = trust.extend(&chain(std::slice::from_ref(&joint))).unwrap();
     let with = |change: &dyn Fn(&mut RosterLink)| {
         let mut link = good.clone();
         change(&mut link);
