@@ -51,6 +51,7 @@ impl StatusReport {
                 clock_offset_ms: offset.map_or(0, |offset| offset.offset_ms),
                 clock_error_ms: offset.map_or(0, |offset| offset.error_ms),
                 lag_entries: lag(voter.node),
+                ..api::PeerStatus::default()
             }
         };
         Ok(api::StatusReply {
@@ -64,6 +65,7 @@ impl StatusReport {
             not_signing_because: not_signing.map(|error| error.to_string()).unwrap_or_default(),
             peers: self.roster.voters().filter(|voter| voter.node != own.node).map(peer).collect(),
             version: env!("CARGO_PKG_VERSION").into(),
+            ..api::StatusReply::default()
         })
     }
 }

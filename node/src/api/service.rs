@@ -26,6 +26,9 @@ use crate::submit::Submissions;
 /// Leaves sent ahead of a watcher that reads slowly.
 const WATCH_AHEAD: usize = 64;
 
+/// Why a call about membership is not answered.
+const FIXED_VOTERS: &str = "the voters of this ledger do not change yet";
+
 /// Serves clients on one node.
 #[derive(Clone)]
 pub struct LedgerService {
@@ -170,6 +173,40 @@ impl api::ledger_server::Ledger for LedgerService {
         let (events, stream) = mpsc::channel(WATCH_AHEAD);
         tokio::spawn(send_leaves(self.store.clone(), request.into_inner().from_index, events));
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(stream))))
+    }
+
+    async fn rosters(
+        &self,
+        request: Request<api::RostersRequest>,
+    ) -> Result<Response<api::RostersReply>, Status> {
+        self.callers.principal(key_of(&request)?).await?;
+        Err(Status::unimplemented(FIXED_VOTERS))
+    }
+
+    type AddLearnerStream = Pin<Box<dyn Stream<Item = Result<api::AddLearnerProgress, Status>> + Send>>;
+
+    async fn add_learner(
+        &self,
+        request: Request<api::AddLearnerRequest>,
+    ) -> Result<Response<Self::AddLearnerStream>, Status> {
+        self.callers.principal(key_of(&request)?).await?;
+        Err(Status::unimplemented(FIXED_VOTERS))
+    }
+
+    async fn remove_learner(
+        &self,
+        request: Request<api::RemoveLearnerRequest>,
+    ) -> Result<Response<api::RemoveLearnerReply>, Status> {
+        self.callers.principal(key_of(&request)?).await?;
+        Err(Status::unimplemented(FIXED_VOTERS))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<api::TransferLeadershipRequest>,
+    ) -> Result<Response<api::TransferLeadershipReply>, Status> {
+        self.callers.principal(key_of(&request)?).await?;
+        Err(Status::unimplemented(FIXED_VOTERS))
     }
 }
 

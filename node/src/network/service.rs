@@ -215,6 +215,14 @@ where
         }
         Ok(Response::new(to_submit_reply(self.handler.submit(peer, command).await)))
     }
+
+    async fn roster_links(
+        &self,
+        request: Request<peer::RosterLinksRequest>,
+    ) -> Result<Response<peer::RosterLinksReply>, Status> {
+        self.caller(&request)?;
+        Err(Status::unimplemented("rosters do not change yet"))
+    }
 }
 
 type AcceptBlock = dyn Fn(&[u8]) -> Result<(), Declined> + Send + Sync;
