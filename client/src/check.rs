@@ -1,5 +1,6 @@
 //! Checks: may this agent do this, now? Asked, proven, and decided here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, AnswerError, Nonce, Verified, decode_answer, verify};
@@ -11,6 +12,7 @@ use chancery_ledger::trust::TrustError;
 use chancery_proto::v1::api::CheckRequest;
 use tokio::time::Instant;
 
+use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call};
 use crate::permit::Bounds;
 use crate::{Args, Ledger, Permit};
@@ -41,6 +43,17 @@ pub enum CheckError {
         endpoint: String,
         /// What is wrong with it.
         source: Box<ProofError>,
+        /// The other tries.
+        tries: Vec<Try>,
+    },
+    /// A statement that came with the answer contradicts another of the same node: it lies to somebody. There
+    /// is no permit, whatever the answer says, and from here on none that needs this node's signature.
+    #[error("{endpoint}: {convicted}")]
+    Contradiction {
+        /// Whose answer.
+        endpoint: String,
+        /// Who lies, with the proof.
+        convicted: Arc<Convicted>,
         /// The other tries.
         tries: Vec<Try>,
     },
@@ -98,6 +111,9 @@ pub enum ProofError {
     /// It is from before what was verified already.
     #[error(transparent)]
     RolledBack(TrustError),
+    /// It needs the signature of a node that contradicted itself.
+    #[error("it rests on a node that was convicted: {0}")]
+    Convicted(Arc<Convicted>),
 }
 
 /// A check that was proven: the question, and everything that proves the answer.
@@ -187,6 +203,10 @@ impl Ledger {
             getrandom::fill(&mut nonce.0).map_err(CheckError::Randomness)?;
             let checked = match self.ask(&attempt, &request, nonce).await {
                 Ok(checked) => checked,
+                Err(Failure::Contradiction(convicted)) => {
+                    let (endpoint, tries) = (attempt.endpoint.name.clone(), tries.into_failed());
+                    return Err(CheckError::Contradiction { endpoint, convicted, tries });
+                }
                 Err(failure) => {
                     tries.failed(&attempt, failure);
                     continue;
@@ -230,8 +250,15 @@ impl Ledger {
         let reply = call(attempt.time, client.check(attempt.request(message))).await?;
         let answer = decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?;
         let trust = self.trust().clone().since(newest.block);
-        let verified = verify(&trust, request, nonce, &answer).map_err(ProofError::from)?;
+        let verified = verify(&trust, request, nonce, &answer);
+        // Also what came with an answer that is refused: it may convict a later one.
+        let statements = answer.statements.iter().chain(&answer.head_statements);
+        if let Some(convicted) = self.convictions().hear(&trust, statements, verified.is_ok()).await {
+            return Err(Failure::Contradiction(convicted));
+        }
+        let verified = verified.map_err(ProofError::from)?;
         newest.check(&verified.head).map_err(ProofError::RolledBack)?;
+        self.demand_honest_quorums(&answer)?;
         self.newest().note(&verified.head);
         Ok(Checked {
             origin: trust.origin,
@@ -241,6 +268,24 @@ impl Ledger {
             answer,
             verified,
         })
+    }
+
+    /// Demands that the verified `answer` has its quorums without the nodes that are convicted.
+    fn demand_honest_quorums(&self, answer: &Answer) -> Result<(), ProofError> {
+        let unknown = |error| ProofError::Answer(chancery_ledger::answer::ProofError::Trust(error));
+        let (all, head) = (&answer.statements, answer.head);
+        if let Some(fresh) = all.iter().find_map(|statement| statement.fresh) {
+            let named = self.trust().roster(fresh.tail_roster).map_err(unknown)?;
+            if let Some(convicted) = self.convictions().needed(named, all.iter().map(|s| s.node)) {
+                return Err(ProofError::Convicted(convicted));
+            }
+        }
+        let signed = all.iter().filter(|s| s.head == head).chain(&answer.head_statements);
+        let roster = self.trust().roster(head.roster).map_err(unknown)?;
+        match self.convictions().needed(roster, signed.map(|s| s.node)) {
+            Some(convicted) => Err(ProofError::Convicted(convicted)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::check::CheckOptions;
 use crate::clock::{Clock, SystemClock};
 use crate::context::Context;
+use crate::convictions::{Convicted, Convictions};
 use crate::endpoints::{ConnectError, Endpoints, Tries};
 use crate::newest::{Newest, NewestStore};
 
@@ -59,6 +60,7 @@ struct Shared {
     key: Option<SigningKey>,
     clock_skew_ms: u64,
     newest: Arc<NewestStore>,
+    convictions: Convictions,
     options: Options,
 }
 
@@ -86,8 +88,10 @@ impl Ledger {
     pub async fn connect_with(context: Context, options: Options) -> Result<Self, ConnectError> {
         let endpoints = Endpoints::new(&context)?;
         let newest = Arc::new(NewestStore::open(&context.folder, &context.trust)?);
+        let convictions = Convictions::open(&context.folder, &context.trust);
         let Context { trust, key, clock_skew_ms, .. } = context;
-        Ok(Self { shared: Arc::new(Shared { endpoints, trust, key, clock_skew_ms, newest, options }) })
+        let shared = Shared { endpoints, trust, key, clock_skew_ms, newest, convictions, options };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Whom this client believes.
@@ -98,6 +102,12 @@ impl Ledger {
     /// The newest block and roster that were verified, here or by who shares the context.
     pub fn newest_verified(&self) -> Newest {
         self.shared.newest.known()
+    }
+
+    /// The nodes that their own signatures convicted, to this client or to who shares the context. What needs
+    /// the signature of one of them proves nothing any more: they have to be replaced.
+    pub fn convicted(&self) -> Vec<Arc<Convicted>> {
+        self.convictions().all()
     }
 
     /// The key that commands are signed with, if the context has one.
@@ -137,6 +147,10 @@ impl Ledger {
 
     pub(crate) fn newest(&self) -> &Arc<NewestStore> {
         &self.shared.newest
+    }
+
+    pub(crate) fn convictions(&self) -> &Convictions {
+        &self.shared.convictions
     }
 
     pub(crate) fn proof_size_bytes_max(&self) -> usize {

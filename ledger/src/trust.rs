@@ -137,6 +137,12 @@ impl Trust {
         if id == self.genesis_id { Ok(&self.genesis) } else { Err(TrustError::UnknownRoster(id)) }
     }
 
+    /// The voter with this node id in any roster that is proven: ids, names and keys are never used again, so
+    /// there is at most one.
+    pub fn voter(&self, node: u64) -> Option<&Voter> {
+        self.genesis.voter(node)
+    }
+
     /// Refuses a head of another ledger, or from before what was verified already.
     pub fn check_head(&self, head: &Head) -> Result<(), TrustError> {
         if head.ledger != self.ledger {

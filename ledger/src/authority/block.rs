@@ -134,6 +134,12 @@ impl Block {
         prost::encoding::decode_varint(&mut rest).ok()
     }
 
+    /// Whether `other` proposes the same, whatever its signature is.
+    pub fn proposes_same(&self, other: &Self) -> bool {
+        let unsigned = |block: &Self| wire::Block { signature: Vec::new(), ..block.to_wire() };
+        unsigned(self) == unsigned(other)
+    }
+
     /// [`Block::hash_of`] this block.
     pub fn hash(&self) -> Hash {
         Self::hash_of(&self.encode())

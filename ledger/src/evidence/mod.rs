@@ -3,6 +3,7 @@
 //! The file holds the question, the [`Answer`] that proves it, and, when a command brought the decision
 //! about, that command's leaf with its place in the log. [`Evidence::verify`] needs nothing but a [`Trust`].
 
+mod contradiction;
 mod file;
 
 use crate::answer::{Answer, Nonce, ProofError, Verified, verify};
@@ -13,6 +14,10 @@ use crate::hash::Hash;
 use crate::log::{VerifyError, leaf_hash, verify_inclusion};
 use crate::trust::Trust;
 
+pub use contradiction::{
+    CONTRADICTION_FORMAT, CONTRADICTION_SIZE_BYTES_MAX, Charge, Contradiction, ContradictionError,
+    ContradictionFileError, Conviction, Message, StatementBook,
+};
 pub use file::EvidenceFileError;
 
 /// The `format` of the file.

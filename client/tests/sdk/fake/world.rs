@@ -28,7 +28,10 @@ pub struct World {
     nodes: MemoryNodes,
     tiles: MemoryTiles,
     pub leaves: Vec<Vec<u8>>,
-    counter: u64,
+    /// The last number of a statement.
+    pub counter: u64,
+    /// Places of the voters that sign.
+    pub signers: Vec<usize>,
     requests: u64,
 }
 
@@ -73,10 +76,16 @@ impl World {
             tiles: MemoryTiles::new(),
             leaves: Vec::new(),
             counter: 0,
+            signers: vec![0, 1],
             requests: 0,
         };
         world.store(&applied);
         world
+    }
+
+    /// Becomes what it was as `old`; the numbers of statements go on.
+    pub fn forget_since(&mut self, old: &Self) {
+        *self = Self { counter: self.counter, ..old.clone() };
     }
 
     pub fn ledger(&self) -> LedgerId {
@@ -138,7 +147,7 @@ impl World {
             Fresh { nonce_root: round.root(), clock_ms, tail_block: head.block, tail_roster: head.roster };
         Answer {
             head,
-            statements: self.statements(2, Some(fresh)),
+            statements: self.statements(Some(fresh)),
             head_statements: Vec::new(),
             nonce_path: round.path(1).unwrap(),
             tree,
@@ -147,7 +156,7 @@ impl World {
     }
 
     pub fn acknowledge(&mut self, cause: Cause, before: bool) -> Acknowledged {
-        let (head, statements) = (self.head(), self.statements(2, None));
+        let (head, statements) = (self.head(), self.statements(None));
         let (entry, inclusion) = self.leaf(cause.index, head.log_size);
         Acknowledged {
             index: cause.index,
@@ -166,11 +175,11 @@ impl World {
         (self.leaves[index as usize].clone(), proof.iter().map(|hash| hash.0.to_vec()).collect())
     }
 
-    fn statements(&mut self, count: usize, fresh: Option<Fresh>) -> Vec<Statement> {
+    fn statements(&mut self, fresh: Option<Fresh>) -> Vec<Statement> {
         self.counter += 1;
         let (head, number) = (self.head(), Number { epoch: 1, counter: self.counter });
         let sign = |(voter, key): &(Voter, SigningKey)| Statement::sign(voter, key, number, fresh, head);
-        self.voters.iter().take(count).map(sign).collect()
+        self.signers.iter().map(|place| sign(&self.voters[*place])).collect()
     }
 
     fn store(&mut self, applied: &Applied) {
