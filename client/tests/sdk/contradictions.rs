@@ -67,7 +67,8 @@ async fn a_stale_quorum_is_no_permit_for_who_heard_the_liar_before() {
     let mut context = cluster.context();
     let elsewhere = TempDir::new().unwrap();
     context.folder = elsewhere.path().into();
-    Ledger::connect(context).await.unwrap().check("bot", "pay", "a", b"").await.unwrap();
+    let permit = Ledger::connect(context).await.unwrap().check("bot", "pay", "a", b"").await.unwrap();
+    permit.run(b"", || ()).unwrap();
 
     convicts_node_2(&cluster, &ledger).await;
     assert_eq!(ledger.convicted().len(), 1);
@@ -115,7 +116,7 @@ async fn who_is_convicted_counts_no_more_after_a_restart_too() {
 async fn an_acknowledgement_may_convict_too() {
     let cluster = Cluster::start(1).await.with_grant();
     let ledger = cluster.connect_with(options()).await;
-    ledger.check("bot", "pay", "a", b"").await.unwrap();
+    ledger.check("bot", "pay", "a", b"").await.unwrap().run(b"", || ()).unwrap();
     // Nodes 1 and 2 use a number again.
     cluster.world.lock().unwrap().counter -= 1;
     let error = ledger.register_agent(name("other"), name("ann"), None).await.unwrap_err();
@@ -140,5 +141,5 @@ async fn statements_that_their_nodes_did_not_sign_convict_nobody() {
     std::fs::write(cluster.folder.path().join("contradiction-node-1.json"), "{}").unwrap();
     let ledger = cluster.connect_with(options()).await;
     assert!(ledger.convicted().is_empty());
-    ledger.check("bot", "pay", "a", b"").await.unwrap();
+    ledger.check("bot", "pay", "a", b"").await.unwrap().run(b"", || ()).unwrap();
 }
