@@ -252,7 +252,7 @@ impl Ledger {
         let trust = self.trust().clone().since(newest.block);
         let verified = verify(&trust, request, nonce, &answer);
         // Also what came with an answer that is refused: it may convict a later one.
-        let statements = answer.statements.iter().chain(&answer.head_statements);
+        let statements = answer.statements.iter().chain(&answer.head_statements).copied().collect();
         if let Some(convicted) = self.convictions().hear(&trust, statements, verified.is_ok()).await {
             return Err(Failure::Contradiction(convicted));
         }

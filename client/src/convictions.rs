@@ -78,25 +78,27 @@ impl Convictions {
 
     /// Takes down those of `statements` that their nodes signed, and returns the first node that is newly
     /// convicted by one of them. `verified` says that all the signatures were verified already.
-    pub(crate) async fn hear<'a>(
+    pub(crate) async fn hear(
         &self,
         trust: &Trust,
-        statements: impl IntoIterator<Item = &'a Statement>,
+        statements: Vec<Statement>,
         verified: bool,
     ) -> Option<Arc<Convicted>> {
         let mut first = None;
-        for statement in statements {
-            let signed = || trust.voter(statement.node).is_some_and(|v| statement.verify(v).is_ok());
-            if !verified && !signed() {
-                continue;
-            }
-            let convicted = self.lock().note(trust, statement);
-            if let Some(convicted) = convicted {
-                let kept = self.keep(convicted).await;
-                first = first.or(Some(kept));
-            }
+        for convicted in self.take_down(trust, &statements, verified) {
+            let kept = self.keep(convicted).await;
+            first = first.or(Some(kept));
         }
         first
+    }
+
+    /// Whom `statements` convict that was not before.
+    fn take_down(&self, trust: &Trust, statements: &[Statement], verified: bool) -> Vec<Arc<Convicted>> {
+        let by_their_nodes = |statement: &&Statement| {
+            verified || trust.voter(statement.node).is_some_and(|voter| statement.verify(voter).is_ok())
+        };
+        let signed = statements.iter().filter(by_their_nodes);
+        signed.filter_map(|statement| self.lock().note(trust, statement)).collect()
     }
 
     /// A convicted one of `nodes` without which the others are no quorum of `roster`.

@@ -165,13 +165,14 @@ impl Ledger {
         let statements: Vec<_> = decoded.filter_map(Result::ok).collect();
         let receipt = Receipt::verify(self.trust(), newest, sent, reply);
         // Also what came with an acknowledgement that proves nothing: it may convict a later one.
-        let heard = self.convictions().hear(self.trust(), &statements, receipt.is_ok());
+        let nodes: Vec<u64> = statements.iter().map(|statement| statement.node).collect();
+        let heard = self.convictions().hear(self.trust(), statements, receipt.is_ok());
         if let Some(convicted) = heard.await {
             return Err(Failure::Contradiction(convicted));
         }
         let receipt = receipt?;
         let roster = self.trust().roster(receipt.head.head.roster).map_err(ReceiptError::from)?;
-        match self.convictions().needed(roster, statements.iter().map(|statement| statement.node)) {
+        match self.convictions().needed(roster, nodes) {
             Some(convicted) => Err(ReceiptError::Convicted(convicted).into()),
             None => Ok(receipt),
         }
