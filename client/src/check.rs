@@ -1,5 +1,6 @@
 //! Checks: may this agent do this, now? Asked, proven, and decided here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, AnswerError, Nonce, Verified, decode_answer, verify};
@@ -12,6 +13,7 @@ use chancery_ledger::trust::{Trust, TrustError};
 use chancery_proto::v1::api::CheckRequest;
 use tokio::time::Instant;
 
+use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call};
 use crate::permit::Bounds;
 use crate::rosters::NeedsRoster;
@@ -43,6 +45,17 @@ pub enum CheckError {
         endpoint: String,
         /// What is wrong with it.
         source: Box<ProofError>,
+        /// The other tries.
+        tries: Vec<Try>,
+    },
+    /// A statement that came with the answer contradicts another of the same node: it lies to somebody. There
+    /// is no permit, whatever the answer says, and from here on none that needs this node's signature.
+    #[error("{endpoint}: {convicted}")]
+    Contradiction {
+        /// Whose answer.
+        endpoint: String,
+        /// Who lies, with the proof.
+        convicted: Arc<Convicted>,
         /// The other tries.
         tries: Vec<Try>,
     },
@@ -103,6 +116,9 @@ pub enum ProofError {
     /// It needs a newer roster than is known, and the node does not prove that one.
     #[error("the rosters since: {0}")]
     Rosters(#[from] RostersError),
+    /// It needs the signature of a node that contradicted itself.
+    #[error("it rests on a node that was convicted: {0}")]
+    Convicted(Arc<Convicted>),
 }
 
 impl NeedsRoster for ProofError {
@@ -204,6 +220,10 @@ impl Ledger {
             getrandom::fill(&mut nonce.0).map_err(CheckError::Randomness)?;
             let checked = match self.ask(&attempt, &request, nonce).await {
                 Ok(checked) => checked,
+                Err(Failure::Contradiction(convicted)) => {
+                    let (endpoint, tries) = (attempt.endpoint.name.clone(), tries.into_failed());
+                    return Err(CheckError::Contradiction { endpoint, convicted, tries });
+                }
                 Err(failure) => {
                     tries.failed(&attempt, failure);
                     continue;
@@ -254,11 +274,17 @@ impl Ledger {
             let rosters = trust.roster_chain_to(answer.newest_roster()).map_err(ProofError::RolledBack)?;
             Ok::<_, ProofError>((verified, rosters))
         };
-        let (verified, rosters) =
-            self.verified(attempt, deadline, prove).await.map_err(|failure| match failure {
-                Failure::Rosters(source) => ProofError::Rosters(source).into(),
-                failure => failure,
-            })?;
+        let proven = self.verified(attempt, deadline, prove).await;
+        // Also what came with an answer that is refused: it may convict a later one.
+        let statements = answer.statements.iter().chain(&answer.head_statements).copied().collect();
+        if let Some(convicted) = self.convictions().hear(&self.trust(), statements, proven.is_ok()).await {
+            return Err(Failure::Contradiction(convicted));
+        }
+        let (verified, rosters) = proven.map_err(|failure| match failure {
+            Failure::Rosters(source) => ProofError::Rosters(source).into(),
+            failure => failure,
+        })?;
+        self.demand_honest_quorums(&answer)?;
         self.newest().note(&verified.head);
         Ok(Checked {
             origin: known.origin.clone(),
@@ -269,6 +295,25 @@ impl Ledger {
             rosters,
             verified,
         })
+    }
+
+    /// Demands that the verified `answer` has its quorums without the nodes that are convicted.
+    fn demand_honest_quorums(&self, answer: &Answer) -> Result<(), ProofError> {
+        let unknown = |error| ProofError::Answer(chancery_ledger::answer::ProofError::Trust(error));
+        let (all, head, trust) = (&answer.statements, answer.head, self.trust());
+        if let Some(fresh) = all.iter().find_map(|statement| statement.fresh) {
+            let named = trust.roster(fresh.tail_roster).map_err(unknown)?;
+            let nodes = all.iter().map(|statement| statement.node);
+            if let Some(convicted) = self.convictions().needed(|nodes| named.has_quorum(nodes), nodes) {
+                return Err(ProofError::Convicted(convicted));
+            }
+        }
+        let signed = all.iter().filter(|s| s.head == head).chain(&answer.head_statements);
+        let voters = trust.voters_of(&head).map_err(unknown)?;
+        match self.convictions().needed(|nodes| voters.has_quorum(nodes), signed.map(|s| s.node)) {
+            Some(convicted) => Err(ProofError::Convicted(convicted)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! that is left than its share, so that a slow one does not starve the others.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tonic::{Code, Status};
 
 use crate::check::ProofError;
 use crate::context::{Context, ContextError};
+use crate::convictions::Convicted;
 use crate::receipt::ReceiptError;
 use crate::rosters::RostersError;
 
@@ -86,6 +88,9 @@ pub enum Failure {
     /// The node's roster chain proves nothing.
     #[error("the roster chain proves nothing: {0}")]
     Rosters(#[from] RostersError),
+    /// A statement that came with the answer, or the acknowledgement, convicted the node that signed it.
+    #[error("contradiction: {0}")]
+    Contradiction(Arc<Convicted>),
     /// The permit's deadline had passed when the answer came.
     #[error("the answer came after the permit's deadline")]
     Expired,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::check::CheckOptions;
 use crate::clock::{Clock, SystemClock};
 use crate::context::Context;
+use crate::convictions::{Convicted, Convictions};
 use crate::endpoints::{ConnectError, Endpoints, Tries};
 use crate::newest::{Newest, NewestStore};
 use crate::rosters::RosterStore;
@@ -60,6 +61,7 @@ struct Shared {
     key: Option<SigningKey>,
     clock_skew_ms: u64,
     newest: Arc<NewestStore>,
+    convictions: Convictions,
     options: Options,
 }
 
@@ -88,8 +90,10 @@ impl Ledger {
         let endpoints = Endpoints::new(&context)?;
         let newest = Arc::new(NewestStore::open(&context.folder, &context.trust)?);
         let rosters = Arc::new(RosterStore::open(&context.folder, &context.trust, &newest.known())?);
+        let convictions = Convictions::open(&context.folder, &rosters.trust());
         let Context { key, clock_skew_ms, .. } = context;
-        Ok(Self { shared: Arc::new(Shared { endpoints, rosters, key, clock_skew_ms, newest, options }) })
+        let shared = Shared { endpoints, rosters, key, clock_skew_ms, newest, convictions, options };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Whom this client believes now: the context's trust, and every roster that was proven since.
@@ -100,6 +104,12 @@ impl Ledger {
     /// The newest block and roster that were verified, here or by who shares the context.
     pub fn newest_verified(&self) -> Newest {
         self.shared.newest.known()
+    }
+
+    /// The nodes that their own signatures convicted, to this client or to who shares the context. What needs
+    /// the signature of one of them proves nothing any more: they have to be replaced.
+    pub fn convicted(&self) -> Vec<Arc<Convicted>> {
+        self.convictions().all()
     }
 
     /// The key that commands are signed with, if the context has one.
@@ -143,6 +153,10 @@ impl Ledger {
 
     pub(crate) fn newest(&self) -> &Arc<NewestStore> {
         &self.shared.newest
+    }
+
+    pub(crate) fn convictions(&self) -> &Convictions {
+        &self.shared.convictions
     }
 
     pub(crate) fn proof_size_bytes_max(&self) -> usize {

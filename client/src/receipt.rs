@@ -1,5 +1,7 @@
 //! Receipts: that a command took effect, proven.
 
+use std::sync::Arc;
+
 use chancery_ledger::authority::{Entry, EntryError};
 use chancery_ledger::command::{Body, EnvelopeError, GrantId, MalformedCommand, SignedCommand};
 use chancery_ledger::evidence::Leaf;
@@ -9,6 +11,7 @@ use chancery_ledger::log::{VerifyError, leaf_hash, verify_inclusion};
 use chancery_ledger::trust::{Trust, TrustError};
 use chancery_proto::v1::api::Acknowledged;
 
+use crate::convictions::Convicted;
 use crate::newest::Newest;
 use crate::rosters::NeedsRoster;
 
@@ -55,6 +58,9 @@ pub enum ReceiptError {
     /// The head is not signed by a quorum.
     #[error("head: {0}")]
     Quorum(#[from] QuorumError),
+    /// It needs the signature of a node that contradicted itself.
+    #[error("it rests on a node that was convicted: {0}")]
+    Convicted(Arc<Convicted>),
     /// The leaf is not in the head's log.
     #[error("the leaf is not in the log: {0}")]
     Inclusion(#[from] VerifyError),

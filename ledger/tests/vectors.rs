@@ -5,15 +5,18 @@
 
 mod house;
 
+use base64::Engine;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
 use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
 use chancery_ledger::command::{Body, Command, GrantId, LedgerId, Name, Pattern, Role, SignedCommand, Terms};
 use chancery_ledger::decide::{Decision, Denial, Request};
-use chancery_ledger::evidence::{Evidence, EvidenceError};
+use chancery_ledger::evidence::{
+    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage,
+};
 use chancery_ledger::hash::{Hash, to_hex};
 use chancery_ledger::head::{
-    Fresh, Head, QuorumError, RosterChain, RosterLink, RosterLinkError, STATEMENT_PREFIX, Statement,
-    StatementError,
+    Fresh, Head, Number, QuorumError, RosterChain, RosterId, RosterLink, RosterLinkError, STATEMENT_PREFIX,
+    Statement, StatementError,
 };
 use chancery_ledger::log::leaf_hash;
 use chancery_ledger::log::nonces::NonceTree;
@@ -717,6 +720,16 @@ fn names() -> Value {
         "a\u{3000}b",
         "a\u{202f}b",
         "a\u{180e}b",
+        "a\u{ad}b",
+        "a\u{202e}b",
+        "a\u{2066}b",
+        "a\u{2800}b",
+        "a\u{3164}b",
+        "a\u{fe0f}",
+        "a\u{fffb}b",
+        "a\u{fffc}b",
+        "a\u{e0041}b",
+        "e\u{301}",
         "../*",
         "a/../*",
     ];
@@ -835,6 +848,109 @@ fn records(house: &House) -> Value {
     .collect()
 }
 
+/// Of each kind one that convicts node 2, and what is near to it and convicts nobody. A block is of no kind of
+/// its own here: blocks are in `blocks`.
+fn contradictions(house: &House) -> Value {
+    let (head, key, voter) = (*house.head(), house::key("node-2"), house::voter(2));
+    let genesis = head.roster;
+    let sign = |counter, fresh: Option<(u64, RosterId)>, head: Head| -> NodeMessage {
+        let number = Number { epoch: 3, counter };
+        let nonce_root = Hash::of(&[b"round"]);
+        let fresh =
+            fresh.map(|(tail_block, tail_roster)| Fresh { nonce_root, clock_ms: 1, tail_block, tail_roster });
+        Statement::sign(&voter, &key, number, fresh, head).into()
+    };
+    let block = |term, stamp_ms, head_hash| -> NodeMessage {
+        let commands = vec![house.sign(&Command { not_after_ms: 1, ..the_command(house) }, &["issuer"])];
+        let at = (head.block, head_hash);
+        Block::propose(house.ledger, Hash::ZERO, stamp_ms, (2, term), at, commands, &key).into()
+    };
+    let next = Head { block: head.block + 1, time_ms: head.time_ms + 1, log_size: head.log_size + 2, ..head };
+    let other = RosterId { block: head.block, digest: Hash::of(&[b"other"]) };
+    let later = RosterId { block: next.block, ..other };
+    let moved = Head { state_root: Hash::of(&[b"moved"]), ..head };
+    let signed = sign(1, None, head);
+    let cases: Vec<(&str, Vec<NodeMessage>)> = vec![
+        ("number twice", vec![signed.clone(), sign(1, None, next)]),
+        (
+            "tail below head",
+            vec![signed.clone(), sign(2, Some((head.block - 1, genesis)), Head { block: 0, ..head })],
+        ),
+        ("tail below its own head", vec![sign(2, Some((head.block - 1, genesis)), head)]),
+        (
+            "roster below head",
+            vec![signed.clone(), sign(2, Some((next.block, other)), Head { block: 0, ..head })],
+        ),
+        ("roster ahead", vec![sign(1, Some((head.block, later)), head)]),
+        ("head twice", vec![signed.clone(), sign(2, None, moved)]),
+        ("size twice", vec![signed.clone(), sign(2, None, Head { block: next.block, ..moved })]),
+        ("log shrank", vec![signed.clone(), sign(2, None, Head { log_size: 1, ..next })]),
+        ("time fell", vec![signed.clone(), sign(2, None, Head { time_ms: 1, ..next })]),
+        ("roster rewritten", vec![signed.clone(), sign(2, None, Head { roster: other, ..next })]),
+        ("two proposals", vec![block(4, 1, head.hash()), block(4, 2, head.hash())]),
+        ("two proposals with two heads", vec![block(4, 1, head.hash()), block(5, 2, moved.hash())]),
+        ("a proposal with another head", vec![signed.clone(), block(4, 1, moved.hash())]),
+        ("a block without leaves", vec![signed.clone(), sign(2, None, Head { block: next.block, ..head })]),
+        ("the next head", vec![signed.clone(), sign(2, None, next)]),
+        (
+            "an older head",
+            vec![signed.clone(), sign(2, Some((head.block, genesis)), Head { block: 0, ..head })],
+        ),
+        (
+            "a shorter log before",
+            vec![sign(1, Some((0, genesis)), Head { block: 0, ..head }), sign(2, None, head)],
+        ),
+        (
+            "a log that was cut",
+            vec![sign(1, Some((next.block, later)), head), sign(2, Some((head.block, genesis)), head)],
+        ),
+        ("proposals in two terms", vec![block(4, 1, head.hash()), block(5, 2, head.hash())]),
+        ("one statement", vec![signed]),
+    ];
+    cases.into_iter().map(|(what, messages)| contradiction_json(house, what, &messages)).collect()
+}
+
+fn the_command(house: &House) -> Command {
+    let Entry::Command { signed, .. } = house.entry(0) else { panic!() };
+    let body = Body::RetireAgent { agent: name("team/a") };
+    Command { signer: public("issuer"), body, ..signed.command().clone() }
+}
+
+/// The file as an adversary would write it, whatever it shows.
+fn contradiction_json(house: &House, what: &str, messages: &[NodeMessage]) -> Value {
+    let base64 = |bytes: Vec<u8>| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let mut encoded: Vec<(&str, u64, Vec<u8>)> = messages
+        .iter()
+        .map(|message| match message {
+            NodeMessage::Statement(s) => ("statement", s.number.counter, s.encode()),
+            NodeMessage::Block(b) => ("block", b.term, b.encode()),
+        })
+        .collect();
+    // Statements come before blocks.
+    encoded.sort_by(|a, b| (b.0, a.1, &a.2).cmp(&(a.0, b.1, &b.2)));
+    let messages: Vec<Value> = encoded
+        .into_iter()
+        .map(|(kind, _, bytes)| json!({ "kind": kind, "signed": base64(bytes) }))
+        .collect();
+    let file = json!({
+        "format": "chancery-contradiction/v1",
+        "origin": house::ORIGIN,
+        "ledger": hash(house.ledger.0),
+        "messages": messages,
+    });
+    let file = file.to_string();
+    let shows = contradiction_shows(&file, &house.trust);
+    json!({ "name": what, "file": file, "shows": shows })
+}
+
+fn contradiction_shows(file: &str, trust: &Trust) -> Value {
+    match Contradiction::from_json(file.as_bytes()).unwrap().verify(trust) {
+        Ok(conviction) => json!({ "node": conviction.voter.node, "charge": conviction.charge.code() }),
+        Err(ContradictionError::Nothing) => json!({ "error": "nothing" }),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn vectors() -> Value {
     let (story, grants) = tell();
     let house = &story.house;
@@ -876,6 +992,7 @@ fn vectors() -> Value {
         "answers": story.answers,
         "refused_answers": story.refused,
         "evidence": story.evidence,
+        "contradictions": contradictions(house),
     })
 }
 
@@ -934,6 +1051,9 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
             Ok(shown) => assert_eq!(decision_json(&shown.verified.decision), vector["shows"]["decision"]),
             Err(error) => assert_eq!(evidence_error(&error), vector["shows"]["error"].as_str().unwrap()),
         }
+    }
+    for vector in list("contradictions") {
+        assert_eq!(contradiction_shows(vector["file"].as_str().unwrap(), &trust), vector["shows"]);
     }
     for vector in list("commands") {
         let ledger = if vector["name"] == "genesis" { LedgerId::GENESIS } else { trust.ledger };

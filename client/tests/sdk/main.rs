@@ -11,6 +11,7 @@
 
 mod checks;
 mod contexts;
+mod contradictions;
 mod fake;
 mod lies;
 mod permits;

@@ -244,6 +244,12 @@ impl Block {
         Ok(None)
     }
 
+    /// Whether `other` proposes the same, whatever its signature is.
+    pub fn proposes_same(&self, other: &Self) -> bool {
+        let unsigned = |block: &Self| wire::Block { signature: Vec::new(), ..block.to_wire() };
+        unsigned(self) == unsigned(other)
+    }
+
     /// [`Block::hash_of`] this block.
     pub fn hash(&self) -> Hash {
         Self::hash_of(&self.encode())

@@ -5,6 +5,7 @@
 //! rest of the crate is already in its bounds.
 
 mod envelope;
+mod invisible;
 mod names;
 mod wire;
 

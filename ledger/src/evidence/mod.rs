@@ -4,6 +4,7 @@
 //! about, that command's leaf with its place in the log; and the rosters since genesis, if there were others.
 //! [`Evidence::verify`] needs nothing but a [`Trust`].
 
+mod contradiction;
 mod file;
 
 use crate::answer::{Answer, Nonce, ProofError, Verified, verify};
@@ -15,6 +16,10 @@ use crate::head::RosterChain;
 use crate::log::{VerifyError, leaf_hash, verify_inclusion};
 use crate::trust::{RosterChainError, Trust, TrustError};
 
+pub use contradiction::{
+    CONTRADICTION_FORMAT, CONTRADICTION_SIZE_BYTES_MAX, Charge, Contradiction, ContradictionError,
+    ContradictionFileError, Conviction, Message, StatementBook,
+};
 pub use file::EvidenceFileError;
 
 /// The `format` of the file.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Trust, TrustError};
 use crate::head::{
-    Head, HeadVoters, ROSTER_LINKS_MAX, Roster, RosterChain, RosterId, RosterLink, RosterLinkError,
+    Head, HeadVoters, ROSTER_LINKS_MAX, Roster, RosterChain, RosterId, RosterLink, RosterLinkError, Voter,
 };
 
 /// Why a roster chain proves nothing. None of its links then counts.
@@ -83,6 +83,22 @@ impl Trust {
     pub fn roster_chain_to(&self, id: RosterId) -> Result<RosterChain, TrustError> {
         let position = self.position(id).ok_or(TrustError::UnknownRoster(id))?;
         Ok(RosterChain { links: self.proven.links.iter().take(position).cloned().collect() })
+    }
+
+    /// The voter with this node id in any roster that is proven: ids, names and keys are never used again, so
+    /// there is at most one.
+    pub fn voter(&self, node: u64) -> Option<&Voter> {
+        let later = self.proven.links.iter().map(|link| &link.roster);
+        std::iter::once(&self.genesis).chain(later).find_map(|roster| roster.voter(node))
+    }
+
+    /// The chain from genesis up to the first roster that has this node; `None` if no proven one has it.
+    pub fn roster_chain_with(&self, node: u64) -> Option<RosterChain> {
+        if self.genesis.voter(node).is_some() {
+            return Some(RosterChain::default());
+        }
+        let first = self.proven.links.iter().position(|link| link.roster.voter(node).is_some())?;
+        Some(RosterChain { links: self.proven.links.iter().take(first.saturating_add(1)).cloned().collect() })
     }
 
     /// The roster with this id, if it is proven.

@@ -7,8 +7,9 @@
 //!
 //! What a node states to others is the maximum of the log's tail and a *floor*: what it knows to be
 //! committed from applied state and registered snapshots. The floor only rises, whatever is truncated
-//! or purged, so a node never un-knows a committed block or roster. Block and roster are raised each
-//! on its own: a longer, not yet truncated tail may end under an older roster than a snapshot proves.
+//! or purged, so a node never un-knows a committed block or roster. A longer, not yet truncated tail may
+//! end under an older roster than a snapshot proves, or under one that was never committed: the log's
+//! roster counts only if its block is beyond the floor.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -164,8 +165,9 @@ impl TailState {
         } else {
             (floor_block, floor_hash)
         };
-        let roster =
-            if self.log.roster.block > self.floor_roster.block { self.log.roster } else { self.floor_roster };
+        // Up to the floor's block the committed log has the floor's roster: another one that this log names for
+        // there is of a tail that a snapshot went past, and that will be cut.
+        let roster = if self.log.roster.block > floor_block { self.log.roster } else { self.floor_roster };
         Tail { block, block_hash, roster, log_id: self.log_id }
     }
 

@@ -35,7 +35,10 @@ pub struct World {
     nodes: MemoryNodes,
     tiles: MemoryTiles,
     pub leaves: Vec<Vec<u8>>,
-    counter: u64,
+    /// The last number of a statement.
+    pub counter: u64,
+    /// Places of the voters that sign.
+    pub signers: Vec<usize>,
     requests: u64,
 }
 
@@ -77,10 +80,16 @@ impl World {
             tiles: MemoryTiles::new(),
             leaves: Vec::new(),
             counter: 0,
+            signers: vec![0, 1],
             requests: 0,
         };
         world.store(&applied);
         world
+    }
+
+    /// Becomes what it was as `old`; the numbers of statements go on.
+    pub fn forget_since(&mut self, old: &Self) {
+        *self = Self { counter: self.counter, ..old.clone() };
     }
 
     pub fn ledger(&self) -> LedgerId {
@@ -185,12 +194,12 @@ impl World {
         let tree = prune(&self.nodes, root, &recording.into_keys()).unwrap();
         let fresh =
             Fresh { nonce_root: round.root(), clock_ms, tail_block: head.block, tail_roster: head.roster };
-        let voters: Vec<_> = self.voters.iter().take(2).cloned().collect();
+        let signers = self.signing();
         let mut others = self.before.clone();
-        others.retain(|(other, _)| voters.iter().all(|(voter, _)| voter.node != other.node));
+        others.retain(|(other, _)| signers.iter().all(|(voter, _)| voter.node != other.node));
         Answer {
             head,
-            statements: self.sign_all(&voters, Some(fresh)),
+            statements: self.sign_all(&signers, Some(fresh)),
             head_statements: self.sign_all(&others, None),
             nonce_path: round.path(1).unwrap(),
             tree,
@@ -199,8 +208,8 @@ impl World {
     }
 
     pub fn acknowledge(&mut self, cause: Cause, before: bool) -> Acknowledged {
-        let voters = if self.before.is_empty() { self.voters[..2].to_vec() } else { self.before.clone() };
-        let (head, statements) = (self.head(), self.sign_all(&voters, None));
+        let signers = if self.before.is_empty() { self.signing() } else { self.before.clone() };
+        let (head, statements) = (self.head(), self.sign_all(&signers, None));
         let (entry, inclusion) = self.leaf(cause.index, head.log_size);
         Acknowledged {
             index: cause.index,
@@ -230,6 +239,11 @@ impl World {
     pub fn leaf(&self, index: u64, log_size: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
         let proof = prove_inclusion(&self.tiles, index, log_size).unwrap();
         (self.leaves[index as usize].clone(), proof.iter().map(|hash| hash.0.to_vec()).collect())
+    }
+
+    /// The voters that sign, with their keys.
+    fn signing(&self) -> Vec<(Voter, SigningKey)> {
+        self.signers.iter().map(|place| self.voters[*place].clone()).collect()
     }
 
     fn sign_all(&mut self, voters: &[(Voter, SigningKey)], fresh: Option<Fresh>) -> Vec<Statement> {
