@@ -216,14 +216,17 @@ impl Memberships {
 
     /// How far `node` is with the log; `None` unless this node leads and replicates to it.
     pub fn progress(&self, node: NodeId) -> Option<Progress> {
+        self.store.membership().membership().get_node(&node)?;
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.as_ref()?;
         let last_index = metrics.last_log_index.unwrap_or(0);
         if node == self.node {
             return Some(Progress { matched_index: metrics.last_log_index, last_index });
         }
-        let matched = metrics.replication.as_ref()?.get(&node)?;
-        Some(Progress { matched_index: matched.as_ref().map(|id| id.index), last_index })
+        // One that was added a moment ago may not be in there yet.
+        let matched_index = replication.get(&node).and_then(|matched| Some(matched.as_ref()?.index));
+        Some(Progress { matched_index, last_index })
     }
 
     /// Whether `node` has caught up; the error says why not.

@@ -215,6 +215,15 @@ where
         }
         Ok(Response::new(to_submit_reply(self.handler.submit(peer, command).await)))
     }
+
+    async fn roster_links(
+        &self,
+        request: Request<peer::RosterLinksRequest>,
+    ) -> Result<Response<peer::RosterLinksReply>, Status> {
+        // Whoever the CA signed for: a node that was removed while it was away must be able to learn of it.
+        let chain = self.handler.roster_links(request.into_inner().since_block);
+        Ok(Response::new(peer::RosterLinksReply { chain }))
+    }
 }
 
 type AcceptBlock = dyn Fn(&[u8]) -> Result<(), Declined> + Send + Sync;
