@@ -157,6 +157,7 @@ impl Command {
                 genesis.principals.iter().filter(|p| p.roles.contains(&Role::Operator)).map(|p| p.key),
             ),
             Body::RotatePrincipal { new_key, .. } => keys.push(*new_key),
+            Body::SetRoster { operators, .. } => keys.extend(operators),
             _ => {}
         }
         keys.sort();

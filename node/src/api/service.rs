@@ -29,6 +29,7 @@ use crate::submit::Submissions;
 /// Leaves sent ahead of a watcher that reads slowly.
 const WATCH_AHEAD: usize = 64;
 
+
 /// Serves clients on one node.
 #[derive(Clone)]
 pub struct LedgerService {
