@@ -356,6 +356,7 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
     })
 }
 
+/// The wire form of a roster.
 pub fn roster_to_wire(roster: &Roster) -> wire::Roster {
     wire::Roster { sets: roster.sets().iter().map(voter_set_to_wire).collect() }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use chancery_ledger::authority::{Admission, Block};
 use chancery_ledger::command::{Body, SignedCommand};
 use chancery_ledger::head::{Roster, VoterSet};
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, ReadPolicy};
 use tokio::time::{Instant, sleep, timeout_at};
