@@ -150,7 +150,9 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Envelope(EnvelopeError::Malformed(_)) => "malformed",
-            Self::Envelope(EnvelopeError::WrongSigners { .. }) => "wrong_signers",
+            Self::Envelope(EnvelopeError::WrongSigners { .. } | EnvelopeError::NotASigner(_)) => {
+                "wrong_signers"
+            }
             Self::Envelope(EnvelopeError::BadSignature(_)) => "bad_signature",
             Self::TooManySignatures(_) => "too_many_signatures",
             Self::Expired { .. } => "expired",
