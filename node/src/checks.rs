@@ -172,7 +172,8 @@ impl Rounds {
         let own = self.signer.voter().node;
         let mut known: BTreeMap<u64, Statement> = BTreeMap::new();
         let mut asked = FuturesUnordered::new();
-        let ask = |voter: Voter| async move { (voter.node, self.statement(&voter, nonce_root, deadline).await) };
+        let ask =
+            |voter: Voter| async move { (voter.node, self.statement(&voter, nonce_root, deadline).await) };
         let mut voters: BTreeMap<u64, Voter> = BTreeMap::new();
         for voter in rosters.newest().1.voters() {
             voters.insert(voter.node, voter.clone());

@@ -88,7 +88,8 @@ fn leader(leader: &Option<NodeId>) -> String {
 }
 
 /// The result of a change of membership.
-pub(crate) type Changed = Result<ChangeMembershipOutcome<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
+pub(crate) type Changed =
+    Result<ChangeMembershipOutcome<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
 
 /// How far a node is with the log, as the leader knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,9 +142,8 @@ impl Memberships {
         (joint, uniform): (Payload, Payload),
     ) -> Changed {
         // Removed voters stay as learners: they still have to sign the head of the block that removes them.
-        let request = ChangeMembershipRequest::new(members, true)
-            .with_payload(joint, uniform)
-            .with_preconditions([
+        let request =
+            ChangeMembershipRequest::new(members, true).with_payload(joint, uniform).with_preconditions([
                 Precondition::CommittedLeaderId { committed_leader_id: CommittedLeaderId::from(term) },
                 Precondition::LastMembershipLogId { last_membership_log_id: set_at },
             ]);

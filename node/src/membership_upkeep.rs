@@ -22,36 +22,45 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How long a removed voter has to hear that it is removed, before it is replicated to no more.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
-/// Keeps `peers` in line with the membership at the end of this node's log, until `stopped`.
+/// Keeps `peers` in line with the membership at the end of this node's log, until `stopped`. A node that is
+/// removed stops standing for election.
 pub(crate) async fn follow_membership(
     raft: Raft,
     peers: Peers,
-    store: AppliedStore,
+    proven: ProvenRosters,
     own: NodeId,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut metrics = raft.server_metrics();
-    let mut rosters = store.watch_rosters();
+    let (mut applied, mut heard) = (proven.watch_applied(), proven.watch_heard());
     let mut was_removed = false;
     loop {
         let membership = Arc::clone(&metrics.borrow_and_update().membership_config);
+        applied.mark_unchanged();
+        heard.mark_unchanged();
         for (node, at) in membership.nodes() {
             peers.add(*node, &at.address);
         }
-        let rosters_now = Arc::clone(&rosters.borrow_and_update());
+        let rosters = proven.newest();
+        let is_removed = |node| rosters.is_removed(node);
         for node in peers.ids() {
-            if rosters_now.is_removed(node) && membership.get_node(&node).is_none() {
+            if is_removed(node) && membership.get_node(&node).is_none() {
                 peers.remove(node);
             }
         }
-        if rosters_now.is_removed(own) && !was_removed {
+        if is_removed(own) && !was_removed {
             was_removed = true;
-            let block = rosters_now.newest().0.block;
-            tracing::warn!(block, "this node is removed from the roster: it signs no more, and can be shut down");
+            raft.runtime_config().elect(false);
+            let block = rosters.newest().0.block;
+            tracing::warn!(
+                block,
+                "this node is removed from the roster: it signs no more, and can be shut down"
+            );
         }
         let watched = tokio::select! {
             changed = metrics.changed() => changed.is_ok(),
-            changed = rosters.changed() => changed.is_ok(),
+            changed = applied.changed() => changed.is_ok(),
+            changed = heard.changed() => changed.is_ok(),
             _ = stopped.wait_for(|stopped| *stopped) => false,
         };
         if !watched {

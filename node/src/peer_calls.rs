@@ -83,7 +83,9 @@ fn declined(error: NotSigning) -> Declined {
         NotSigning::Recovering | NotSigning::Clock(_) | NotSigning::NotApplied(_) => {
             Declined::NotNow(error.to_string())
         }
-        NotSigning::NotAVoter(_) | NotSigning::Forgotten(_) => Declined::Gone(error.to_string()),
+        NotSigning::NotAVoter(_) | NotSigning::Removed(_) | NotSigning::Forgotten(_) => {
+            Declined::Gone(error.to_string())
+        }
         NotSigning::Log(_) => Declined::Fault(error.to_string()),
     }
 }

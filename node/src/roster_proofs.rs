@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chancery_ledger::head::{RosterChain, RosterId, RosterLink, RosterLinkError, Statement};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::fault::Fault;
 use crate::heads::HeadQuorums;
@@ -49,6 +49,24 @@ impl ProvenRosters {
     pub fn newest(&self) -> Arc<Rosters> {
         let (applied, heard) = (self.store.rosters(), Arc::clone(&self.heard.borrow()));
         if heard.newest().0.block > applied.newest().0.block { heard } else { applied }
+    }
+
+    /// Whenever more is applied.
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<Arc<Rosters>> {
+        self.store.watch_rosters()
+    }
+
+    /// Whenever peers prove more than is applied.
+    pub(crate) fn watch_heard(&self) -> watch::Receiver<Arc<Rosters>> {
+        self.heard.subscribe()
+    }
+
+    /// Waits until all rosters that are applied are proven, but not beyond `deadline`.
+    pub async fn settle(&self, deadline: Instant) {
+        let mut rosters = self.store.watch_rosters();
+        let proven = rosters.wait_for(|rosters| rosters.unproven().is_none());
+        // What is proven so far is an answer too.
+        let _ = timeout_at(deadline, proven).await;
     }
 
     /// The proven links after `block`, encoded: as many as one answer takes.
@@ -133,7 +151,9 @@ async fn proof(
     let before = id.block.checked_sub(1)?;
     let (before, previous) = rosters.at(before);
     for peer in peers.ids() {
-        let Ok(chain) = peers.roster_links(peer, before.block, Instant::now() + ASK_MAX).await else { continue };
+        let Ok(chain) = peers.roster_links(peer, before.block, Instant::now() + ASK_MAX).await else {
+            continue;
+        };
         let first = RosterChain::decode(&chain).ok().and_then(|chain| chain.links.into_iter().next());
         let ours = |link: &RosterLink| rosters.link(id.block).is_some_and(|own| own.head == link.head);
         let Some(link) = first.filter(ours) else { continue };

@@ -26,9 +26,7 @@ use crate::fault::Fault;
 use crate::heads::{HeadQuorums, SnapshotHeads};
 use crate::membership::Memberships;
 use crate::membership_upkeep::{Admission, dismiss_removed, follow_membership};
-use crate::network::{
-    LinkOptions, PeerServer, PeerTls, Peers, ServerOptions, TlsError, server_from_pem,
-};
+use crate::network::{LinkOptions, PeerServer, PeerTls, Peers, ServerOptions, TlsError, server_from_pem};
 use crate::peer_calls::PeerCalls;
 use crate::raft::Raft;
 use crate::raft::snapshot_transfer::SnapshotTransfer;
@@ -177,17 +175,24 @@ impl Node {
         let NodeStores { log, applied, snapshots } = stores;
         let recovered =
             watch_recovery(raft.clone(), log.clone(), applied.clone(), tail_at_start, fault.clone());
-        let signer =
-            Arc::new(Signer::new(voter, key, log.clone(), applied.clone(), Arc::clone(&clocks), recovered));
+        let rosters = ProvenRosters::new(applied.clone());
+        let signer = Arc::new(Signer::new(
+            voter,
+            key,
+            log.clone(),
+            applied.clone(),
+            rosters.clone(),
+            Arc::clone(&clocks),
+            recovered,
+        ));
         let heads =
             Arc::new(HeadQuorums::new(Arc::clone(&signer), peers.clone(), applied.clone(), fault.clone()));
         snapshot_heads.set(Arc::clone(&heads));
         let memberships = Arc::new(Memberships::new(config.node, raft.clone(), applied.clone()));
-        let rosters = ProvenRosters::new(applied.clone());
         tokio::spawn(follow_membership(
             raft.clone(),
             peers.clone(),
-            applied.clone(),
+            rosters.clone(),
             config.node,
             stopped.clone(),
         ));

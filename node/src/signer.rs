@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::{ClockError, ClockWatch};
-use crate::rosters::Rosters;
+use crate::roster_proofs::ProvenRosters;
 use crate::store::applied::AppliedStore;
 use crate::store::{LogError, RaftLog};
 
@@ -31,6 +31,9 @@ pub enum NotSigning {
     /// It is no voter, so nothing that it signed would count.
     #[error("node {0} is not in the roster")]
     NotAVoter(u64),
+    /// It was a voter, and was removed.
+    #[error("node {0} is removed from the roster")]
+    Removed(u64),
     /// Its log store is dead.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -48,6 +51,7 @@ pub struct Signer {
     key: SigningKey,
     log: RaftLog,
     store: AppliedStore,
+    rosters: ProvenRosters,
     clocks: Arc<ClockWatch>,
     recovered: watch::Receiver<bool>,
     /// Statements since the start; the boot epoch of the log store is the number's high half.
@@ -61,10 +65,11 @@ impl Signer {
         key: SigningKey,
         log: RaftLog,
         store: AppliedStore,
+        rosters: ProvenRosters,
         clocks: Arc<ClockWatch>,
         recovered: watch::Receiver<bool>,
     ) -> Self {
-        Self { voter, key, log, store, clocks, recovered, counter: AtomicU64::new(0) }
+        Self { voter, key, log, store, rosters, clocks, recovered, counter: AtomicU64::new(0) }
     }
 
     /// The voter that it signs as.
@@ -79,7 +84,7 @@ impl Signer {
 
     /// Why the node does not sign now, if it does not.
     pub fn ready(&self) -> Result<(), NotSigning> {
-        self.check_voter(&self.store.rosters())?;
+        self.check_voter()?;
         self.check_recovered()?;
         self.clocks.now_to_sign_ms()?;
         Ok(())
@@ -87,7 +92,7 @@ impl Signer {
 
     /// A statement over `nonce_root`, which was received before this is called.
     pub fn fresh(&self, nonce_root: Hash) -> Result<Statement, NotSigning> {
-        self.check_voter(&self.store.rosters())?;
+        self.check_voter()?;
         self.check_recovered()?;
         let clock_ms = self.clocks.now_to_sign_ms()?;
         // The head is read before the tail: the tail that follows is then at or past it.
@@ -127,9 +132,14 @@ impl Signer {
         Number { epoch: self.log.boot_epoch(), counter }
     }
 
-    fn check_voter(&self, rosters: &Rosters) -> Result<(), NotSigning> {
-        let found = rosters.voter(self.voter.node);
-        if found == Some(&self.voter) { Ok(()) } else { Err(NotSigning::NotAVoter(self.voter.node)) }
+    fn check_voter(&self) -> Result<(), NotSigning> {
+        let node = self.voter.node;
+        // That may be known before it is applied; or it never is, if this node was away meanwhile.
+        if self.rosters.newest().is_removed(node) {
+            return Err(NotSigning::Removed(node));
+        }
+        let is_voter = self.store.rosters().voter(node) == Some(&self.voter);
+        if is_voter { Ok(()) } else { Err(NotSigning::NotAVoter(node)) }
     }
 
     fn check_recovered(&self) -> Result<(), NotSigning> {

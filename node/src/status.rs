@@ -40,21 +40,15 @@ pub struct StatusReport {
 impl StatusReport {
     /// The status now.
     pub fn reply(&self) -> Result<api::StatusReply, LogError> {
-        let (head, tail) = (
-            self.store.read_state(|state| *state.head()),
-            self.log.read_tail_with(|tail| *tail)?,
-        );
+        let (head, tail) =
+            (self.store.read_state(|state| *state.head()), self.log.read_tail_with(|tail| *tail)?);
         let rosters = self.store.rosters();
         let (roster_id, roster) = rosters.newest();
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let own = self.signer.voter();
         let not_signing = self.signer.ready().err();
-        let not_signing_because = match &not_signing {
-            Some(_) if rosters.is_removed(own.node) => "the node is removed from the roster".to_owned(),
-            Some(error) => error.to_string(),
-            None => String::new(),
-        };
+        let not_signing_because = not_signing.as_ref().map(ToString::to_string).unwrap_or_default();
         let membership = metrics.membership_config.membership();
         let learners = membership.nodes().filter(|(node, _)| roster.voter(**node).is_none());
         let learner = |(node, at): (&u64, &RaftNode)| api::Learner {

@@ -31,11 +31,14 @@ pub(super) async fn add_learner(
     deadline: Instant,
 ) -> Result<mpsc::Receiver<Result<api::AddLearnerProgress, Status>>, Status> {
     let name = Name::new(asked.name).map_err(|error| Status::invalid_argument(format!("name {error}")))?;
-    let has_port = asked.address.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
+    let has_port = asked
+        .address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
     if asked.node == 0 || !has_port || asked.address.len() > ADDRESS_SIZE_BYTES_MAX {
-        return Err(Status::invalid_argument("a learner has an id that is not 0, and an address `host:port`"));
+        return Err(Status::invalid_argument(
+            "a learner has an id that is not 0, and an address `host:port`",
+        ));
     }
     let at = RaftNode { address: asked.address, name: name.to_string() };
     // Not dropped half-way: whether it was added must not depend on the caller's patience.
@@ -99,7 +102,9 @@ async fn in_time(
     match timeout_at(deadline, tokio::spawn(change)).await {
         Ok(Ok(changed)) => changed.map_err(|error| status(&error)),
         Ok(Err(error)) => Err(Status::internal(error.to_string())),
-        Err(_) => Err(Status::deadline_exceeded("it is not known yet whether that was done: ask for the status")),
+        Err(_) => {
+            Err(Status::deadline_exceeded("it is not known yet whether that was done: ask for the status"))
+        }
     }
 }
 

@@ -29,7 +29,6 @@ use crate::submit::Submissions;
 /// Leaves sent ahead of a watcher that reads slowly.
 const WATCH_AHEAD: usize = 64;
 
-
 /// Serves clients on one node.
 #[derive(Clone)]
 pub struct LedgerService {
@@ -174,6 +173,8 @@ impl api::ledger_server::Ledger for LedgerService {
     ) -> Result<Response<api::RostersReply>, Status> {
         // What it says is proven, and who votes is no secret among clients.
         key_of(&request)?;
+        // Whoever asks has seen a head of a roster that is applied here, perhaps a moment ago.
+        self.rosters.settle(self.deadline(&request)).await;
         let chain = self.rosters.chain_since(request.into_inner().since_block);
         Ok(Response::new(api::RostersReply { chain }))
     }
@@ -187,7 +188,8 @@ impl api::ledger_server::Ledger for LedgerService {
         self.callers.operator(key_of(&request)?).await?;
         // The call lasts as long as the learner takes; only the change itself is bound to this.
         let deadline = Instant::now() + self.timeout;
-        let progress = members::add_learner(Arc::clone(&self.members), request.into_inner(), deadline).await?;
+        let progress =
+            members::add_learner(Arc::clone(&self.members), request.into_inner(), deadline).await?;
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(progress))))
     }
 
@@ -207,7 +209,9 @@ impl api::ledger_server::Ledger for LedgerService {
     ) -> Result<Response<api::TransferLeadershipReply>, Status> {
         self.callers.operator(key_of(&request)?).await?;
         let deadline = self.deadline(&request);
-        members::transfer(Arc::clone(&self.members), request.into_inner().to, deadline).await.map(Response::new)
+        members::transfer(Arc::clone(&self.members), request.into_inner().to, deadline)
+            .await
+            .map(Response::new)
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<api::WatchEvent, Status>> + Send>>;

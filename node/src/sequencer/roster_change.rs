@@ -151,8 +151,7 @@ async fn try_change(workshop: &Workshop, signed: SignedCommand) -> Result<Submit
     let (proposer, newest) = ((own, term), (head.block, head.hash()));
     let key = workshop.signer.key();
     let began = Block::propose_joint(head.ledger, tail, stamp_ms, proposer, newest, (joint, signed), key);
-    let ended =
-        Block::propose_uniform(head.ledger, began.hash(), stamp_ms, proposer, newest, uniform, key);
+    let ended = Block::propose_uniform(head.ledger, began.hash(), stamp_ms, proposer, newest, uniform, key);
     let payloads = (payload(&began), payload(&ended));
     let set_at = *workshop.store.membership().log_id();
     tracing::info!(voters = ?ids, block = joint_id.block, "the voters change");
@@ -186,7 +185,9 @@ async fn acknowledge(workshop: &Workshop, began: u64, deadline: Instant) -> Resu
             sleep(RETRY_AFTER).await;
         }
     }
-    wait_until_proven(workshop, deadline).await.map_err(|_| unknown(&"no quorum has signed the change yet"))?;
+    wait_until_proven(workshop, deadline)
+        .await
+        .map_err(|_| unknown(&"no quorum has signed the change yet"))?;
     let outcomes = workshop.store.outcomes(began);
     let cause = match outcomes.as_deref().map(Vec::as_slice) {
         Some([chancery_ledger::authority::Outcome::Applied(cause)]) => *cause,

@@ -58,7 +58,9 @@ impl Position {
                 next.voters = voters;
                 next.roster = RosterId { block: next.block, digest: roster.digest };
             }
-            (Some(_), Some(_)) => return Err(refused("its roster has other voters than its membership".into())),
+            (Some(_), Some(_)) => {
+                return Err(refused("its roster has other voters than its membership".into()));
+            }
             (None, Some(_)) => return Err(refused("it brings a roster without a membership".into())),
             (Some(_), None) if payload.block().is_some() => {
                 return Err(refused("it brings a membership without a roster".into()));

@@ -43,10 +43,8 @@ pub(super) fn apply(
             let live = opened.live();
             let block = decode_block(*log_id, bytes)?;
             let applied = live.state.apply(view, &block);
-            let applied = applied.map_err(|error| AppliedFault::Apply {
-                index: log_id.index,
-                reason: with_causes(&error),
-            })?;
+            let applied = applied
+                .map_err(|error| AppliedFault::Apply { index: log_id.index, reason: with_causes(&error) })?;
             write_block(&mut batch, &opened.database, &live.state, &applied)?;
             link = block.roster.map(|roster| RosterLink {
                 roster,
@@ -71,6 +69,9 @@ pub(super) fn apply(
     fail::fail_point!("applied-before-write", AppliedFault::injected);
     batch.write()?;
     fail::fail_point!("applied-after-write", AppliedFault::injected);
+    if link.is_some() {
+        fail::fail_point!("applied-roster-block", AppliedFault::injected);
+    }
     Ok(publish(opened, *log_id, membership, link, applied))
 }
 

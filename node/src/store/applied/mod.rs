@@ -123,7 +123,8 @@ impl AppliedStore {
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.latch.check()?;
         let view = self.view();
-        apply::prove_roster(&view.opened, block, statements).map_err(|fault| self.shared.latch.trip(fault))?;
+        apply::prove_roster(&view.opened, block, statements)
+            .map_err(|fault| self.shared.latch.trip(fault))?;
         self.shared.rosters.send_replace(view.rosters());
         Ok(())
     }

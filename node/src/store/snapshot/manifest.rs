@@ -227,7 +227,8 @@ impl<'a> Fields<'a> {
         let membership = payload.as_ref().and_then(Payload::membership).ok_or(ManifestError::Malformed)?;
         let membership = StoredMembership::new(Some(set_at), membership.clone());
         let length = u32::from_be_bytes(self.take()?);
-        let rosters = RosterChain::decode(self.bytes(length as usize)?).map_err(|_| ManifestError::Malformed)?;
+        let rosters =
+            RosterChain::decode(self.bytes(length as usize)?).map_err(|_| ManifestError::Malformed)?;
         let mut statements = Vec::new();
         for _ in 0..u16::from_be_bytes(self.take()?) {
             let length = u16::from_be_bytes(self.take()?);

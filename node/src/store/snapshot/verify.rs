@@ -23,8 +23,8 @@ use prost::Message;
 
 use super::manifest::Manifest;
 use crate::raft::types::{LogId, StoredMembership};
-use crate::store::applied::database::{Column, Database};
 use crate::rosters::Rosters;
+use crate::store::applied::database::{Column, Database};
 use crate::store::applied::view::{last_summary, load_dedup, load_rosters, summaries_from};
 use crate::store::applied::{AppliedFault, Founding, has_voters_of, record, with_causes};
 
