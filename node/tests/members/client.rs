@@ -172,7 +172,7 @@ impl Client {
         }
     }
 
-    /// Waits until all of `nodes` sign and name one leader; that.
+    /// Waits until all of `nodes` sign and name one of them as the leader; that.
     pub(crate) async fn leader(&self, nodes: &[u64]) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -181,7 +181,7 @@ impl Client {
                 let status = self.status(*node).await.filter(|status| status.signing);
                 leaders.push(status.map_or(0, |status| status.leader));
             }
-            if leaders[0] != 0 && leaders.iter().all(|leader| *leader == leaders[0]) {
+            if nodes.contains(&leaders[0]) && leaders.iter().all(|leader| *leader == leaders[0]) {
                 return leaders[0];
             }
             assert!(Instant::now() < deadline, "{nodes:?} do not agree on a leader: {leaders:?}");

@@ -73,7 +73,7 @@ impl World {
             not_after_ms: now_ms() + 60_000,
             body: Body::Genesis(genesis),
         };
-        let signed = SignedCommand::sign(LedgerId::GENESIS, &command, &[&operators[0]]).unwrap();
+        let signed = SignedCommand::sign(LedgerId::GENESIS, &command, &operators.each_ref()).unwrap();
         let genesis = Block::genesis(now_ms(), signed);
         let (state, _) = State::genesis(&MemoryNodes::new(), &genesis).unwrap();
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
