@@ -51,8 +51,8 @@ pub(crate) async fn act(named: Option<&str>, act: Act) -> Result<Report> {
     let ledger = connect(context::load(named)?).await?;
     let receipt = act.submit(&ledger).await?;
     Ok(Report::done(
-        receipt_page(&act.words, ledger.trust(), &receipt),
-        receipt_json(ledger.trust(), &receipt),
+        receipt_page(&act.words, &ledger.trust(), &receipt),
+        receipt_json(&ledger.trust(), &receipt),
     ))
 }
 

@@ -12,7 +12,7 @@ use chancery_ledger::command::{LedgerId, Name};
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::evidence::Evidence;
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Fresh, Number, Statement};
+use chancery_ledger::head::{Fresh, Number, RosterChain, Statement};
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
 use chancery_ledger::trust::Trust;
@@ -165,7 +165,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         hint: None,
     };
     let evidence =
-        Evidence { origin: trust.origin.clone(), ledger: trust.ledger, request, nonce, answer, cause: None };
+        Evidence { origin: trust.origin.clone(), ledger: trust.ledger, request, nonce, answer, rosters: RosterChain::default(), cause: None };
     let good = home.join("good.json");
     std::fs::write(&good, evidence.to_json()).unwrap();
     let mut tampered = evidence.clone();

@@ -7,13 +7,15 @@ use chancery_ledger::authority::Cause;
 use chancery_ledger::command::{LedgerId, Name, NameError};
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{Evidence, Leaf};
-use chancery_ledger::trust::TrustError;
+use chancery_ledger::head::{RosterChain, RosterId};
+use chancery_ledger::trust::{Trust, TrustError};
 use chancery_proto::v1::api::CheckRequest;
 use tokio::time::Instant;
 
 use crate::endpoints::{Attempt, Failure, Try, call};
 use crate::permit::Bounds;
-use crate::{Args, Ledger, Permit};
+use crate::rosters::NeedsRoster;
+use crate::{Args, Ledger, Permit, RostersError};
 
 /// Room in an answer beside the read set, in bytes: two lists of 62 statements, and the nonce's path.
 pub(crate) const ANSWER_OVERHEAD_BYTES: usize = 64 * 1024;
@@ -98,6 +100,18 @@ pub enum ProofError {
     /// It is from before what was verified already.
     #[error(transparent)]
     RolledBack(TrustError),
+    /// It needs a newer roster than is known, and the node does not prove that one.
+    #[error("the rosters since: {0}")]
+    Rosters(#[from] RostersError),
+}
+
+impl NeedsRoster for ProofError {
+    fn unknown_roster(&self) -> Option<RosterId> {
+        match self {
+            Self::Answer(chancery_ledger::answer::ProofError::Trust(error)) => error.unknown_roster(),
+            _ => None,
+        }
+    }
 }
 
 /// A check that was proven: the question, and everything that proves the answer.
@@ -113,6 +127,8 @@ pub struct Checked {
     pub nonce: Nonce,
     /// What proves it.
     pub answer: Answer,
+    /// How the rosters that it names came about, from genesis on.
+    pub rosters: RosterChain,
     /// What it proves.
     pub verified: Verified,
 }
@@ -126,6 +142,7 @@ impl Checked {
             request: self.request.clone(),
             nonce: self.nonce,
             answer: self.answer.clone(),
+            rosters: self.rosters.clone(),
             cause,
         }
     }
@@ -217,7 +234,8 @@ impl Ledger {
     async fn ask(&self, attempt: &Attempt<'_>, request: &Request, nonce: Nonce) -> Result<Checked, Failure> {
         // What was verified before the nonce was made, the answer must not precede. What is verified while
         // this answer is under way, it may.
-        let newest = self.newest().known();
+        let (newest, known) = (self.newest().known(), self.trust());
+        let deadline = Instant::now() + attempt.time;
         let size_bytes_max = self.proof_size_bytes_max() + ANSWER_OVERHEAD_BYTES;
         let mut client = attempt.endpoint.client(size_bytes_max + 16);
         let message = CheckRequest {
@@ -229,16 +247,26 @@ impl Ledger {
         };
         let reply = call(attempt.time, client.check(attempt.request(message))).await?;
         let answer = decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?;
-        let trust = self.trust().clone().since(newest.block);
-        let verified = verify(&trust, request, nonce, &answer).map_err(ProofError::from)?;
-        newest.check(&verified.head).map_err(ProofError::RolledBack)?;
+        let prove = |trust: &Trust| {
+            let trust = trust.clone().since(newest.block).since_roster(known.minimum_roster);
+            let verified = verify(&trust, request, nonce, &answer)?;
+            newest.check(&verified.head).map_err(ProofError::RolledBack)?;
+            let rosters = trust.roster_chain_to(answer.newest_roster()).map_err(ProofError::RolledBack)?;
+            Ok::<_, ProofError>((verified, rosters))
+        };
+        let (verified, rosters) =
+            self.verified(attempt, deadline, prove).await.map_err(|failure| match failure {
+                Failure::Rosters(source) => ProofError::Rosters(source).into(),
+                failure => failure,
+            })?;
         self.newest().note(&verified.head);
         Ok(Checked {
-            origin: trust.origin,
-            ledger: trust.ledger,
+            origin: known.origin.clone(),
+            ledger: known.ledger,
             request: request.clone(),
             nonce,
             answer,
+            rosters,
             verified,
         })
     }

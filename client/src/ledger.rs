@@ -13,6 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::Context;
 use crate::endpoints::{ConnectError, Endpoints, Tries};
 use crate::newest::{Newest, NewestStore};
+use crate::rosters::RosterStore;
 
 /// How a [`Ledger`] does what it does.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub struct Ledger {
 
 struct Shared {
     endpoints: Endpoints,
-    trust: Trust,
+    rosters: Arc<RosterStore>,
     key: Option<SigningKey>,
     clock_skew_ms: u64,
     newest: Arc<NewestStore>,
@@ -65,7 +66,7 @@ struct Shared {
 impl std::fmt::Debug for Shared {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("ledger", &self.trust.ledger).finish_non_exhaustive()
+        f.debug_struct("Shared").field("ledger", &self.rosters.trust().ledger).finish_non_exhaustive()
     }
 }
 
@@ -86,13 +87,14 @@ impl Ledger {
     pub async fn connect_with(context: Context, options: Options) -> Result<Self, ConnectError> {
         let endpoints = Endpoints::new(&context)?;
         let newest = Arc::new(NewestStore::open(&context.folder, &context.trust)?);
-        let Context { trust, key, clock_skew_ms, .. } = context;
-        Ok(Self { shared: Arc::new(Shared { endpoints, trust, key, clock_skew_ms, newest, options }) })
+        let rosters = Arc::new(RosterStore::open(&context.folder, &context.trust, &newest.known())?);
+        let Context { key, clock_skew_ms, .. } = context;
+        Ok(Self { shared: Arc::new(Shared { endpoints, rosters, key, clock_skew_ms, newest, options }) })
     }
 
-    /// Whom this client believes.
-    pub fn trust(&self) -> &Trust {
-        &self.shared.trust
+    /// Whom this client believes now: the context's trust, and every roster that was proven since.
+    pub fn trust(&self) -> Arc<Trust> {
+        self.shared.rosters.trust()
     }
 
     /// The newest block and roster that were verified, here or by who shares the context.
@@ -133,6 +135,10 @@ impl Ledger {
 
     pub(crate) fn clock_skew_ms(&self) -> u64 {
         self.shared.clock_skew_ms
+    }
+
+    pub(crate) fn roster_store(&self) -> &Arc<RosterStore> {
+        &self.shared.rosters
     }
 
     pub(crate) fn newest(&self) -> &Arc<NewestStore> {

@@ -29,10 +29,12 @@ mod contexts;
 mod endpoints;
 mod files;
 mod ledger;
+mod members;
 mod newest;
 mod permit;
 mod read;
 mod receipt;
+mod rosters;
 mod submit;
 mod watch;
 
@@ -43,10 +45,12 @@ pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};
 pub use contexts::Contexts;
 pub use endpoints::{ConnectError, Failure, Try};
 pub use ledger::{Ledger, Options};
+pub use members::{LearnerLag, LearnerProgress, MembersError};
 pub use newest::Newest;
 pub use permit::{Deadline, Permit, PermitError};
-pub use read::{NodeStatus, PeerStatus, ReadError};
+pub use read::{LearnerStatus, LogStatus, NodeStatus, PeerStatus, ReadError};
 pub use receipt::{Receipt, ReceiptError};
+pub use rosters::RostersError;
 pub use submit::SubmitError;
 pub use watch::{Event, Watch, WatchError};
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chancery_ledger::command::{EnvelopeError, SignedCommand};
+use chancery_ledger::trust::Trust;
 use chancery_proto::v1::api::{SubmitReply, SubmitRequest, submit_reply::Outcome};
 use tokio::time::Instant;
 
@@ -121,12 +122,14 @@ impl Ledger {
         encoded: Vec<u8>,
     ) -> Result<Receipt, Failure> {
         let newest = self.newest().known();
+        let deadline = Instant::now() + attempt.time;
         let mut client = attempt.endpoint.client(REPLY_SIZE_BYTES_MAX);
         let request = attempt.request(SubmitRequest { signed_command: encoded });
         let SubmitReply { outcome } = call(attempt.time, client.submit(request)).await?;
         match outcome {
             Some(Outcome::Acknowledged(reply)) => {
-                let receipt = Receipt::verify(self.trust(), &newest, signed, reply)?;
+                let verify = |trust: &Trust| Receipt::verify(trust, &newest, signed, &reply);
+                let receipt = self.verified(attempt, deadline, verify).await?;
                 self.newest().note(&receipt.head.head);
                 Ok(receipt)
             }

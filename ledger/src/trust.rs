@@ -148,6 +148,11 @@ impl Trust {
         self.clone().since(0).since_roster(self.genesis_id)
     }
 
+    /// The same as it was founded: without a minimum, and without any roster but the genesis one.
+    pub fn founding(&self) -> Self {
+        Self { proven: Arc::default(), ..self.since_genesis() }
+    }
+
     /// Parses a trust file.
     pub fn from_toml(text: &str) -> Result<Self, TrustError> {
         let malformed = |what: String| TrustError::Malformed(what);

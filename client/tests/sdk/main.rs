@@ -15,4 +15,5 @@ mod fake;
 mod lies;
 mod permits;
 mod reading;
+mod rosters;
 mod submits;

@@ -119,13 +119,7 @@ impl Evidence {
         if self.ledger != trust.ledger {
             return Err(EvidenceError::OtherLedger(self.ledger));
         }
-        let founded = Trust::new(
-            trust.origin.clone(),
-            trust.ledger,
-            trust.genesis.clone(),
-            trust.clock_skew_ms_max,
-        );
-        let shown = founded.extend(&self.rosters)?;
+        let shown = trust.founding().extend(&self.rosters)?;
         if shown.newest_roster() != self.answer.newest_roster() {
             return Err(EvidenceError::OtherRosters);
         }
