@@ -51,8 +51,8 @@ pub(crate) fn words(body: &Body) -> String {
         }
         Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
         Body::SetRoster { voters, .. } => {
-            let nodes: Vec<_> = voters.voters().iter().map(|voter| voter.name.to_string()).collect();
-            format!("makes {} the voters, {} of them a quorum", nodes.join(", "), voters.quorum())
+            let names: Vec<_> = voters.voters().iter().map(|voter| name(voter.name.as_str())).collect();
+            format!("makes {} the voters, {} of them a quorum", names.join(", "), voters.quorum())
         }
     }
 }

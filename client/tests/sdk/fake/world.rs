@@ -247,7 +247,8 @@ impl World {
     }
 
     fn sign_all(&mut self, voters: &[(Voter, SigningKey)], fresh: Option<Fresh>) -> Vec<Statement> {
-        self.counter += 1;
+        // A number is taken only if somebody signs under it.
+        self.counter += u64::from(!voters.is_empty());
         let (head, number) = (self.head(), Number { epoch: 1, counter: self.counter });
         let sign = |(voter, key): &(Voter, SigningKey)| Statement::sign(voter, key, number, fresh, head);
         voters.iter().map(sign).collect()
