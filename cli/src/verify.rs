@@ -37,7 +37,8 @@ impl Verify {
                     page = describe(page, path, &trust, &evidence, &shown);
                     results.push(shown_json(path, &trust, &evidence, &shown));
                 }
-                Ok(Verified::Contradiction(contradiction, conviction)) => {
+                Ok(Verified::Contradiction(convicted)) => {
+                    let (contradiction, conviction) = *convicted;
                     page = page.text(format!("{} {}", style::bad("convicted"), path.display()));
                     page = output::conviction(page, &conviction, &contradiction);
                     let mut value = output::conviction_json(&conviction, &contradiction);
@@ -77,7 +78,7 @@ pub(crate) fn load_trust(path: &Path) -> Result<Trust> {
 /// A file that holds.
 enum Verified {
     Evidence(Box<Evidence>, Box<Shown>),
-    Contradiction(Contradiction, Conviction),
+    Contradiction(Box<(Contradiction, Conviction)>),
 }
 
 /// Reads one file of either kind and verifies all of it.
@@ -90,7 +91,7 @@ fn read_either(path: &Path, trust: &Trust) -> Result<Verified> {
     let invalid = |why: String| Failure::new(Exit::Invalid, why);
     let contradiction = Contradiction::from_json(&text).map_err(|error| invalid(error.to_string()))?;
     let conviction = contradiction.verify(trust).map_err(|error| invalid(error.to_string()))?;
-    Ok(Verified::Contradiction(contradiction, conviction))
+    Ok(Verified::Contradiction(Box::new((contradiction, conviction))))
 }
 
 /// Reads one evidence file and verifies all of it.

@@ -1,6 +1,12 @@
 //! Contradictions: a liar is convicted by its own signatures, an honest node never is, whatever happens to it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 #[path = "../house/mod.rs"]
 mod house;
