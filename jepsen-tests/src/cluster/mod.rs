@@ -6,6 +6,7 @@
 mod addresses;
 mod faulty;
 mod observe;
+mod power;
 mod process;
 
 use std::collections::BTreeMap;
