@@ -168,3 +168,17 @@ pub struct NodeLog {
     /// Every leaf, encoded, from index 0 on.
     pub leaves: Vec<Vec<u8>>,
 }
+
+impl Call {
+    /// The agent that it is about; empty for the revocation of a grant.
+    pub fn agent(&self) -> &str {
+        match self {
+            Self::Register { agent }
+            | Self::Grant { agent, .. }
+            | Self::Delegate { agent, .. }
+            | Self::RevokeAgent { agent }
+            | Self::Check { agent, .. } => agent,
+            Self::RevokeGrant { .. } => "",
+        }
+    }
+}

@@ -7,6 +7,7 @@ pub mod checkers;
 pub mod client;
 pub mod cluster;
 pub mod downtime;
+pub mod edn;
 pub mod fault;
 pub mod history;
 pub mod judge;

@@ -24,7 +24,7 @@ struct Command {
     #[arg(long, env = "CHANCERY_BIN", global = true)]
     program: Option<PathBuf>,
     /// Where rounds keep their folders; those of rounds that show nothing wrong are removed.
-    #[arg(long, default_value = "/tmp/chancery-jepsen", global = true)]
+    #[arg(long, global = true, default_value_os_t = std::env::temp_dir().join("chancery-jepsen"))]
     folder: PathBuf,
     #[command(subcommand)]
     what: What,

@@ -130,22 +130,23 @@ impl Recorder {
         let _ = write_line(&mut *locked(&self.proofs), proof);
     }
 
-    /// The operations in the order of their ids, written to the folder too, and the file of the proofs.
+    /// The operations in the order of their ids; the file that they are written to, one a line; the file of the
+    /// proofs.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn finish(&self) -> Result<(Vec<Operation>, PathBuf), HarnessError> {
+    pub fn finish(&self) -> Result<(Vec<Operation>, PathBuf, PathBuf), HarnessError> {
         let mut operations = std::mem::take(&mut *locked(&self.operations));
         operations.sort_by_key(|operation| operation.id);
-        let path = self.folder.join("history.jsonl");
-        let mut file = BufWriter::new(File::create(&path).map_err(HarnessError::at(&path))?);
+        let history = self.folder.join("history.jsonl");
+        let mut file = BufWriter::new(File::create(&history).map_err(HarnessError::at(&history))?);
         for operation in &operations {
-            write_line(&mut file, operation).map_err(HarnessError::at(&path))?;
+            write_line(&mut file, operation).map_err(HarnessError::at(&history))?;
         }
-        file.flush().map_err(HarnessError::at(&path))?;
-        let path = self.folder.join("proofs.jsonl");
-        locked(&self.proofs).flush().map_err(HarnessError::at(&path))?;
-        Ok((operations, path))
+        file.flush().map_err(HarnessError::at(&history))?;
+        let proofs = self.folder.join("proofs.jsonl");
+        locked(&self.proofs).flush().map_err(HarnessError::at(&proofs))?;
+        Ok((operations, history, proofs))
     }
 
     /// Whether a command was acknowledged and a check answered that began at `since_us` or later.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::checkers::porcupine::Porcupine;
 use crate::checkers::{Finding, Verdict};
 use crate::client::Client;
 use crate::cluster::{Cluster, Plan};
 use crate::fault::HarnessError;
 use crate::history::{Operation, Outcome};
-use crate::judge::{Record, judge};
+use crate::judge::{Record, judge, write_edn};
 use crate::nemesis::{Counts, Group, Nemesis};
 use crate::recorder::{OPERATIONS_MAX, Recorder};
 use crate::refused_proofs;
@@ -53,6 +54,8 @@ pub struct Setting {
     pub time: Duration,
     /// The longest that a fault is held, a pause above all.
     pub hold_max: Duration,
+    /// The checker that others wrote, where it could be built.
+    pub porcupine: Option<Porcupine>,
 }
 
 /// What came of the operations of one workload.
@@ -141,17 +144,25 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         },
         (Err(what), _) | (_, Err(what)) => Err(what),
     };
-    let (operations, proofs) = recorder.finish()?;
+    let (operations, history, proofs) = recorder.finish()?;
     let tallies = tally(&operations, &recorder.workloads());
+    write_edn(&operations, cluster.folder())?;
     match settled {
         Err(what) => findings.push(not_recovered(what)),
         Ok(logs) => {
-            let trust = cluster.trust().clone();
-            let refused_proofs = refused_proofs::take();
-            let record = Record { trust, operations, proofs, logs, refused_proofs };
+            let record = Record {
+                trust: cluster.trust().clone(),
+                operations,
+                history,
+                proofs,
+                logs,
+                refused_proofs: refused_proofs::take(),
+                porcupine: setting.porcupine.clone(),
+            };
+            // The machine is the checkers' now.
             drop(cluster);
             let judged = tokio::task::spawn_blocking(move || judge(&record)).await;
-            findings.extend(judged.map_err(|error| HarnessError::Setup(format!("a checker: {error}")))?);
+            findings.extend(judged.map_err(|error| HarnessError::Setup(format!("a checker: {error}")))??);
         }
     }
     let report = Report { faults: nemesis.counts().clone(), tallies, findings, recovered_in };

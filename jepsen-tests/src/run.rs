@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::checkers::Verdict;
+use crate::checkers::porcupine::Porcupine;
 use crate::fault::HarnessError;
 use crate::nemesis::{Counts, Group};
 use crate::round::{self, Report, Setting, Tally};
@@ -86,6 +88,12 @@ pub async fn run(settings: &Settings, rounds_max: Option<u64>) -> Result<Summary
     let began = Instant::now();
     let mut summary = Summary::default();
     let groups = settings.groups.len().max(1);
+    fs::create_dir_all(&settings.folder).map_err(HarnessError::at(&settings.folder))?;
+    let porcupine = Porcupine::build(&settings.folder);
+    if let Err(error) = &porcupine {
+        eprintln!("porcupine: {error}");
+    }
+    let porcupine = porcupine.ok();
     for (number, group) in (0..).zip(settings.groups.iter().cycle()) {
         let all_came = usize::try_from(number).is_ok_and(|number| number >= groups);
         let time_is_over = all_came && began.elapsed() + settings.round_time() > settings.time;
@@ -101,6 +109,7 @@ pub async fn run(settings: &Settings, rounds_max: Option<u64>) -> Result<Summary
             seed,
             time: settings.round_time(),
             hold_max: settings.hold_max,
+            porcupine: porcupine.clone(),
         };
         let report = round::run(&setting).await.inspect_err(|_| {
             eprintln!("kept: {}\nagain: {}", setting.folder.display(), settings.replay(*group, seed));

@@ -34,7 +34,20 @@ pub struct Finding {
     pub verdict: Verdict,
 }
 
+impl Finding {
+    /// What `checker` found: an error is what it has to say against the history.
+    pub(super) fn of(checker: &'static str, examined: usize, judged: Result<(), Verdict>) -> Self {
+        let examined = u64::try_from(examined).unwrap_or(u64::MAX);
+        Self { checker, examined, verdict: judged.err().unwrap_or(Verdict::Valid) }
+    }
+}
+
 impl Verdict {
+    /// `checker` says that `what` is wrong, as `operations` show.
+    pub(super) fn violation(checker: &'static str, what: impl Into<String>, operations: &[u64]) -> Self {
+        Self::Violation { checker, what: what.into(), operations: operations.to_vec() }
+    }
+
     /// The verdict on both: a violation in either is one, and what is not known of either is not known.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
