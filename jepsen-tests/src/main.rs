@@ -12,6 +12,7 @@ use chancery_jepsen::refused_proofs::Listener;
 use chancery_jepsen::run::{Settings, run};
 use chancery_jepsen::workload::Kind;
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -72,7 +73,7 @@ async fn main() -> ExitCode {
     let command = Command::parse();
     let filter = EnvFilter::try_from_env("CHANCERY_JEPSEN_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
     let told = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
-    tracing_subscriber::registry().with(told).with(Listener).init();
+    tracing_subscriber::registry().with(told).with(Listener.with_filter(LevelFilter::WARN)).init();
     match command.run().await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -27,7 +27,7 @@ use crate::workload::{Kind, Workload};
 const BOUND_CLIENTS_MAX: u64 = 3;
 
 /// Longest pause of a client between two operations: the machine is to wait for the nodes, not the nodes for it.
-const PAUSE_MS_MAX: u64 = 30;
+const PAUSE_MS_MAX: u64 = 60;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
