@@ -12,6 +12,10 @@ extern crate self as chancery_node;
 pub mod config;
 pub mod fault;
 pub mod heads;
+#[cfg(feature = "failpoints")]
+mod injected_clock;
+#[cfg(feature = "failpoints")]
+mod injected_failpoints;
 mod listener;
 pub mod network;
 mod peer_calls;

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::api::{ApiServer, LedgerService};
 use crate::checks::{Checks, Rounds};
-use crate::clock::{ClockWatch, SystemClock, compare_clocks};
+use crate::clock::{Clock, ClockWatch, SystemClock, compare_clocks};
 use crate::config::{ConfigError, NodeConfig, Tuning, read};
 use crate::fault::Fault;
 use crate::heads::{HeadQuorums, SnapshotHeads};
@@ -101,6 +101,8 @@ pub async fn serve(
     config: NodeConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    #[cfg(feature = "failpoints")]
+    crate::injected_failpoints::follow_file();
     let fault = Fault::default();
     let (stop, stopped) = watch::channel(false);
     let node = Node::start(config, &fault, stopped).await?;
@@ -150,8 +152,7 @@ impl Node {
         }
 
         let quorum = roster.sets().iter().map(|set| set.quorum() as usize).max().unwrap_or(1);
-        let clocks =
-            Arc::new(ClockWatch::new(Arc::new(SystemClock::default()), quorum, limits.clock_skew_ms_max));
+        let clocks = Arc::new(ClockWatch::new(clock(), quorum, limits.clock_skew_ms_max));
         tokio::spawn(compare_clocks(peers.clone(), Arc::clone(&clocks), roster.clone(), stopped.clone()));
 
         let tail_at_start = stores.log.read_tail_with(|tail| tail.log_id.map_or(0, |id| id.index));
@@ -312,6 +313,15 @@ fn identity(config: &NodeConfig, roster: &Roster) -> Result<(Voter, SigningKey),
         Some(voter) => Ok((voter.clone(), key)),
         None => Err(ServeError::NotAVoter { node: config.node, key: public }),
     }
+}
+
+/// The machine's clocks; in a build for fault tests, as wrong as a file says.
+fn clock() -> Arc<dyn Clock> {
+    #[cfg(feature = "failpoints")]
+    if let Some(clock) = crate::injected_clock::InjectedClock::from_environment() {
+        return Arc::new(clock);
+    }
+    Arc::new(SystemClock::default())
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
