@@ -3,4 +3,6 @@
 //! The nodes are the real program, `chancery node`, as processes of their own. Nothing here depends on the
 //! node's code: what a checker believes comes from the clients' histories and from signed bytes alone.
 
+pub mod checkers;
+pub mod edn;
 pub mod history;
