@@ -21,6 +21,7 @@ pub mod network;
 mod peer_calls;
 pub mod raft;
 pub mod recovery;
+pub mod sabotage;
 pub mod sequencer;
 mod serve;
 pub mod signer;

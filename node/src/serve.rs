@@ -33,6 +33,7 @@ use crate::raft::snapshot_transfer::SnapshotTransfer;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::RaftNode;
 use crate::recovery::watch_recovery;
+use crate::sabotage;
 use crate::sequencer::{Sequencer, Workshop};
 use crate::signer::Signer;
 use crate::status::StatusReport;
@@ -132,6 +133,7 @@ impl Node {
         let founding = Arc::new(Founding::decode(&read(&config.genesis)?)?);
         let roster = founding.roster().clone();
         let (voter, key) = identity(&config, &roster)?;
+        sabotage::arm(&voter, &key);
         let tuning = config.tuning.clone();
         let peer_listener = listen(config.peer_listen).await?;
         let client_listener = listen(config.client_listen).await?;

@@ -25,6 +25,7 @@ use crate::network::links::Link;
 use crate::network::raft_network::{rpc_error, timed_out};
 use crate::network::wire::{AppendPart, AppendParts, AppendResult, of_append_reply};
 use crate::raft::types::{LogId, TypeConfig};
+use crate::sabotage;
 
 /// What Raft gets for a request.
 pub(super) type AppendAnswer = Result<AppendResult, RPCError<TypeConfig>>;
@@ -136,7 +137,9 @@ where
     async fn step(&mut self) -> Result<Option<AppendResult>, RPCError<TypeConfig>> {
         self.prepare()?;
         match self.event().await {
-            Event::Asked(Some(request)) => self.parts = Some(AppendParts::of(request)),
+            Event::Asked(Some(request)) => {
+                self.parts = Some(AppendParts::of(sabotage::sent_to(self.link.peer, request)));
+            }
             Event::Asked(None) => {
                 self.input = None;
                 self.requests = None;

@@ -12,6 +12,7 @@ use super::history;
 use super::record;
 use super::view::{AppliedView, Live, Opened};
 use crate::raft::types::{EncodedBlock, Entry, LogId, Membership, StoredMembership};
+use crate::sabotage::{self, Sabotage};
 use crate::store::Position;
 
 /// Applies `entry` to what is open in `view`. Only one thread does so at a time.
@@ -23,7 +24,9 @@ pub(super) fn apply(
 ) -> Result<Position, AppliedFault> {
     let opened = &*view.opened;
     let Entry { log_id, payload } = entry;
-    check_order(opened.live().applied, *log_id)?;
+    if !sabotage::active(Sabotage::ApplyTwiceAfterRestart) {
+        check_order(opened.live().applied, *log_id)?;
+    }
     check_membership(founding, *log_id, payload.membership(), payload.block().is_some())?;
     let membership =
         payload.membership().map(|membership| StoredMembership::new(Some(*log_id), membership.clone()));
