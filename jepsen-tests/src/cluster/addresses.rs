@@ -12,8 +12,8 @@ const CLUSTERS_MAX: u16 = 16;
 
 const FIRST_PORT: u16 = 12_000;
 
-/// The host number of the first proxy; nodes begin at 1.
-const PROXIES: u8 = 100;
+/// Ports of one node: peers, clients, and the proxies before both. All at one host, which its certificate names.
+const PORTS: u16 = 4;
 
 static CLUSTERS: AtomicU16 = AtomicU16::new(0);
 
@@ -28,29 +28,29 @@ impl Addresses {
         let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed) % CLUSTERS_MAX;
         // Process ids have 22 bits at most: 64 + 63 fits.
         let network = [127, 64 + (high & 63), middle];
-        Self { network, port: FIRST_PORT + u16::from(low) * 2 * CLUSTERS_MAX + cluster * 2 }
+        Self { network, port: FIRST_PORT + (u16::from(low) * CLUSTERS_MAX + cluster) * PORTS }
     }
 
     pub(super) fn peer(&self, node: u64) -> SocketAddr {
-        self.at(0, node, self.port)
+        self.at(node, 0)
     }
 
     pub(super) fn client(&self, node: u64) -> SocketAddr {
-        self.at(0, node, self.port + 1)
+        self.at(node, 1)
     }
 
     pub(super) fn peer_proxy(&self, node: u64) -> SocketAddr {
-        self.at(PROXIES, node, self.port)
+        self.at(node, 2)
     }
 
     pub(super) fn client_proxy(&self, node: u64) -> SocketAddr {
-        self.at(PROXIES, node, self.port + 1)
+        self.at(node, 3)
     }
 
-    fn at(&self, first: u8, node: u64, port: u16) -> SocketAddr {
+    fn at(&self, node: u64, port: u16) -> SocketAddr {
         let [a, b, c] = self.network;
-        // INVARIANT: no cluster has a hundred nodes.
-        let host = first.saturating_add(u8::try_from(node).unwrap_or(u8::MAX));
-        (Ipv4Addr::new(a, b, c, host), port).into()
+        // INVARIANT: no cluster has 255 nodes.
+        let host = u8::try_from(node).unwrap_or(u8::MAX);
+        (Ipv4Addr::new(a, b, c, host), self.port + port).into()
     }
 }
