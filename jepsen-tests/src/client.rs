@@ -1,9 +1,11 @@
 //! One client process: it does one thing at a time, through the SDK, and records what it knows of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use chancery_client::chancery_ledger::command::{Body, GrantId, Name, Patterns, PublicKey, SignedCommand, Terms};
+use chancery_client::chancery_ledger::command::{
+    Body, GrantId, Name, Patterns, PublicKey, SignedCommand, Terms,
+};
 use chancery_client::chancery_ledger::hash::to_hex;
 use chancery_client::{CheckError, Ledger, Options, Receipt, SigningKey, SubmitError};
 
@@ -13,11 +15,13 @@ use crate::history::{Call, Outcome};
 use crate::recorder::Recorder;
 use crate::seed::Choices;
 
-/// Grants outlast every round, so that time decides nothing.
-const GRANT_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+/// Grants begin so long before the run and end so long after its beginning: time decides nothing, though a clock be
+/// an hour wrong.
+const GRANT_MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// Grants begin so long before they are made: clocks that are an hour wrong decide nothing either.
-const GRANT_HEAD_START: Duration = Duration::from_secs(24 * 3_600);
+/// When this process began. All grants have one time, so that no delegation outlasts its parent.
+static BEGAN: LazyLock<Duration> =
+    LazyLock::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
 
 /// How often a command whose outcome is unknown is sent again, the very same bytes, before it is left open.
 const RETRIES_MAX: u32 = 2;
@@ -208,14 +212,13 @@ impl Client {
 
 impl Right {
     fn terms(&self) -> Terms {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Terms {
             agent: self.agent.clone(),
             actions: only(&self.action),
             resources: only(&self.resource),
-            not_before_ms: ms(now.saturating_sub(GRANT_HEAD_START)),
-            not_after_ms: ms(now + GRANT_LIFETIME),
+            not_before_ms: ms(BEGAN.saturating_sub(GRANT_MARGIN)),
+            not_after_ms: ms(*BEGAN + GRANT_MARGIN),
             max_staleness_ms: 5_000,
             delegable_depth: self.depth,
         }
@@ -228,7 +231,9 @@ fn outcome_of(receipt: Result<Receipt, SubmitError>) -> Outcome {
             Outcome::Acknowledged { index: receipt.index, block: receipt.block, before: receipt.before }
         }
         // The node does not speak to this client, or has no room for it: nothing of the ledger's state.
-        Err(SubmitError::Refused { code, .. }) if code == "not_permitted" => Outcome::NotDone { reason: code },
+        Err(SubmitError::Refused { code, .. }) if code == "not_permitted" => {
+            Outcome::NotDone { reason: code }
+        }
         Err(SubmitError::Refused { code, .. }) => Outcome::Refused { reason: code },
         Err(error @ (SubmitError::Unknown { .. } | SubmitError::Unproven { .. })) => {
             Outcome::Unknown { reason: error.to_string() }

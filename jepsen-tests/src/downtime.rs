@@ -59,7 +59,8 @@ impl Served {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.sort_unstable();
         let before = all.iter().rev().find(|at| **at <= from).copied().unwrap_or(from);
-        let after: Vec<Instant> = [before].into_iter().chain(all.into_iter().filter(|at| *at > from)).collect();
+        let after: Vec<Instant> =
+            [before].into_iter().chain(all.into_iter().filter(|at| *at > from)).collect();
         let gaps = after.windows(2).map(|two| match two {
             [one, next] => next.duration_since(*one),
             _ => Duration::ZERO,

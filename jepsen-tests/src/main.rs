@@ -66,6 +66,9 @@ struct Run {
     /// The longest that a fault is held, a pause above all, in seconds: two at least.
     #[arg(long, default_value_t = 10)]
     hold_seconds: u64,
+    /// Rounds that may show something wrong before the run ends.
+    #[arg(long, default_value_t = 1)]
+    failures_max: usize,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -117,15 +120,16 @@ impl Run {
             groups: or_all(self.faults),
             workloads: if self.workloads.is_empty() { Kind::ALL.to_vec() } else { self.workloads },
             hold_max: Duration::from_secs(self.hold_seconds),
+            failures_max: self.failures_max.max(1),
             round: self.round_seconds.map(Duration::from_secs),
         };
         eprintln!("seed {}", settings.seed);
         let summary = run(&settings, self.rounds).await?;
         println!("{}", summary.table());
-        if let Some(failure) = &summary.failure {
+        for failure in &summary.failures {
             println!("FAILED: {failure}");
         }
-        Ok(summary.failure.is_none())
+        Ok(summary.failures.is_empty())
     }
 }
 

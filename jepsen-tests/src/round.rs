@@ -116,7 +116,8 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
     let began = Instant::now();
     let crowd = Crowd::gather(&cluster, &recorder, setting).await?;
 
-    let mut nemesis = Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max);
+    let mut nemesis =
+        Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max);
     let mut wrong = None;
     while wrong.is_none() && began.elapsed() < setting.time * 2 && recorder.ended() < OPERATIONS_MAX {
         if began.elapsed() >= setting.time && nemesis.is_complete() {
@@ -126,7 +127,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         sleep(LOOK_EVERY).await;
     }
     if wrong.is_none() {
-        wrong = nemesis.heal(&mut cluster)?;
+        wrong = nemesis.heal(&mut cluster).await?;
     }
     let healed = Instant::now();
     let mut findings = Vec::new();
@@ -220,7 +221,9 @@ impl Crowd {
         let since = self.recorder.now_us();
         while !self.recorder.serves_since(since) {
             if Instant::now() >= deadline {
-                return Err(format!("no command or no check was served within {patience:?} after the faults"));
+                return Err(format!(
+                    "no command or no check was served within {patience:?} after the faults"
+                ));
             }
             sleep(LOOK_EVERY).await;
         }

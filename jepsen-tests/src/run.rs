@@ -40,14 +40,16 @@ pub struct Settings {
     pub hold_max: Duration,
     /// How long each round has faults; chosen so that all groups come at least once, if none.
     pub round: Option<Duration>,
+    /// Rounds that may show something wrong before the run ends; each keeps its folder.
+    pub failures_max: usize,
 }
 
 /// What came of a run.
 #[derive(Default)]
 pub struct Summary {
     rows: BTreeMap<Group, Row>,
-    /// The first thing that is wrong.
-    pub failure: Option<String>,
+    /// What is wrong.
+    pub failures: Vec<String>,
 }
 
 #[derive(Default)]
@@ -118,17 +120,21 @@ pub async fn run(settings: &Settings, rounds_max: Option<u64>) -> Result<Summary
         eprintln!("{}", told(&setting, &report));
         summary.add(*group, report);
         if !verdict.is_valid() {
-            summary.failure = Some(format!(
+            let failure = format!(
                 "{} round, seed {seed}: {verdict}\nkept: {}\nagain: {}",
                 group.name(),
                 setting.folder.display(),
                 settings.replay(*group, seed)
-            ));
-            break;
+            );
+            eprintln!("{failure}");
+            summary.failures.push(failure);
+            if summary.failures.len() >= settings.failures_max {
+                break;
+            }
         }
     }
-    if summary.failure.is_none() && rounds_max.is_none() {
-        summary.failure = summary.not_covered();
+    if summary.failures.len() < settings.failures_max && rounds_max.is_none() {
+        summary.failures.extend(summary.not_covered());
     }
     Ok(summary)
 }
@@ -236,7 +242,8 @@ impl Summary {
             });
             let counts: Vec<_> = counts.collect();
             let recovery = row.slowest_recovery.as_millis();
-            let _ = writeln!(text, "{:<10} {}; slowest recovery {recovery} ms", group.name(), counts.join(", "));
+            let _ =
+                writeln!(text, "{:<10} {}; slowest recovery {recovery} ms", group.name(), counts.join(", "));
         }
         text
     }

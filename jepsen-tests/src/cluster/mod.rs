@@ -71,7 +71,8 @@ impl Cluster {
         let options = Options { read_timeout: observe::PATIENCE, ..Options::default() };
         let control = connect(&plan, &contexts, "operator", Some(direct), options).await?;
         let trust = control.trust().clone();
-        let mut cluster = Self { plan, addresses, running: BTreeMap::new(), network, contexts, trust, control };
+        let mut cluster =
+            Self { plan, addresses, running: BTreeMap::new(), network, contexts, trust, control };
         for node in cluster.nodes() {
             cluster.start_node(node)?;
         }

@@ -14,6 +14,9 @@ use crate::history::NodeLog;
 /// How long one node may take to say how it is.
 pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 
+/// From here on a clock is off, in milliseconds: more than measuring it takes.
+const CLOCK_OFF_MS: u64 = 20;
+
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a leaf may take to come. Reading the log is no test of its speed.
@@ -39,6 +42,15 @@ impl Cluster {
         self.awake().contains(&leader).then_some(leader)
     }
 
+    /// Whether another node sees the clock of one of `nodes` off, or it sees so itself.
+    pub async fn clock_is_seen_wrong(&self, nodes: &[u64]) -> bool {
+        let sight = self.look().await;
+        let peers = sight.values().flat_map(|status| &status.peers);
+        let mut peers = peers.filter(|peer| nodes.contains(&peer.node));
+        let silent = |node: &u64| sight.get(node).is_some_and(|status| status.silent_because.is_some());
+        nodes.iter().any(silent) || peers.any(|peer| peer.clock_offset_ms.unsigned_abs() >= CLOCK_OFF_MS)
+    }
+
     /// Waits until every node signs under one leader and has the same head, that of the last block in its log;
     /// then nothing is under way. The head.
     ///
@@ -53,7 +65,9 @@ impl Cluster {
             }
             if let Some((node, status)) = self.ended()?.first() {
                 let words = self.last_words(*node);
-                return Err(HarnessError::TooLate(format!("node {node} ended by itself ({status}):\n{words}")));
+                return Err(HarnessError::TooLate(format!(
+                    "node {node} ended by itself ({status}):\n{words}"
+                )));
             }
             if Instant::now() >= deadline {
                 let mut text = format!("the nodes do not come to one head within {patience:?}:");

@@ -16,11 +16,11 @@ use crate::seed::Choices;
 const PAGE_SIZE_BYTES: u64 = 4_096;
 
 impl Cluster {
-    /// Takes from the disk of a node, which does not run, what a power loss may take.
+    /// Takes from the disk of a node, which does not run, what a power loss may take. How many bytes it took.
     ///
     /// # Errors
     /// A file cannot be read or written, or the trace is not one.
-    pub fn lose_power(&self, node: u64, choices: &mut Choices) -> Result<(), HarnessError> {
+    pub fn lose_power(&self, node: u64, choices: &mut Choices) -> Result<u64, HarnessError> {
         let data = self.node_folder(node).join("data");
         let raft = data.join("raft");
         let trace = self.power_trace(node);
@@ -30,13 +30,14 @@ impl Cluster {
         let (Some(name), Some(synced)) = (name, size) else {
             return Err(HarnessError::Setup(format!("{}: not a power trace: {text:?}", trace.display())));
         };
+        let mut taken = 0;
         for log in write_ahead_logs(&raft)? {
-            match log.file_name().and_then(|name| name.to_str()) {
+            taken += match log.file_name().and_then(|name| name.to_str()) {
                 // Made by a start that did not come to its end.
                 Some(newer) if newer > name => tear(&log, 0, choices)?,
                 Some(current) if current == name => tear(&log, synced, choices)?,
-                _ => {}
-            }
+                _ => 0,
+            };
         }
         let mut logs = Vec::new();
         for generation in files_in(&data.join("applied"))? {
@@ -46,14 +47,16 @@ impl Cluster {
         }
         if let Some(newest) = logs.into_iter().max() {
             let size = size_of(&newest)?;
-            cut(&newest, choices.between(0, size))?;
+            let kept = choices.between(0, size);
+            cut(&newest, kept)?;
+            taken += size - kept;
         }
-        Ok(())
+        Ok(taken)
     }
 }
 
 /// Ends a log somewhere at or past what is synced, with pages in between that were not written, or hold rubbish.
-fn tear(log: &Path, synced: u64, choices: &mut Choices) -> Result<(), HarnessError> {
+fn tear(log: &Path, synced: u64, choices: &mut Choices) -> Result<u64, HarnessError> {
     let size = size_of(log)?;
     if size < synced {
         return Err(HarnessError::Setup(format!("{}: {synced} bytes synced of {size}", log.display())));
@@ -61,17 +64,19 @@ fn tear(log: &Path, synced: u64, choices: &mut Choices) -> Result<(), HarnessErr
     let kept = choices.between(synced, size);
     cut(log, kept)?;
     let file = File::options().write(true).open(log).map_err(HarnessError::at(log))?;
+    let mut taken = size - kept;
     let mut page = synced.next_multiple_of(PAGE_SIZE_BYTES);
     while page < kept {
         if choices.chance(300) {
             let end = kept.min(page + PAGE_SIZE_BYTES);
             let filler = if choices.chance(500) { 0 } else { choices.next().to_be_bytes()[0] };
             let length = usize::try_from(end - page).unwrap_or(0);
+            taken += end - page;
             file.write_all_at(&vec![filler; length], page).map_err(HarnessError::at(log))?;
         }
         page += PAGE_SIZE_BYTES;
     }
-    Ok(())
+    Ok(taken)
 }
 
 fn cut(log: &Path, size: u64) -> Result<(), HarnessError> {

@@ -126,7 +126,8 @@ impl Cluster {
     pub fn ended(&mut self) -> Result<Vec<(u64, ExitStatus)>, HarnessError> {
         let mut ended = Vec::new();
         for (node, process) in &mut self.running {
-            let status = process.child.try_wait().map_err(HarnessError::of(format!("wait for node {node}")))?;
+            let status =
+                process.child.try_wait().map_err(HarnessError::of(format!("wait for node {node}")))?;
             ended.extend(status.map(|status| (*node, status)));
         }
         for (node, _) in &ended {

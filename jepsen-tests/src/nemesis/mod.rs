@@ -1,7 +1,7 @@
 //! What happens to a cluster: faults, chosen by a seed, each begun, held for a while and ended, and counted.
 //!
 //! A fault counts only if it happened: a process was there to kill, bytes met the weather, a node ended at its
-//! failing disk. It is counted apart when commands were under way at that moment.
+//! failing disk, its peers saw its clock off, a lost power took something. It is counted apart when commands were under way at that moment.
 
 mod cuts;
 mod faults;
@@ -96,7 +96,7 @@ impl Nemesis {
         let now = Instant::now();
         while let Some(place) = self.active.iter().position(|active| active.until <= now) {
             let over = self.active.remove(place);
-            self.end(over, cluster)?;
+            self.end(over, cluster).await?;
         }
         self.change(cluster, now)?;
         if now >= self.next && self.active.len() < self.group.at_once() {
@@ -109,12 +109,12 @@ impl Nemesis {
     ///
     /// # Errors
     /// As [`Nemesis::act`].
-    pub fn heal(&mut self, cluster: &mut Cluster) -> Result<Option<String>, HarnessError> {
+    pub async fn heal(&mut self, cluster: &mut Cluster) -> Result<Option<String>, HarnessError> {
         if let Some(words) = self.mourn(cluster)? {
             return Ok(Some(words));
         }
         for active in std::mem::take(&mut self.active) {
-            self.end(active, cluster)?;
+            self.end(active, cluster).await?;
         }
         Ok(None)
     }
@@ -177,13 +177,7 @@ impl Nemesis {
         self.deck.pop()
     }
 
-    fn targets(
-        &mut self,
-        fault: Fault,
-        cluster: &Cluster,
-        free: &[u64],
-        leader: Option<u64>,
-    ) -> Vec<u64> {
+    fn targets(&mut self, fault: Fault, cluster: &Cluster, free: &[u64], leader: Option<u64>) -> Vec<u64> {
         let order = self.choices.shuffled(free.iter().copied());
         let majority = cluster.nodes().len() / 2 + 1;
         let often_the_leader = leader.filter(|_| self.choices.chance(400)).or_else(|| order.first().copied());
@@ -241,9 +235,8 @@ impl Nemesis {
             Fault::PowerOne | Fault::PowerAll => {
                 cluster.kill(&active.nodes)?;
                 for node in &active.nodes {
-                    cluster.lose_power(*node, &mut self.choices)?;
+                    active.happened |= cluster.lose_power(*node, &mut self.choices)? > 0;
                 }
-                active.happened = true;
             }
             Fault::PauseOne | Fault::PauseLeader | Fault::PauseMajority => {
                 for node in &active.nodes {
@@ -253,12 +246,12 @@ impl Nemesis {
             }
             Fault::ClockAhead | Fault::ClockBehind => {
                 let offset_ms = if active.fault == Fault::ClockAhead { HOUR_MS } else { -HOUR_MS };
-                self.set_clocks(active, cluster, ClockError { offset_ms, drift_ppm: 0 })?;
+                set_clocks(active, cluster, ClockError { offset_ms, drift_ppm: 0 })?;
             }
             Fault::ClockDrift => {
-                let much = i64::try_from(self.choices.between(5_000, 150_000)).unwrap_or(0);
+                let much = i64::try_from(self.choices.between(20_000, 150_000)).unwrap_or(0);
                 let drift_ppm = if self.choices.chance(500) { much } else { -much };
-                self.set_clocks(active, cluster, ClockError { offset_ms: 0, drift_ppm })?;
+                set_clocks(active, cluster, ClockError { offset_ms: 0, drift_ppm })?;
             }
             Fault::DiskFull => set_failpoints(active, cluster, FULL)?,
             Fault::DiskError => {
@@ -275,11 +268,6 @@ impl Nemesis {
         Ok(())
     }
 
-    fn set_clocks(&self, active: &mut Active, cluster: &Cluster, error: ClockError) -> Result<(), HarnessError> {
-        active.happened = true;
-        active.nodes.iter().try_for_each(|node| cluster.set_clock(*node, error))
-    }
-
     /// Flaps what flaps, and steps what steps.
     fn change(&mut self, cluster: &Cluster, now: Instant) -> Result<(), HarnessError> {
         for active in &mut self.active {
@@ -293,7 +281,6 @@ impl Nemesis {
                 let much = i64::try_from(self.choices.between(30, 5_000)).unwrap_or(0);
                 let offset_ms = if self.choices.chance(500) { much } else { -much };
                 let error = ClockError { offset_ms, drift_ppm: 0 };
-                active.happened = true;
                 active.nodes.iter().try_for_each(|node| cluster.set_clock(*node, error))?;
             }
         }
@@ -312,12 +299,13 @@ impl Nemesis {
         cluster.network.set_weather(&all);
     }
 
-    fn end(&mut self, mut over: Active, cluster: &mut Cluster) -> Result<(), HarnessError> {
+    async fn end(&mut self, mut over: Active, cluster: &mut Cluster) -> Result<(), HarnessError> {
         match over.fault {
             Fault::PauseOne | Fault::PauseLeader | Fault::PauseMajority => {
                 over.nodes.iter().try_for_each(|node| cluster.resume(*node))?;
             }
             Fault::ClockAhead | Fault::ClockBehind | Fault::ClockSteps | Fault::ClockDrift => {
+                over.happened = cluster.clock_is_seen_wrong(&over.nodes).await;
                 over.nodes.iter().try_for_each(|node| cluster.set_clock(*node, ClockError::default()))?;
             }
             Fault::DiskFull | Fault::DiskError => {
@@ -335,6 +323,8 @@ impl Nemesis {
             over.happened = cluster.network.felt() > over.felt_before;
         }
         self.apply_weather(cluster);
+        // The cluster is to do something before the next one.
+        self.next = Instant::now() + Duration::from_millis(self.choices.between(500, 2_500));
         tracing::info!(fault = over.fault.name(), happened = over.happened, "ended");
         if over.happened {
             let count = self.counts.entry(over.fault).or_default();
@@ -357,4 +347,8 @@ const FAILING: [&str; 3] = [
 
 fn set_failpoints(active: &Active, cluster: &Cluster, lines: &str) -> Result<(), HarnessError> {
     active.nodes.iter().try_for_each(|node| cluster.set_failpoints(*node, lines))
+}
+
+fn set_clocks(active: &Active, cluster: &Cluster, error: ClockError) -> Result<(), HarnessError> {
+    active.nodes.iter().try_for_each(|node| cluster.set_clock(*node, error))
 }

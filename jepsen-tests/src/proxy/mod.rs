@@ -161,7 +161,8 @@ impl Links {
     async fn caller(&self, from: SocketAddr, to: SocketAddr) -> Option<Party> {
         let processes = locked(&self.processes).clone();
         let known: Vec<u32> = processes.values().copied().collect();
-        let found = tokio::task::spawn_blocking(move || caller::process_of(from, to, &known)).await.ok()??;
+        let found =
+            tokio::task::spawn_blocking(move || caller::process_of(from, to, &known)).await.ok()??;
         let node = processes.iter().find(|(_, process)| **process == found)?;
         Some(Party::Node(*node.0))
     }
@@ -182,7 +183,8 @@ impl Links {
         let _ = (caller.set_nodelay(true), called.set_nodelay(true));
         // Weather that is chosen by chance need not be the same in two runs: when chunks come is not, either.
         let seed = self.felt.load(Ordering::Relaxed);
-        let direction = |weather, part| Direction { weather, felt: &self.felt, choices: Choices::of_part(seed, part) };
+        let direction =
+            |weather, part| Direction { weather, felt: &self.felt, choices: Choices::of_part(seed, part) };
         carry(caller, called, direction(there, "there"), direction(back, "back")).await;
     }
 

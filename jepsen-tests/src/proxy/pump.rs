@@ -38,7 +38,9 @@ pub(super) async fn carry(
     let reset = {
         let (from_caller, to_caller) = caller.split();
         let (from_called, to_called) = called.split();
-        let both = async { tokio::try_join!(pump(from_caller, to_called, there), pump(from_called, to_caller, back)) };
+        let both = async {
+            tokio::try_join!(pump(from_caller, to_called, there), pump(from_called, to_caller, back))
+        };
         tokio::select! {
             _ = both => false,
             _ = reset_there.wait_for(|weather| weather.passage == Passage::Reset) => true,
@@ -106,7 +108,8 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Directio
 
 fn lateness(weather: Weather, choices: &mut Choices) -> Duration {
     let jitter_us = u64::try_from(weather.jitter.as_micros()).unwrap_or(u64::MAX);
-    let mut late = weather.delay + Duration::from_micros(if jitter_us == 0 { 0 } else { choices.between(0, jitter_us) });
+    let mut late =
+        weather.delay + Duration::from_micros(if jitter_us == 0 { 0 } else { choices.between(0, jitter_us) });
     if weather.stalls_per_mille > 0 && choices.chance(weather.stalls_per_mille) {
         late += weather.stall;
     }

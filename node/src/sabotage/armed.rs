@@ -189,9 +189,7 @@ pub(crate) fn key(own: &SigningKey) -> &SigningKey {
 /// What is given away instead of `statement`.
 pub(crate) fn fresh_signed(statement: Statement) -> Statement {
     match chosen() {
-        Some(Sabotage::ReplayedStatements) => {
-            memory(|memory| *memory.first_fresh.get_or_insert(statement))
-        }
+        Some(Sabotage::ReplayedStatements) => memory(|memory| *memory.first_fresh.get_or_insert(statement)),
         _ => statement,
     }
 }

@@ -41,7 +41,6 @@ pub(crate) fn forget_dedup(path: &Path) -> Result<(), AppliedFault> {
     database.flush()
 }
 
-
 use crate::raft::types::{Entry, LogId, StoredMembership};
 use crate::store::Position;
 use crate::store::snapshot::manifest::Manifest;
