@@ -69,12 +69,17 @@ impl Served {
     }
 }
 
-/// Kills the leader of a cluster at default timings `runs` times.
+/// Kills the leader of a cluster `runs` times. `tuning` goes into every `node.toml`: at default timings it is empty.
 ///
 /// # Errors
 /// The harness failed, or the nodes did not serve again.
-pub async fn measure(program: PathBuf, folder: PathBuf, runs: u32) -> Result<Downtimes, HarnessError> {
-    let plan = Plan { program, folder, nodes: 3, snapshots: None };
+pub async fn measure(
+    program: PathBuf,
+    folder: PathBuf,
+    runs: u32,
+    tuning: toml::Table,
+) -> Result<Downtimes, HarnessError> {
+    let plan = Plan { program, folder, nodes: 3, tuning };
     let mut cluster = Cluster::start(plan).await?;
     let mut measured = Downtimes::default();
     for number in 1..=runs {

@@ -40,6 +40,9 @@ enum What {
         /// How often it is killed.
         #[arg(long, default_value_t = 20)]
         runs: u32,
+        /// Other timings than the default ones, as the table `tuning` of `node.toml` has them.
+        #[arg(long, value_name = "TOML", default_value = "")]
+        tuning: String,
     },
 }
 
@@ -94,8 +97,10 @@ impl Command {
         let program = copied(&found(self.program)?, &folder)?;
         let all_well = match self.what {
             What::Run(run) => run.run(program, &folder).await?,
-            What::Downtime { runs } => {
-                let measured = downtime::measure(program, folder.join("downtime"), runs).await?;
+            What::Downtime { runs, tuning } => {
+                let tuning = toml::from_str(&tuning)
+                    .map_err(|error| HarnessError::Setup(format!("tuning: {error}")))?;
+                let measured = downtime::measure(program, folder.join("downtime"), runs, tuning).await?;
                 println!("{}", measured.table());
                 true
             }

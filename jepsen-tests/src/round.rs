@@ -29,6 +29,9 @@ const BOUND_CLIENTS_MAX: u64 = 3;
 /// Longest pause of a client between two operations: the machine is to wait for the nodes, not the nodes for it.
 const PAUSE_MS_MAX: u64 = 60;
 
+/// Log entries between snapshots, and kept behind one, where snapshots are to be made all the time.
+const SNAPSHOTS: [(i64, i64); 3] = [(50, 5), (100, 10), (1_000, 0)];
+
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long the nodes may take to start, and to serve again when the faults are over. Beyond it, they do not recover.
@@ -96,17 +99,21 @@ impl Report {
 /// The harness itself failed. What the nodes do wrong is a finding.
 pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
     let mut choices = Choices::of_part(setting.seed, "cluster");
-    let pressure = [(50, 5), (100, 10), (1_000, 0)];
     let snapshots = match setting.group {
-        Group::Snapshot => choices.pick(&pressure).copied(),
-        Group::Mixed => choices.pick(&pressure).copied().filter(|_| choices.chance(500)),
-        _ => None,
+        Group::Snapshot => true,
+        Group::Mixed => choices.chance(500),
+        _ => false,
     };
+    let mut tuning = toml::Table::new();
+    if let Some((every, keep)) = choices.pick(&SNAPSHOTS).filter(|_| snapshots) {
+        tuning.insert("snapshot_every_entries".into(), (*every).into());
+        tuning.insert("keep_log_entries".into(), (*keep).into());
+    }
     let plan = Plan {
         program: setting.program.clone(),
         folder: setting.folder.clone(),
         nodes: setting.group.nodes(),
-        snapshots,
+        tuning,
     };
     // What was refused before is another round's.
     refused_proofs::take();

@@ -35,8 +35,8 @@ pub struct Plan {
     pub folder: PathBuf,
     /// How many nodes.
     pub nodes: u64,
-    /// Log entries between snapshots, and kept behind one; the program's own if none.
-    pub snapshots: Option<(u64, u64)>,
+    /// What goes into the table `tuning` of every `node.toml`.
+    pub tuning: toml::Table,
 }
 
 /// A cluster.
@@ -160,14 +160,9 @@ fn configure(plan: &Plan, addresses: &Addresses, node: u64) -> Result<(), Harnes
     let mut config: toml::Table = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
     config.insert("peer_listen".into(), addresses.peer(node).to_string().into());
     config.insert("client_listen".into(), addresses.client(node).to_string().into());
-    if let Some((every, keep)) = plan.snapshots {
-        let tuning = config.entry("tuning").or_insert_with(|| toml::Table::new().into());
-        let tuning = tuning.as_table_mut().ok_or_else(|| malformed("tuning is no table".into()))?;
-        for (name, value) in [("snapshot_every_entries", every), ("keep_log_entries", keep)] {
-            let value = i64::try_from(value).map_err(|error| malformed(error.to_string()))?;
-            tuning.insert(name.into(), value.into());
-        }
-    }
+    let tuning = config.entry("tuning").or_insert_with(|| toml::Table::new().into());
+    let tuning = tuning.as_table_mut().ok_or_else(|| malformed("tuning is no table".into()))?;
+    tuning.extend(plan.tuning.clone());
     let text = toml::to_string(&config).map_err(|error| malformed(error.to_string()))?;
     fs::write(&path, text).map_err(HarnessError::at(&path))
 }
