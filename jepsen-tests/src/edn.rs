@@ -139,3 +139,44 @@ fn text(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_written_as_jepsen_does() {
+        let operation = |id, process, invoked_us, returned_us, call, outcome| Operation {
+            id,
+            process,
+            node: None,
+            invoked_us,
+            returned_us,
+            command: None,
+            call,
+            outcome,
+        };
+        let register = |agent: &str| Call::Register { agent: agent.into() };
+        let check = Call::Check { agent: "x".into(), action: "a".into(), resource: "r".into() };
+        let operations = [
+            operation(1, 0, 5, Some(6), check, Outcome::Denied { block: 3, reason: "no_grant".into() }),
+            operation(0, 0, 1, Some(3), register("x"), Outcome::Unknown { reason: "it\n\"hung\"".into() }),
+            operation(2, 1, 2, Some(5), register("x"), Outcome::Refused { reason: "agent_exists".into() }),
+            operation(3, 1, 6, None, register("y"), Outcome::Unknown { reason: String::new() }),
+        ];
+        let mut out = Vec::new();
+        write(&operations, &mut out).unwrap();
+        let expected = r#"
+{:index 0, :time 1000, :process 0, :type :invoke, :f :register, :value {:agent "x"}}
+{:index 1, :time 2000, :process 1, :type :invoke, :f :register, :value {:agent "x"}}
+{:index 2, :time 3000, :process 0, :type :info, :f :register, :value {:agent "x", :unknown "it\n\"hung\""}}
+{:index 3, :time 5000, :process 2, :type :invoke, :f :check, :value {:agent "x", :action "a", :resource "r"}}
+{:index 4, :time 5000, :process 1, :type :fail, :f :register, :value {:agent "x", :refused "agent_exists"}}
+{:index 5, :time 6000, :process 1, :type :invoke, :f :register, :value {:agent "y"}}
+{:index 6, :time 6000, :process 2, :type :ok, :f :check, :value {:agent "x", :action "a", :resource "r", :permitted false, :block 3, :reason "no_grant"}}
+{:index 7, :time 6000, :process 1, :type :info, :f :register, :value {:agent "y", :unknown ""}}
+"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected.trim_start());
+    }
+}

@@ -21,8 +21,8 @@ pub const NAME: &str = "heads";
 /// * one head for each block; size, time and roster of heads never fall from block to block;
 /// * the log root at each size is that of the final log, so that all pairs are consistent by RFC 6962, and the
 ///   state root is the one in the STATE leaf there;
-/// * a node never signs two things under one number, and what it says of its log (last block, roster) never falls,
-///   nor below a head that it signed under an earlier number, nor below its own head.
+/// * a node never signs two things under one number, and what it says of its log (last block, roster) is never below
+///   a head that it signed under an earlier number, nor below the head that it signs with it.
 ///
 /// `rosters` are all that were ever in force; a statement of a node in none of them is inconclusive. One whose
 /// signature is not the node's says nothing of the node, and is left out. `log` is the final log, every leaf.
@@ -173,23 +173,24 @@ impl Published<'_> {
     }
 }
 
-/// Rules 1, 4 and 11: what a node says of its log never falls in the order of its numbers, and is never below a
-/// head that it has signed.
+/// Rules 1, 4 and 11: what a node says of its log is never below a head that it has signed under an earlier number,
+/// nor below its own head. It may fall otherwise: what was never committed can be cut from a log's end.
 fn never_un_know(node: u64, statements: &BTreeMap<Number, Said>) -> Result<(), Verdict> {
     let (mut block_min, mut roster_min) = (0, 0);
     for (number, said) in statements {
         block_min = block_min.max(said.head_block);
         roster_min = roster_min.max(said.head_roster);
-        let Some((block, roster)) = said.tail else { continue };
-        if block < block_min || roster.block < roster_min {
-            let what = format!(
-                "node {node} says under {number:?} that its log ends at block {block} under the roster of block {}, \
-                 but it knew block {block_min} and the roster of block {roster_min}",
-                roster.block
-            );
-            return Err(violation(what));
-        }
-        (block_min, roster_min) = (block, roster.block);
+        let Some((block, roster)) =
+            said.tail.filter(|(block, roster)| *block < block_min || roster.block < roster_min)
+        else {
+            continue;
+        };
+        let what = format!(
+            "node {node} says under {number:?} that its log ends at block {block} under the roster of block {}, \
+             but it had signed a head of block {block_min} under the roster of block {roster_min}",
+            roster.block
+        );
+        return Err(violation(what));
     }
     Ok(())
 }

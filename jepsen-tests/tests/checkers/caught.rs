@@ -246,6 +246,8 @@ fn good_statements_of_a_later_start() {
     run.proofs.extend([sign(1, 1, Some(head.block), head), sign(1, 2, None, head)]);
     // The same again is no contradiction.
     run.proofs.push(sign(1, 1, Some(head.block), head));
+    // What was never committed may be cut from the end of a log.
+    run.proofs.extend([sign(2, 1, Some(head.block + 3), head), sign(2, 2, Some(head.block), head)]);
     assert_valid(&[run.heads()]);
 }
 
@@ -270,10 +272,12 @@ fn heads_that_contradict_one_another_or_the_log() {
 
 #[test]
 fn statements_that_fall_behind_what_their_node_knew() {
-    let head = *story().house.head();
+    let good = story();
+    let head = *good.house.head();
+    let earlier = *good.house.state().head_of(head.block - 1).unwrap();
     let lies = [
-        // Its log falls.
-        vec![sign(3, 1, Some(head.block + 1), head), sign(3, 2, Some(head.block), head)],
+        // Its log ends before a head that it has signed.
+        vec![sign(3, 1, None, head), sign(3, 2, Some(earlier.block), earlier)],
         // Its log ends before the head that it signs with it.
         vec![sign(3, 1, Some(head.block - 1), head)],
         // One number, two statements.

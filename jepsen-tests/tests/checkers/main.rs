@@ -13,6 +13,7 @@
 mod caught;
 #[path = "../../../ledger/tests/house/mod.rs"]
 mod house;
+mod long;
 mod random;
 mod run;
 mod two_searches;
