@@ -72,6 +72,9 @@ struct Run {
     /// Rounds that may show something wrong before the run ends.
     #[arg(long, default_value_t = 1)]
     failures_max: usize,
+    /// What one node has in its environment besides this process' own; as often as needed.
+    #[arg(long, value_name = "NODE:NAME=VALUE", value_parser = variable)]
+    environment: Vec<(u64, String, String)>,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -126,6 +129,7 @@ impl Run {
             workloads: if self.workloads.is_empty() { Kind::ALL.to_vec() } else { self.workloads },
             hold_max: Duration::from_secs(self.hold_seconds),
             failures_max: self.failures_max.max(1),
+            environment: self.environment,
             round: self.round_seconds.map(Duration::from_secs),
         };
         eprintln!("seed {}", settings.seed);
@@ -136,6 +140,13 @@ impl Run {
         }
         Ok(summary.failures.is_empty())
     }
+}
+
+fn variable(text: &str) -> Result<(u64, String, String), String> {
+    let parts = text.split_once(':').and_then(|(node, rest)| Some((node, rest.split_once('=')?)));
+    let (node, (name, value)) = parts.ok_or("not NODE:NAME=VALUE")?;
+    let node = node.parse().map_err(|_| format!("{node:?} is no node"))?;
+    Ok((node, name.into(), value.into()))
 }
 
 /// The program that was named, or the one beside this one.

@@ -59,6 +59,8 @@ pub struct Setting {
     pub hold_max: Duration,
     /// The checker that others wrote, where it could be built.
     pub porcupine: Option<Porcupine>,
+    /// What nodes have in their environment: node, name, value.
+    pub environment: Vec<(u64, String, String)>,
 }
 
 /// What came of the operations of one workload.
@@ -114,6 +116,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         folder: setting.folder.clone(),
         nodes: setting.group.nodes(),
         tuning,
+        environment: setting.environment.clone(),
     };
     // What was refused before is another round's.
     refused_proofs::take();

@@ -42,6 +42,8 @@ pub struct Settings {
     pub round: Option<Duration>,
     /// Rounds that may show something wrong before the run ends; each keeps its folder.
     pub failures_max: usize,
+    /// What nodes have in their environment: node, name, value.
+    pub environment: Vec<(u64, String, String)>,
 }
 
 /// What came of a run.
@@ -112,6 +114,7 @@ pub async fn run(settings: &Settings, rounds_max: Option<u64>) -> Result<Summary
             time: settings.round_time(),
             hold_max: settings.hold_max,
             porcupine: porcupine.clone(),
+            environment: settings.environment.clone(),
         };
         let report = round::run(&setting).await.inspect_err(|_| {
             eprintln!("kept: {}\nagain: {}", setting.folder.display(), settings.replay(*group, seed));

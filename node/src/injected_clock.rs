@@ -1,7 +1,8 @@
 //! For fault tests only: clocks that are as wrong as a file says, while the node runs.
 //!
 //! `CHANCERY_CLOCK_OFFSET_FILE` names it: what is added to the wall clock, in milliseconds, then how much faster
-//! both clocks run, in millionths. No file is no error. It is read every 10 ms.
+//! both clocks run, in millionths. No file is no error. It is read every 10 ms; when it changes, the wall clock is set:
+//! what it had drifted is gone.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +24,9 @@ pub(crate) struct InjectedClock {
 struct Error {
     offset_ms: i64,
     drift_ppm: i64,
-    /// What drift has added until `since`, in microseconds.
-    drifted_us: i64,
+    /// What earlier drifts have added, in microseconds. The wall clock was set since, so that only the monotonic one
+    /// has it still.
+    drifted_before_us: i64,
     since: Instant,
 }
 
@@ -33,7 +35,7 @@ impl InjectedClock {
     pub(crate) fn from_environment() -> Option<Self> {
         let path = PathBuf::from(std::env::var_os(VARIABLE)?);
         let started = Instant::now();
-        let error = Error { offset_ms: 0, drift_ppm: 0, drifted_us: 0, since: started };
+        let error = Error { offset_ms: 0, drift_ppm: 0, drifted_before_us: 0, since: started };
         let clock = Self { started, error: Arc::new(Mutex::new(error)) };
         clock.follow(&path);
         let following = clock.clone();
@@ -55,8 +57,8 @@ impl InjectedClock {
             return;
         }
         tracing::warn!(offset_ms, drift_ppm, "the clock is made wrong");
-        let drifted_us = error.drifted_us();
-        *error = Error { offset_ms, drift_ppm, drifted_us, since: Instant::now() };
+        let drifted_before_us = error.drifted_before_us.saturating_add(error.drifted_us());
+        *error = Error { offset_ms, drift_ppm, drifted_before_us, since: Instant::now() };
     }
 
     fn error(&self) -> Error {
@@ -65,9 +67,10 @@ impl InjectedClock {
 }
 
 impl Error {
+    /// What this drift has added, in microseconds.
     fn drifted_us(&self) -> i64 {
         let passed_us = i64::try_from(self.since.elapsed().as_micros()).unwrap_or(i64::MAX);
-        self.drifted_us.saturating_add(passed_us.saturating_mul(self.drift_ppm) / 1_000_000)
+        passed_us.saturating_mul(self.drift_ppm) / 1_000_000
     }
 }
 
@@ -83,7 +86,8 @@ impl Clock for InjectedClock {
     /// Drifts with the wall clock, as when the oscillator is wrong, and never goes back: no drift is a whole.
     fn monotonic(&self) -> Duration {
         let true_us = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
-        let us = true_us.saturating_add(self.error().drifted_us());
+        let error = self.error();
+        let us = true_us.saturating_add(error.drifted_before_us).saturating_add(error.drifted_us());
         Duration::from_micros(u64::try_from(us).unwrap_or(0))
     }
 }

@@ -37,6 +37,8 @@ pub struct Plan {
     pub nodes: u64,
     /// What goes into the table `tuning` of every `node.toml`.
     pub tuning: toml::Table,
+    /// What nodes have in their environment besides this process' own: node, name, value.
+    pub environment: Vec<(u64, String, String)>,
 }
 
 /// A cluster.

@@ -47,7 +47,9 @@ impl Cluster {
         let path = self.log(node);
         let log = File::options().create(true).append(true).open(&path).map_err(HarnessError::at(&path))?;
         let folder = self.node_folder(node);
+        let extra = self.plan.environment.iter().filter(|(of, _, _)| *of == node);
         let child = Command::new(&self.plan.program)
+            .envs(extra.map(|(_, name, value)| (name, value)))
             .env_remove("CHANCERY_CONTEXT")
             .env("HOME", &self.plan.folder)
             .env("CHANCERY_CLOCK_OFFSET_FILE", self.clock_file(node))
