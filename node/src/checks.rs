@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::heads::{HeadQuorums, HeadsError};
 use crate::network::Peers;
 use crate::rosters::Rosters;
+use crate::sabotage::{self, Sabotage};
 use crate::signer::{NotSigning, Signer};
 use crate::store::applied::AppliedStore;
 use crate::store::applied::AppliedView;
@@ -112,7 +113,13 @@ async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
         if batch.is_empty() {
             continue;
         }
-        match rounds.run(&batch).await {
+        let ended = rounds.run(&batch).await;
+        while sabotage::active(Sabotage::JoinRunningRound)
+            && let Ok(late) = queue.try_recv()
+        {
+            batch.push(late);
+        }
+        match ended {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
                 let rounds = Arc::clone(&rounds);
@@ -142,7 +149,11 @@ impl Rounds {
         let nonces = batch.iter().map(|waiting| waiting.nonce.question(&waiting.request)).collect();
         let nonces = NonceTree::new(nonces).map_err(|error| CheckError::NoProof(error.to_string()))?;
         let deadline = Instant::now() + self.timeout;
-        let (statements, block) = self.gather(nonces.root(), deadline).await?;
+        let (statements, block) = match sabotage::kept_round() {
+            Some(statements) => (statements, *self.store.block().borrow()),
+            None => self.gather(nonces.root(), deadline).await?,
+        };
+        sabotage::keep_round(&statements);
         // While nothing is written every statement has the head of that block, and no more need be asked.
         let quorum = match self.quorum_among(&statements, block) {
             Some(quorum) => Arc::new(quorum),
@@ -251,7 +262,9 @@ impl Rounds {
         let bytes =
             self.peers.statement(node, nonce_root, deadline).await.map_err(|error| error.to_string())?;
         let statement = Statement::decode(&bytes).map_err(|error| error.to_string())?;
-        statement.verify(voter).map_err(|error| error.to_string())?;
+        if !sabotage::active(Sabotage::SkipSignatureCheck) {
+            statement.verify(voter).map_err(|error| error.to_string())?;
+        }
         let known = self.store.read_state(|state| state.head_of(statement.head.block).copied());
         self.heads.observe(known.as_ref(), &statement).map_err(|error| error.to_string())?;
         match statement.fresh {
@@ -304,7 +317,9 @@ impl Rounds {
             round.statements.iter().filter(|s| s.head == head).map(|s| s.node).collect();
         let head_statements =
             round.quorum.statements.iter().filter(|s| !counted.contains(&s.node)).copied().collect();
-        let nonce_path = round.nonces.path(index).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
+        let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
+        let nonce_path =
+            round.nonces.path(index).or_else(late).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
         let statements = round.statements.clone();
         let answer = Answer { head, statements, head_statements, nonce_path, tree, hint };
         let size = answer.encode().len();

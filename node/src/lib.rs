@@ -12,6 +12,10 @@ extern crate self as chancery_node;
 pub mod config;
 pub mod fault;
 pub mod heads;
+#[cfg(feature = "failpoints")]
+mod injected_clock;
+#[cfg(feature = "failpoints")]
+mod injected_failpoints;
 mod listener;
 pub mod membership;
 mod membership_upkeep;
@@ -21,6 +25,7 @@ pub mod raft;
 pub mod recovery;
 pub mod roster_proofs;
 pub mod rosters;
+pub mod sabotage;
 pub mod sequencer;
 mod serve;
 pub mod signer;

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::api::{ApiServer, LedgerService};
 use crate::checks::{Checks, Rounds};
-use crate::clock::{ClockWatch, SystemClock, compare_clocks};
+use crate::clock::{Clock, ClockWatch, SystemClock, compare_clocks};
 use crate::config::{ConfigError, NodeConfig, Tuning, read};
 use crate::fault::Fault;
 use crate::heads::{HeadQuorums, SnapshotHeads};
@@ -34,6 +34,7 @@ use crate::raft::state_machine::StateMachine;
 use crate::raft::types::RaftNode;
 use crate::recovery::watch_recovery;
 use crate::roster_proofs::{ProvenRosters, hear_of_missed, prove_applied};
+use crate::sabotage;
 use crate::sequencer::{Sequencer, Workshop};
 use crate::signer::Signer;
 use crate::status::StatusReport;
@@ -101,6 +102,8 @@ pub async fn serve(
     config: NodeConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    #[cfg(feature = "failpoints")]
+    crate::injected_failpoints::follow_file();
     let fault = Fault::default();
     let (stop, stopped) = watch::channel(false);
     let node = Node::start(config, &fault, stopped).await?;
@@ -131,6 +134,7 @@ impl Node {
     ) -> Result<Self, ServeError> {
         let founding = Arc::new(Founding::decode(&read(&config.genesis)?)?);
         let (voter, key) = identity(&config, founding.roster())?;
+        sabotage::arm(&voter, &key);
         let tuning = config.tuning.clone();
         let peer_listener = listen(config.peer_listen).await?;
         let client_listener = listen(config.client_listen).await?;
@@ -149,7 +153,7 @@ impl Node {
         }
 
         let clocks = Arc::new(ClockWatch::new(
-            Arc::new(SystemClock::default()),
+            clock(),
             config.node,
             stores.applied.watch_rosters(),
             limits.clock_skew_ms_max,
@@ -362,6 +366,15 @@ fn identity(config: &NodeConfig, genesis: &Roster) -> Result<(Voter, SigningKey)
     })?;
     let name = Name::new(name).map_err(|error| unnamed(format!("name {error}")))?;
     Ok((Voter { node, name, key: public }, key))
+}
+
+/// The machine's clocks; in a build for fault tests, as wrong as a file says.
+fn clock() -> Arc<dyn Clock> {
+    #[cfg(feature = "failpoints")]
+    if let Some(clock) = crate::injected_clock::InjectedClock::from_environment() {
+        return Arc::new(clock);
+    }
+    Arc::new(SystemClock::default())
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {

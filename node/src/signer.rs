@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::clock::{ClockError, ClockWatch};
 use crate::roster_proofs::ProvenRosters;
+use crate::sabotage::{self, Sabotage};
 use crate::store::applied::AppliedStore;
 use crate::store::{LogError, RaftLog};
 
@@ -98,9 +99,14 @@ impl Signer {
         // The head is read before the tail: the tail that follows is then at or past it.
         let head = self.store.read_state(|state| *state.head());
         let (tail, number) = self.log.read_tail_with(|tail| (*tail, self.next_number()))?;
-        debug_assert!(tail.block >= head.block, "what is applied was flushed before");
+        debug_assert!(
+            tail.block >= head.block || sabotage::active(Sabotage::ApplyBeforeFlush),
+            "what is applied was flushed before"
+        );
+        let (head, tail) = sabotage::stated(&self.store, head, tail);
         let fresh = Fresh { nonce_root, clock_ms, tail_block: tail.block, tail_roster: tail.roster };
-        Ok(Statement::sign(&self.voter, &self.key, number, Some(fresh), head))
+        let key = sabotage::key(&self.key);
+        Ok(sabotage::fresh_signed(Statement::sign(&self.voter, key, number, Some(fresh), head)))
     }
 
     /// A signature on the head of `block`, which is waited for up to `patience`.
@@ -124,7 +130,8 @@ impl Signer {
         // The number is taken under the log's lock, so that it orders this among fresh statements: none of
         // a later number can have a tail before this head.
         let number = self.log.read_tail_with(|_| self.next_number())?;
-        Ok(Statement::sign(&self.voter, &self.key, number, None, head))
+        let key = sabotage::key(&self.key);
+        Ok(Statement::sign(&self.voter, key, number, None, sabotage::head_signed(head)))
     }
 
     fn next_number(&self) -> Number {

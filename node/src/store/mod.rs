@@ -8,6 +8,8 @@ pub mod applied;
 mod database;
 mod fault;
 mod log_index;
+#[cfg(feature = "failpoints")]
+mod power_trace;
 mod raft_log;
 mod reader;
 mod reconcile;

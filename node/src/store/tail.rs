@@ -17,6 +17,7 @@ use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterId;
 
 use crate::raft::types::{LogId, NodeId, Payload};
+use crate::sabotage::{self, Sabotage};
 use crate::store::fault::LogFault;
 
 /// What a log position means: everything that depends on which entries come up to it.
@@ -216,6 +217,9 @@ impl TailState {
 
     /// `committed` is known to be committed, and durable here or re-derivable from what is.
     pub(super) fn raise_floor(&mut self, committed: &Position) {
+        if sabotage::active(Sabotage::NoFloor) {
+            return;
+        }
         if committed.block > self.floor_block.0 {
             self.floor_block = (committed.block, committed.block_hash);
         }

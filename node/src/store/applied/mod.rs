@@ -33,6 +33,14 @@ pub use view::AppliedView;
 
 pub(in crate::store) use fault::with_causes;
 
+/// Takes the deduplication entries out of the store at `path`.
+#[cfg(feature = "sabotage")]
+pub(crate) fn forget_dedup(path: &Path) -> Result<(), AppliedFault> {
+    let database = Database::open(path)?;
+    database.clear(database::Column::Dedup)?;
+    database.flush()
+}
+
 use crate::raft::types::{Entry, LogId, StoredMembership};
 use crate::rosters::Rosters;
 use crate::store::Position;

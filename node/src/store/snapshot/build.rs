@@ -13,6 +13,7 @@ use super::files::{self, Unfinished};
 use super::manifest::{FileRecord, Manifest};
 use super::verify::Contents;
 use super::{DATABASE, Registered, SnapshotError, Snapshots, seal};
+use crate::sabotage;
 use crate::store::applied::{AppliedFault, AppliedStore};
 
 /// How long to wait before a quorum is asked again.
@@ -73,6 +74,7 @@ impl Snapshots {
         let (_, unfinished) = self.unfinished()?;
         let database = unfinished.path().join(DATABASE);
         applied.view().checkpoint(&database)?;
+        sabotage::leave_out_dedup(&database)?;
         fail::fail_point!("snapshot-build-after-copy", super::injected);
         if applied.applied().is_none() {
             return Err(SnapshotError::Nothing);
