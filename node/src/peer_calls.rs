@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, ClockWatch};
 use crate::network::{ClockReading, Declined, PeerHandler, PeerId, SubmitOutcome, SubmitResult};
+use crate::roster_proofs::ProvenRosters;
 use crate::sequencer::Submitted;
 use crate::signer::{NotSigning, Signer};
 use crate::submit::Submissions;
@@ -20,6 +21,7 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct PeerCalls {
     pub(crate) signer: Arc<Signer>,
     pub(crate) clocks: Arc<ClockWatch>,
+    pub(crate) rosters: ProvenRosters,
     pub(crate) submissions: Submissions,
     pub(crate) timeout: Duration,
 }
@@ -40,6 +42,10 @@ impl PeerHandler for PeerCalls {
 
     fn accept_block(&self, block: &[u8]) -> Result<(), Declined> {
         accept_stamp(block, self.clocks.clock().wall_ms(), self.clocks.limit_ms())
+    }
+
+    fn roster_links(&self, since_block: u64) -> Vec<u8> {
+        self.rosters.chain_since(since_block)
     }
 
     async fn submit(&self, _caller: PeerId, signed_command: Vec<u8>) -> SubmitResult {
@@ -77,7 +83,9 @@ fn declined(error: NotSigning) -> Declined {
         NotSigning::Recovering | NotSigning::Clock(_) | NotSigning::NotApplied(_) => {
             Declined::NotNow(error.to_string())
         }
-        NotSigning::Forgotten(_) => Declined::Gone(error.to_string()),
+        NotSigning::NotAVoter(_) | NotSigning::Removed(_) | NotSigning::Forgotten(_) => {
+            Declined::Gone(error.to_string())
+        }
         NotSigning::Log(_) => Declined::Fault(error.to_string()),
     }
 }

@@ -11,10 +11,10 @@ mod wire;
 pub use envelope::{EnvelopeError, SignedCommand};
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
 pub use wire::{MalformedCommand, decode_strict};
-pub use wire::{limits_from_wire, roster_from_wire};
+pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
 pub(crate) use wire::{
-    limits_to_wire, roles_from_wire, roles_to_wire, roster_to_wire, scope_from_wire, scope_to_wire,
-    terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
+    limits_to_wire, roles_from_wire, roles_to_wire, scope_from_wire, scope_to_wire, terms_from_wire,
+    terms_to_wire, voter_from_wire, voter_to_wire,
 };
 
 use crate::hash::{Hash, to_hex};

@@ -356,7 +356,8 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
     })
 }
 
-pub(crate) fn roster_to_wire(roster: &Roster) -> wire::Roster {
+/// The wire form of a roster.
+pub fn roster_to_wire(roster: &Roster) -> wire::Roster {
     wire::Roster { sets: roster.sets().iter().map(voter_set_to_wire).collect() }
 }
 

@@ -33,6 +33,10 @@ pub trait PeerHandler: Send + Sync + 'static {
     /// the peer's to deal with, and costs this node nothing.
     fn accept_block(&self, block: &[u8]) -> Result<(), Declined>;
 
+    /// The encoded roster chain after `since_block`, as far as this node knows it. Any node may ask, one that
+    /// is removed too: it has to learn that it is.
+    fn roster_links(&self, since_block: u64) -> Vec<u8>;
+
     /// Takes a command, if this node leads. It is not forwarded again.
     fn submit(&self, caller: PeerId, signed_command: Vec<u8>) -> impl Future<Output = SubmitResult> + Send;
 }

@@ -220,8 +220,9 @@ where
         &self,
         request: Request<peer::RosterLinksRequest>,
     ) -> Result<Response<peer::RosterLinksReply>, Status> {
-        self.caller(&request)?;
-        Err(Status::unimplemented("rosters do not change yet"))
+        // Whoever the CA signed for: a node that was removed while it was away must be able to learn of it.
+        let chain = self.handler.roster_links(request.into_inner().since_block);
+        Ok(Response::new(peer::RosterLinksReply { chain }))
     }
 }
 

@@ -26,4 +26,4 @@ pub use raft_log::{RaftLog, RaftLogOptions, SignedHead};
 pub use reader::LogReader;
 pub use reconcile::{Reconciliation, Refusal, reconcile};
 pub use start::{NodeStores, StartError, StoreOptions, open_node_stores};
-pub use tail::{BlockFormat, BlockFormatError, Genesis, Position, Tail, voters_digest};
+pub use tail::{BlockFormat, BlockFormatError, BlockRoster, Genesis, Position, Tail, voters_digest};

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterId;
 
-use crate::raft::types::{LogId, Membership, NodeId, Payload};
+use crate::raft::types::{LogId, NodeId, Payload};
 use crate::store::fault::LogFault;
 
 /// What a log position means: everything that depends on which entries come up to it.
@@ -33,12 +33,14 @@ pub struct Position {
 
 impl Position {
     /// The position after an entry with `payload` at `index`, if that entry may stand there: a block
-    /// must name the last one as its predecessor, and only a roster block may change voters.
+    /// must name the last one as its predecessor, and a roster block must carry the membership with exactly
+    /// its voters. Nothing else may change voters.
     pub fn after(&self, index: u64, payload: &Payload, format: &dyn BlockFormat) -> Result<Self, LogFault> {
-        let refused = |error: BlockFormatError| LogFault::Block { index, reason: error.to_string() };
+        let refused = |reason: String| LogFault::Block { index, reason };
         let mut next = *self;
+        let mut roster = None;
         if let Some(block) = payload.block() {
-            let found = format.previous(block.bytes()).map_err(refused)?;
+            let found = format.previous(block.bytes()).map_err(|error| refused(error.0))?;
             if found != self.block_hash {
                 return Err(LogFault::Chain { index, expected: self.block_hash, found });
             }
@@ -47,15 +49,26 @@ impl Position {
                 reason: "no further block can be counted".to_owned(),
             })?;
             next.block_hash = format.hash(block.bytes());
+            roster = format.roster(block.bytes()).map_err(|error| refused(error.0))?;
         }
-        if let Some(membership) = payload.membership() {
-            next.voters = voters_digest(membership.get_joint_config());
-            if let Some(block) = payload.block() {
-                let digest = format.roster_digest(block.bytes(), membership).map_err(refused)?;
-                next.roster = RosterId { block: next.block, digest };
-            } else if next.voters != self.voters {
+        let voters = payload.membership().map(|membership| voters_digest(membership.get_joint_config()));
+        match (voters, roster) {
+            (None, None) => {}
+            (Some(voters), Some(roster)) if voters == roster.voters => {
+                next.voters = voters;
+                next.roster = RosterId { block: next.block, digest: roster.digest };
+            }
+            (Some(_), Some(_)) => {
+                return Err(refused("its roster has other voters than its membership".into()));
+            }
+            (None, Some(_)) => return Err(refused("it brings a roster without a membership".into())),
+            (Some(_), None) if payload.block().is_some() => {
+                return Err(refused("it brings a membership without a roster".into()));
+            }
+            (Some(voters), None) if voters != self.voters => {
                 return Err(LogFault::VotersWithoutRoster { index });
             }
+            (Some(_), None) => {}
         }
         Ok(next)
     }
@@ -99,14 +112,22 @@ pub trait BlockFormat: Send + Sync + 'static {
     /// The hash of the previous block, from the block's header.
     fn previous(&self, block: &[u8]) -> Result<Hash, BlockFormatError>;
 
-    /// The digest of the roster that a roster block puts in force together with `membership`. Must
-    /// fail if the block's roster does not name exactly the membership's voter sets.
-    fn roster_digest(&self, block: &[u8], membership: &Membership) -> Result<Hash, BlockFormatError>;
+    /// The roster that the block brings into force, if it is a roster block.
+    fn roster(&self, block: &[u8]) -> Result<Option<BlockRoster>, BlockFormatError>;
 
     /// The block's hash.
     fn hash(&self, block: &[u8]) -> Hash {
         Hash::labelled("chancery/block/v1", &[block])
     }
+}
+
+/// What a roster block says of its roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRoster {
+    /// The roster's digest: with the block's number, its id.
+    pub digest: Hash,
+    /// [`voters_digest`] of its sets.
+    pub voters: Hash,
 }
 
 /// A block that is none, or not the one that belongs here.

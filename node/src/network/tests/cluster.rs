@@ -65,6 +65,10 @@ impl PeerHandler for Echo {
         };
         SubmitResult { outcome, head: vec![1], head_statements: vec![vec![2], vec![3]] }
     }
+
+    fn roster_links(&self, since_block: u64) -> Vec<u8> {
+        since_block.to_be_bytes().to_vec()
+    }
 }
 
 /// Writes snapshots to a folder, and remembers that they began and how they ended.

@@ -29,13 +29,23 @@ pub(in crate::store) enum Column {
     Dedup,
     /// Block → [`Summary`](chancery_ledger::authority::Summary).
     Summaries,
+    /// Roster block → the link that it adds to the roster chain, proven or not yet.
+    Rosters,
     /// Names → the few records that there is one of.
     Meta,
 }
 
 impl Column {
-    const ALL: [Self; 7] =
-        [Self::Nodes, Self::Stale, Self::Entries, Self::Tiles, Self::Dedup, Self::Summaries, Self::Meta];
+    const ALL: [Self; 8] = [
+        Self::Nodes,
+        Self::Stale,
+        Self::Entries,
+        Self::Tiles,
+        Self::Dedup,
+        Self::Summaries,
+        Self::Rosters,
+        Self::Meta,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -45,6 +55,7 @@ impl Column {
             Self::Tiles => "tiles",
             Self::Dedup => "dedup",
             Self::Summaries => "summaries",
+            Self::Rosters => "rosters",
             Self::Meta => "meta",
         }
     }
