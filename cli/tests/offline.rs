@@ -164,8 +164,15 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         tree: prune(&nodes, root, &recording.into_keys()).unwrap(),
         hint: None,
     };
-    let evidence =
-        Evidence { origin: trust.origin.clone(), ledger: trust.ledger, request, nonce, answer, rosters: RosterChain::default(), cause: None };
+    let evidence = Evidence {
+        origin: trust.origin.clone(),
+        ledger: trust.ledger,
+        request,
+        nonce,
+        answer,
+        rosters: RosterChain::default(),
+        cause: None,
+    };
     let good = home.join("good.json");
     std::fs::write(&good, evidence.to_json()).unwrap();
     let mut tampered = evidence.clone();

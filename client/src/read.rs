@@ -1,9 +1,9 @@
 //! Reading: leaves with their proofs, evidence, and what nodes say of themselves.
 
 use chancery_ledger::authority::{ENTRY_SIZE_BYTES_MAX, Entry};
+use chancery_ledger::command::roster_from_wire;
 use chancery_ledger::decide::Decision;
 use chancery_ledger::evidence::{Evidence, EvidenceError, Leaf};
-use chancery_ledger::command::roster_from_wire;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Roster, RosterId};
 use chancery_proto::v1::api::{self, LeafRequest, StatusReply, StatusRequest};

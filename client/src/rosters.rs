@@ -71,7 +71,8 @@ impl RosterStore {
         let path = folder.join("rosters");
         let founded = trust.founding();
         let proven = read(&path, &founded)?.unwrap_or(founded);
-        let minimum = later(trust.minimum_roster, newest.roster);
+        // Either file alone says what must not be rolled back.
+        let minimum = later(later(trust.minimum_roster, newest.roster), proven.newest_roster());
         let trust = Arc::new(proven.since(trust.minimum_block).since_roster(minimum));
         Ok(Self { path, trust: Mutex::new(trust) })
     }

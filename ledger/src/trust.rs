@@ -175,8 +175,9 @@ impl Trust {
             .ok_or_else(|| malformed("the roster is not sorted, not distinct or has no majority".into()))?;
         let trust = Self::new(file.origin, LedgerId(ledger), roster, file.clock_skew_ms_max);
         let minimum_roster = match file.minimum_roster {
-            Some(text) => roster_id(&text)
-                .ok_or_else(|| malformed("minimum_roster is not 64 hex digits, @ and a block number".into()))?,
+            Some(text) => roster_id(&text).ok_or_else(|| {
+                malformed("minimum_roster is not 64 hex digits, @ and a block number".into())
+            })?,
             None => trust.genesis_id,
         };
         Ok(trust.since(file.minimum_block).since_roster(minimum_roster))

@@ -522,10 +522,8 @@ fn rosters(story: &mut Story, request: &Request) {
     story.refuse("the head of a roster block, signed by the new quorum alone", request, asked, &alone);
 
     let whole = story.house.evidence(request, nonce("rosters"));
-    let cut = |count: usize| Evidence {
-        rosters: RosterChain { links: links[..count].to_vec() },
-        ..whole.clone()
-    };
+    let cut =
+        |count: usize| Evidence { rosters: RosterChain { links: links[..count].to_vec() }, ..whole.clone() };
     let mut swapped = whole.clone();
     swapped.rosters.links.swap(0, 1);
     let cases = [

@@ -20,7 +20,7 @@ async fn a_check_follows_the_voters() {
     let cluster = Cluster::start(1).await.with_grant();
     let ledger = cluster.connect().await;
     let founding = ledger.trust();
-    check(&ledger).await.unwrap();
+    drop(check(&ledger).await.unwrap());
     assert!(asked(&cluster).is_empty(), "nothing has changed");
 
     cluster.world.lock().unwrap().change(&[2, 3, 4]);
@@ -44,11 +44,11 @@ async fn a_check_follows_the_voters() {
     let newest = ledger.trust().newest_roster();
     assert_eq!(asked(&cluster)[2..], [uniform.block, uniform.block + 1]);
     // Nothing is asked for again, here or after a restart.
-    check(&ledger).await.unwrap();
+    drop(check(&ledger).await.unwrap());
     drop(ledger);
     let ledger = cluster.connect().await;
     assert_eq!(ledger.trust().newest_roster(), newest);
-    check(&ledger).await.unwrap();
+    drop(check(&ledger).await.unwrap());
     assert_eq!(asked(&cluster).len(), 4);
 }
 
@@ -82,7 +82,7 @@ async fn who_has_seen_a_roster_takes_none_before_it() {
     let old = cluster.world.lock().unwrap().clone();
     cluster.world.lock().unwrap().change(&[2, 3, 4]);
     let ledger = cluster.connect().await;
-    check(&ledger).await.unwrap();
+    drop(check(&ledger).await.unwrap());
     drop(ledger);
     // The file of blocks alone says so, and so does that of rosters.
     for lost in ["newest.toml", "rosters"] {
@@ -95,7 +95,7 @@ async fn who_has_seen_a_roster_takes_none_before_it() {
         drop(ledger);
         *cluster.world.lock().unwrap() = now;
         let ledger = cluster.connect().await;
-        check(&ledger).await.unwrap();
+        drop(check(&ledger).await.unwrap());
         drop(ledger);
         std::fs::write(path, kept).unwrap();
     }

@@ -171,6 +171,8 @@ pub(crate) struct House {
     pub(crate) replicas: Vec<Replica>,
     /// In force after the last block.
     pub(crate) roster: Roster,
+    /// In force before it.
+    before: Roster,
     /// Everybody who ever voted.
     voters: BTreeMap<u64, Voter>,
     pub(crate) now_ms: u64,
@@ -204,6 +206,7 @@ impl House {
             blocks: vec![encoded],
             replicas,
             roster: roster(&[1, 2, 3]),
+            before: roster(&[1, 2, 3]),
             voters: (1..=3).map(|node| (node, voter(node))).collect(),
             now_ms: FOUNDED_MS,
             requests: 0,
@@ -304,7 +307,8 @@ impl House {
 
     /// The link of the last block, which brought the roster into force after `before`: everybody signs.
     pub(crate) fn link(&self, before: &Roster) -> RosterLink {
-        let mut nodes: Vec<u64> = before.voters().chain(self.roster.voters()).map(|voter| voter.node).collect();
+        let mut nodes: Vec<u64> =
+            before.voters().chain(self.roster.voters()).map(|voter| voter.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
         self.link_by(&nodes)
@@ -331,6 +335,7 @@ impl House {
     /// Applies one block on every node; they must agree in everything, byte for byte.
     pub(crate) fn apply(&mut self, encoded: &[u8]) -> Applied {
         let encoded = encoded.to_vec();
+        self.before = self.roster.clone();
         if let Some(roster) = Block::roster_of(&encoded).unwrap() {
             self.voters.extend(roster.voters().map(|voter| (voter.node, voter.clone())));
             self.roster = roster;
@@ -469,13 +474,18 @@ impl House {
         Answer { head, statements, head_statements, nonce_path: round.path(2).unwrap(), tree, hint }
     }
 
-    /// An answer half a second after the last block, by all voters but the last, who signed the head as well.
+    /// An answer half a second after the last block, by all voters but the last, unless he is needed. He signed
+    /// the head as well, and so did those whom a roster block left out.
     pub(crate) fn answer(&self, request: &Request, nonce: Nonce) -> Answer {
-        let mut nodes: Vec<u64> = self.roster.voters().map(|voter| voter.node).collect();
-        nodes.sort_unstable();
-        let (last, fresh) = nodes.split_last().unwrap();
+        let mut fresh: BTreeSet<u64> = self.roster.voters().map(|voter| voter.node).collect();
+        let all: BTreeSet<u64> = self.before.voters().map(|voter| voter.node).chain(fresh.clone()).collect();
+        let last = fresh.pop_last().unwrap();
+        if !self.roster.has_quorum(&fresh) {
+            fresh.insert(last);
+        }
         let clocks = fresh.iter().zip((0..).step_by(10)).map(|(n, ms)| (*n, self.now_ms + 500 + ms));
-        self.answer_by(request, nonce, &clocks.collect::<Vec<_>>(), &[*last])
+        let signers: Vec<u64> = all.difference(&fresh).copied().collect();
+        self.answer_by(request, nonce, &clocks.collect::<Vec<_>>(), &signers)
     }
 
     /// The leaf at `index`, proven in the whole log.

@@ -253,8 +253,7 @@ impl Plain {
                     return Err("out_of_scope");
                 }
                 let operators = self.principals.keys().filter(|key| self.is_operator(key)).count();
-                if who.roles.contains(&Role::Operator)
-                    && operators == self.limits.operator_threshold as usize
+                if who.roles.contains(&Role::Operator) && operators == self.limits.operator_threshold as usize
                 {
                     return Err("operators_needed");
                 }

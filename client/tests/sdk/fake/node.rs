@@ -9,13 +9,13 @@ use chancery_ledger::authority::Outcome;
 use chancery_ledger::command::{Name, SignedCommand};
 use chancery_ledger::decide::Request as Question;
 use chancery_ledger::hash::Hash;
-use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_ledger::head::RosterChain;
+use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_proto::v1::api::{
-    AddLearnerProgress, AddLearnerRequest, CheckReply, CheckRequest, Failure, LeafReply, LeafRequest, Learner,
-    LogStatus, Refused, RemoveLearnerReply, RemoveLearnerRequest, RostersReply, RostersRequest, StatusReply,
-    StatusRequest, SubmitReply, SubmitRequest, TransferLeadershipReply, TransferLeadershipRequest, WatchEvent,
-    WatchRequest, submit_reply,
+    AddLearnerProgress, AddLearnerRequest, CheckReply, CheckRequest, Failure, LeafReply, LeafRequest,
+    Learner, LogStatus, Refused, RemoveLearnerReply, RemoveLearnerRequest, RostersReply, RostersRequest,
+    StatusReply, StatusRequest, SubmitReply, SubmitRequest, TransferLeadershipReply,
+    TransferLeadershipRequest, WatchEvent, WatchRequest, submit_reply,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -90,14 +90,13 @@ impl Node {
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(certificate, key))
             .client_ca_root(Certificate::from_pem(authority.pem()));
-        let shared =
-            Shared {
-                world,
-                fault: Arc::default(),
-                nonces: Arc::default(),
-                commands: Arc::default(),
-                rosters: Arc::default(),
-            };
+        let shared = Shared {
+            world,
+            fault: Arc::default(),
+            nonces: Arc::default(),
+            commands: Arc::default(),
+            rosters: Arc::default(),
+        };
         let service = LedgerServer::new(shared.clone());
         let mut server = Server::builder().tls_config(tls).unwrap();
         // Without it, each small reply would wait for the acknowledgement of the one before.
@@ -277,7 +276,8 @@ impl Ledger for Shared {
     ) -> Result<Response<Self::AddLearnerStream>, Status> {
         let fault = self.fault().await?;
         assert_eq!(request.into_inner().node, 4);
-        let at = |matched_index, caught_up| Ok(AddLearnerProgress { matched_index, last_index: 9, caught_up });
+        let at =
+            |matched_index, caught_up| Ok(AddLearnerProgress { matched_index, last_index: 9, caught_up });
         let mut told = vec![at(None, false), at(Some(5), false), at(Some(9), true)];
         if matches!(fault, Fault::SilentLearner) {
             told.pop();

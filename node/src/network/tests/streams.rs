@@ -166,6 +166,13 @@ impl Peer for Scripted {
     async fn submit(&self, _: Request<peer::SubmitRequest>) -> Result<Response<peer::SubmitReply>, Status> {
         none()
     }
+
+    async fn roster_links(
+        &self,
+        _: Request<peer::RosterLinksRequest>,
+    ) -> Result<Response<peer::RosterLinksReply>, Status> {
+        none()
+    }
 }
 
 /// A link to a peer with this script, and what it sees.
