@@ -233,7 +233,7 @@ impl Node {
         });
         let status = Arc::new(StatusReport {
             raft: raft.clone(),
-            log,
+            log: log.clone(),
             store: applied.clone(),
             signer: Arc::clone(&signer),
             clocks: Arc::clone(&clocks),
@@ -244,6 +244,7 @@ impl Node {
             raft: raft.clone(),
             handler: Arc::new(PeerCalls {
                 signer,
+                log,
                 clocks,
                 rosters: rosters.clone(),
                 submissions: submissions.clone(),

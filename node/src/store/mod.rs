@@ -26,4 +26,5 @@ pub use raft_log::{RaftLog, RaftLogOptions, SignedHead};
 pub use reader::LogReader;
 pub use reconcile::{Reconciliation, Refusal, reconcile};
 pub use start::{NodeStores, StartError, StoreOptions, open_node_stores};
+pub(crate) use tail::roster_of;
 pub use tail::{BlockFormat, BlockFormatError, BlockRoster, Genesis, Position, Tail, voters_digest};

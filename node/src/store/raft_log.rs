@@ -149,6 +149,11 @@ impl RaftLog {
         Ok(read(&tail.tail()))
     }
 
+    /// The hash of the last block in the log, if that durably ends at `at`.
+    pub fn block_hash_at_end(&self, at: Option<LogId>) -> Option<Hash> {
+        self.core.tail.lock().unwrap_or_else(PoisonError::into_inner).block_hash_at_end(at)
+    }
+
     /// State at `applied` was applied from the log, or restored: tail and roster never fall below it.
     pub fn raise_floor(&self, applied: &Position) {
         self.core.tail.lock().unwrap_or_else(PoisonError::into_inner).raise_floor(applied);

@@ -38,7 +38,6 @@ impl Position {
     pub fn after(&self, index: u64, payload: &Payload, format: &dyn BlockFormat) -> Result<Self, LogFault> {
         let refused = |reason: String| LogFault::Block { index, reason };
         let mut next = *self;
-        let mut roster = None;
         if let Some(block) = payload.block() {
             let found = format.previous(block.bytes()).map_err(|error| refused(error.0))?;
             if found != self.block_hash {
@@ -49,28 +48,40 @@ impl Position {
                 reason: "no further block can be counted".to_owned(),
             })?;
             next.block_hash = format.hash(block.bytes());
-            roster = format.roster(block.bytes()).map_err(|error| refused(error.0))?;
         }
-        let voters = payload.membership().map(|membership| voters_digest(membership.get_joint_config()));
-        match (voters, roster) {
-            (None, None) => {}
-            (Some(voters), Some(roster)) if voters == roster.voters => {
-                next.voters = voters;
+        match roster_of(payload, format).map_err(|error| refused(error.0))? {
+            Some(roster) => {
+                next.voters = roster.voters;
                 next.roster = RosterId { block: next.block, digest: roster.digest };
             }
-            (Some(_), Some(_)) => {
-                return Err(refused("its roster has other voters than its membership".into()));
+            None => {
+                let voters =
+                    payload.membership().map(|membership| voters_digest(membership.get_joint_config()));
+                if voters.is_some_and(|voters| voters != self.voters) {
+                    return Err(LogFault::VotersWithoutRoster { index });
+                }
             }
-            (None, Some(_)) => return Err(refused("it brings a roster without a membership".into())),
-            (Some(_), None) if payload.block().is_some() => {
-                return Err(refused("it brings a membership without a roster".into()));
-            }
-            (Some(voters), None) if voters != self.voters => {
-                return Err(LogFault::VotersWithoutRoster { index });
-            }
-            (Some(_), None) => {}
         }
         Ok(next)
+    }
+}
+
+/// The roster of a roster block, which must carry the membership with exactly its voters. No other block may
+/// carry a membership.
+pub(crate) fn roster_of(
+    payload: &Payload,
+    format: &dyn BlockFormat,
+) -> Result<Option<BlockRoster>, BlockFormatError> {
+    let Some(block) = payload.block() else { return Ok(None) };
+    let refused = |reason: &str| Err(BlockFormatError(reason.to_owned()));
+    let voters = payload.membership().map(|membership| voters_digest(membership.get_joint_config()));
+    match (voters, format.roster(block.bytes())?) {
+        (Some(voters), Some(roster)) if voters != roster.voters => {
+            refused("its roster has other voters than its membership")
+        }
+        (None, Some(_)) => refused("it brings a roster without a membership"),
+        (Some(_), None) => refused("it brings a membership without a roster"),
+        (_, roster) => Ok(roster),
     }
 }
 
@@ -188,6 +199,11 @@ impl TailState {
         let roster =
             if self.log.roster.block > self.floor_roster.block { self.log.roster } else { self.floor_roster };
         Tail { block, block_hash, roster, log_id: self.log_id }
+    }
+
+    /// The hash of the last block in the log itself, if that ends at `at`.
+    pub(super) fn block_hash_at_end(&self, at: Option<LogId>) -> Option<Hash> {
+        (self.log_id == at).then_some(self.log.block_hash)
     }
 
     /// The log now durably ends at `log_id`, with `log` as its position.
