@@ -63,6 +63,7 @@ enum Command {
     Node(node::Node),
     /// What each node says of itself.
     Status(status::Status),
+    /// Who votes: list, prepare, add, remove and replace nodes.
     #[command(subcommand)]
     Member(member::MemberCommand),
     /// Have another voter lead.

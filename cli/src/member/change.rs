@@ -81,7 +81,7 @@ struct How {
 impl Add {
     /// Runs `chancery member add`.
     pub(crate) async fn run(&self, named: Option<&str>, format: Format) -> Result<Report> {
-        let ledger = ledger::connect(context::load(named)?).await?;
+        let ledger = ledger::connect_patiently(context::load(named)?).await?;
         let new = Description::load(&self.member, ledger.trust().ledger)?;
         let now = InForce::proven(&ledger).await?;
         let mut voters = now.voters.voters().to_vec();
@@ -94,7 +94,7 @@ impl Add {
 impl Remove {
     /// Runs `chancery member remove`.
     pub(crate) async fn run(&self, named: Option<&str>, format: Format) -> Result<Report> {
-        let ledger = ledger::connect(context::load(named)?).await?;
+        let ledger = ledger::connect_patiently(context::load(named)?).await?;
         let now = InForce::proven(&ledger).await?;
         let Some(node) = find_voter(&now.roster, &self.node) else {
             return self.remove_learner(&ledger).await;
@@ -118,7 +118,7 @@ impl Remove {
 impl Replace {
     /// Runs `chancery member replace`.
     pub(crate) async fn run(&self, named: Option<&str>, format: Format) -> Result<Report> {
-        let ledger = ledger::connect(context::load(named)?).await?;
+        let ledger = ledger::connect_patiently(context::load(named)?).await?;
         let new = Description::load(&self.member, ledger.trust().ledger)?;
         let now = InForce::proven(&ledger).await?;
         let old = find_voter(&now.roster, &self.old).ok_or_else(|| no_voter(&self.old))?;
@@ -175,8 +175,7 @@ impl How {
         let next = self.next(now, voters)?;
         let mut progress = Progress::new(format);
         if let Some(learner) = learner {
-            let learned = learn(ledger, learner, &mut progress).await;
-            learned?;
+            learn(ledger, learner, &mut progress).await?;
         }
         let still_learns = |failure: Failure| match learner {
             Some(new) if failure.hint.is_none() => {

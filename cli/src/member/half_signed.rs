@@ -71,7 +71,7 @@ impl Sign {
 impl Submit {
     /// Runs `chancery member submit`.
     pub(crate) async fn run(&self, named: Option<&str>, format: Format) -> Result<Report> {
-        let ledger = ledger::connect(context::load(named)?).await?;
+        let ledger = ledger::connect_patiently(context::load(named)?).await?;
         let signed = load(&self.file, ledger.trust().ledger)?;
         let missing = signed.missing_signers();
         if !missing.is_empty() {
