@@ -38,8 +38,7 @@ impl FirstPrincipal {
 pub(crate) fn one_per_role(operators: u32) -> Vec<FirstPrincipal> {
     let further = (2..=operators).map(|number| format!("operator-{number}"));
     let operators = std::iter::once("operator".to_owned()).chain(further);
-    let mut principals: Vec<_> =
-        operators.map(|name| FirstPrincipal::new(name, &[Role::Operator])).collect();
+    let mut principals: Vec<_> = operators.map(|name| FirstPrincipal::new(name, &[Role::Operator])).collect();
     principals.extend([
         FirstPrincipal::new("issuer", &[Role::Issuer]),
         FirstPrincipal::new("revoker", &[Role::Revoker]),
@@ -85,7 +84,8 @@ pub(crate) fn found(
         .iter()
         .zip(&principal_keys)
         .map(|(principal, key)| {
-            let name = Name::new(principal.name.as_str()).map_err(|error| invalid(format!("a name {error}")))?;
+            let name =
+                Name::new(principal.name.as_str()).map_err(|error| invalid(format!("a name {error}")))?;
             Ok(Principal {
                 key: keys::public(key),
                 name,

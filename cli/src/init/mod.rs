@@ -187,7 +187,12 @@ impl Plan {
         files::write_public(&dir.join("trust.toml"), founding.trust.to_toml().as_bytes())?;
         for (node, number) in founding.node_keys.iter().zip(1..) {
             let folder = self.node_folder(number)?;
-            folder.write(&dir.join(node_name(number)), node, &founding.genesis, (&node_ca, &client_ca.pem))?;
+            folder.write(
+                &dir.join(node_name(number)),
+                node,
+                &founding.genesis,
+                (&node_ca, &client_ca.pem),
+            )?;
         }
         for (principal, key) in self.principals.iter().zip(&founding.principal_keys) {
             let certificate = client_ca.client(&principal.name, keys::public(key))?;

@@ -148,7 +148,9 @@ impl InForce {
         let [voters] = roster.sets() else {
             return Err(Failure::new(Exit::NotDone, "a change of the voters is under way")
                 .code("roster_change_under_way")
-                .hint("the leader finishes it by itself once a quorum of the old and the new voters is there"));
+                .hint(
+                    "the leader finishes it by itself once a quorum of the old and the new voters is there",
+                ));
         };
         Ok(Self { id, voters: voters.clone(), roster })
     }
@@ -185,7 +187,8 @@ impl How {
             _ => failure,
         };
         if let Some(path) = &self.half_signed {
-            let signed = ledger.propose_roster(next, now.id, self.operators.clone(), lifetime_ms(self.lasting));
+            let signed =
+                ledger.propose_roster(next, now.id, self.operators.clone(), lifetime_ms(self.lasting));
             let signed = signed.map_err(|error| still_learns(submit_failure(error)))?;
             return half_signed::begun(path, ledger.trust().ledger, &signed);
         }

@@ -69,15 +69,17 @@ fn votes(roster: &Roster, node: u64) -> String {
 pub(crate) fn headline(id: RosterId, roster: &Roster) -> String {
     let joint = if roster.is_joint() { style::warn(", while the voters change") } else { String::new() };
     let count = roster.voters().count();
-    format!("roster of block {}: {count} voters, {}{joint}", style::name(&id.block.to_string()), quorums(roster))
+    format!(
+        "roster of block {}: {count} voters, {}{joint}",
+        style::name(&id.block.to_string()),
+        quorums(roster)
+    )
 }
 
 /// The roster for machines.
 pub(crate) fn roster_json(id: RosterId, roster: &Roster) -> Value {
     let set = |set: &chancery_ledger::head::VoterSet| {
-        let voter = |voter: &chancery_ledger::head::Voter| {
-            json!({ "node": voter.node, "name": voter.name.as_str(), "key": voter.key.to_string() })
-        };
+        let voter = |voter: &chancery_ledger::head::Voter| json!({ "node": voter.node, "name": voter.name.as_str(), "key": voter.key.to_string() });
         let voters: Vec<_> = set.voters().iter().map(voter).collect();
         json!({ "quorum": set.quorum(), "voters": voters })
     };

@@ -47,6 +47,7 @@ async fn nearest(ledger: &Ledger) -> Result<u64> {
     let lag = |node: u64| leader.peers.iter().find(|peer| peer.node == node && peer.reachable)?.lag_entries;
     let peers = leader.peers.iter().map(|peer| peer.node).filter(|node| votes(*node));
     let nearest = peers.filter_map(|node| Some((lag(node)?, node))).min();
-    let (_, node) = nearest.ok_or_else(|| Failure::new(Exit::NotDone, "the leader reaches no other voter"))?;
+    let (_, node) =
+        nearest.ok_or_else(|| Failure::new(Exit::NotDone, "the leader reaches no other voter"))?;
     Ok(node)
 }

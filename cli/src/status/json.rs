@@ -62,9 +62,7 @@ fn log(log: &LogStatus) -> Value {
 
 /// Who replicates without a vote.
 pub(super) fn learners(learners: &[LearnerStatus]) -> Vec<Value> {
-    let learner = |learner: &LearnerStatus| {
-        json!({ "node": learner.node, "name": learner.name, "address": learner.address })
-    };
+    let learner = |learner: &LearnerStatus| json!({ "node": learner.node, "name": learner.name, "address": learner.address });
     learners.iter().map(learner).collect()
 }
 

@@ -50,8 +50,19 @@ fn page(survey: &Survey, troubles: &[trouble::Trouble]) -> Page {
         Some(leader) => format!("{} leads in term {}", style::name(&leader.name), leader.term),
         None => style::bad("no leader"),
     };
-    let headings =
-        ["node", "role", ">block", ">log tail", ">applied", ">lag", ">clock", ">snapshot", ">purged", "signs", "endpoint"];
+    let headings = [
+        "node",
+        "role",
+        ">block",
+        ">log tail",
+        ">applied",
+        ">lag",
+        ">clock",
+        ">snapshot",
+        ">purged",
+        "signs",
+        "endpoint",
+    ];
     let mut table = Table::new(&headings);
     for (endpoint, status) in &survey.all {
         match status {

@@ -45,7 +45,8 @@ pub(super) fn find(survey: &Survey) -> Vec<Trouble> {
     leaders(survey, &mut found);
     margins(survey, &mut found);
     if survey.roster().is_some_and(|(_, roster)| roster.is_joint()) {
-        let message = "a change of the voters is not finished: a quorum of the old and of the new voters is needed";
+        let message =
+            "a change of the voters is not finished: a quorum of the old and of the new voters is needed";
         found.push(Trouble { code: "joint", node: None, message: message.into(), is_grave: false });
     }
     for (node, name) in survey.not_asked() {
@@ -88,7 +89,11 @@ fn leaders(survey: &Survey, found: &mut Vec<Trouble>) {
     for status in survey.answers().filter(|status| survey.votes(status.node)) {
         if status.leader != Some(leader.node) {
             let (name, leader) = (style::name(&status.name), style::name(&leader.name));
-            found.push(Trouble::of("other_leader", status.node, format!("{name} does not know that {leader} leads")));
+            found.push(Trouble::of(
+                "other_leader",
+                status.node,
+                format!("{name} does not know that {leader} leads"),
+            ));
         }
     }
 }
@@ -106,10 +111,12 @@ fn margins(survey: &Survey, found: &mut Vec<Trouble>) {
         let (living, quorum, all) = (living(set), set.quorum() as usize, set.voters().len());
         let of = if roster.is_joint() { format!("{all} {half} voters") } else { format!("{all} voters") };
         if living < quorum {
-            let message = format!("{living} of {of} sign, {quorum} are needed: writes and checks have stopped");
+            let message =
+                format!("{living} of {of} sign, {quorum} are needed: writes and checks have stopped");
             found.push(Trouble::grave("no_quorum", message));
         } else if living == quorum {
-            let message = format!("{living} of {of} sign, {quorum} are needed: one more failure stops writes");
+            let message =
+                format!("{living} of {of} sign, {quorum} are needed: one more failure stops writes");
             found.push(Trouble::grave("no_margin", message));
         }
     }
@@ -245,7 +252,8 @@ mod tests {
 
     #[test]
     fn no_leader_or_another() {
-        let leaderless = survey(&uniform(1..=3), |nodes| nodes.iter_mut().for_each(|node| node.leader = None));
+        let leaderless =
+            survey(&uniform(1..=3), |nodes| nodes.iter_mut().for_each(|node| node.leader = None));
         assert_eq!(codes(&leaderless), [("no_leader", None)]);
         let behind = survey(&uniform(1..=3), |nodes| nodes[1].leader = Some(3));
         assert_eq!(codes(&behind), [("other_leader", Some(2))]);

@@ -21,6 +21,7 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     /// What it printed.
     pub(crate) json: Value,
+    /// What it told on the way.
     said: String,
 }
 
@@ -28,14 +29,14 @@ impl Ended {
     /// It did what it was asked to.
     #[track_caller]
     pub(crate) fn done(self) -> Value {
-        assert_eq!(self.code, Some(0), "{self:?}");
+        assert_eq!(self.code, Some(0), "{}; it said: {}", self.json, self.said);
         self.json
     }
 
     /// It was refused, for this reason.
     #[track_caller]
     pub(crate) fn refused(self, code: &str) {
-        assert_eq!((self.code, &self.json["code"]), (Some(14), &code.into()), "{self:?}");
+        assert_eq!((self.code, &self.json["code"]), (Some(14), &code.into()), "{}", self.json);
         assert_eq!(self.json["outcome"], "refused");
     }
 }
@@ -89,7 +90,8 @@ impl Cluster {
         loop {
             let mut named = Vec::new();
             for voter in voters {
-                let knows = |status: &NodeStatus| status.leader.is_some_and(|leader| voters.contains(&leader));
+                let knows =
+                    |status: &NodeStatus| status.leader.is_some_and(|leader| voters.contains(&leader));
                 named.push(self.wait_for_status(*voter, "who leads", knows).await.leader);
             }
             if let [Some(leader), rest @ ..] = named.as_slice()

@@ -16,9 +16,8 @@ async fn a_change_outlives_the_leader_that_began_it() {
     for node in [4, 5] {
         cluster.prepare(node).await;
     }
-    let member = |cluster: &Cluster, node| {
-        cluster.node_folder(node).join("member.toml").to_str().unwrap().to_owned()
-    };
+    let member =
+        |cluster: &Cluster, node| cluster.node_folder(node).join("member.toml").to_str().unwrap().to_owned();
     let (fourth, fifth) = (member(&cluster, 4), member(&cluster, 5));
     // Between the joint block and the uniform one; after both; when both are proven; and before that.
     let rounds: [(&str, &[&str], &[u64]); 4] = [

@@ -105,8 +105,7 @@ async fn removed_nodes_do_not_come_back(cluster: &Cluster, second: &str) {
     cluster.operate(&add).await.refused("not_possible");
     // Its folder is never made a second time.
     let (ledger, addresses) = (cluster.ledger_folder(), "127.0.0.1:1,127.0.0.1:2");
-    let prepare =
-        ["member", "prepare", "4", "--ledger", ledger.to_str().unwrap(), "--addresses", addresses];
+    let prepare = ["member", "prepare", "4", "--ledger", ledger.to_str().unwrap(), "--addresses", addresses];
     assert_eq!(cluster.operate(&prepare).await.code, Some(2));
 }
 
