@@ -85,7 +85,10 @@ fn leaders(survey: &Survey, found: &mut Vec<Trouble>) {
         found.push(Trouble::grave("no_leader", "no node knows a leader: no command can be done"));
         return;
     }
-    let Some(leader) = survey.leader() else { return };
+    let Some(leader) = survey.leader() else {
+        absent_leader(survey, found);
+        return;
+    };
     for status in survey.answers().filter(|status| survey.votes(status.node)) {
         if status.leader != Some(leader.node) {
             let (name, leader) = (style::name(&status.name), style::name(&leader.name));
@@ -95,6 +98,19 @@ fn leaders(survey: &Survey, found: &mut Vec<Trouble>) {
                 format!("{name} does not know that {leader} leads"),
             ));
         }
+    }
+}
+
+/// The nodes name a leader that did not answer here: no endpoint of the context is its, or it is gone and they do
+/// not know yet.
+fn absent_leader(survey: &Survey, found: &mut Vec<Trouble>) {
+    let named = survey.answers().max_by_key(|status| (status.leader.is_some(), status.term));
+    let Some(leader) = named.and_then(|status| status.leader) else { return };
+    let mut peers = survey.answers().flat_map(|status| &status.peers);
+    if !peers.any(|peer| peer.node == leader && peer.reachable) {
+        let message =
+            format!("node {leader} is said to lead, and no node reaches it: no command can be done");
+        found.push(Trouble { node: Some(leader), ..Trouble::grave("no_leader", message) });
     }
 }
 
@@ -255,6 +271,14 @@ mod tests {
         let leaderless =
             survey(&uniform(1..=3), |nodes| nodes.iter_mut().for_each(|node| node.leader = None));
         assert_eq!(codes(&leaderless), [("no_leader", None)]);
+        let absent = survey(&uniform(1..=3), |nodes| {
+            nodes.remove(0);
+            nodes
+                .iter_mut()
+                .flat_map(|node| &mut node.peers)
+                .for_each(|peer| peer.reachable = peer.node != 1);
+        });
+        assert_eq!(codes(&absent), [("no_leader", Some(1)), ("no_margin", None), ("down", Some(1))]);
         let behind = survey(&uniform(1..=3), |nodes| nodes[1].leader = Some(3));
         assert_eq!(codes(&behind), [("other_leader", Some(2))]);
     }
