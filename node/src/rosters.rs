@@ -52,7 +52,8 @@ impl Rosters {
 
     /// The roster in force after `block`, and its id.
     pub fn at(&self, block: u64) -> (RosterId, &Roster) {
-        let link = self.links.iter().rfind(|link| link.head.block <= block);
+        let before = self.links.partition_point(|link| link.head.block <= block).checked_sub(1);
+        let link = before.and_then(|before| self.links.get(before));
         link.map_or((self.genesis_id, &self.genesis), |link| (link.head.roster, &link.roster))
     }
 
@@ -64,7 +65,8 @@ impl Rosters {
 
     /// The link of the roster that `block` brought.
     pub fn link(&self, block: u64) -> Option<&Arc<RosterLink>> {
-        self.links.iter().find(|link| link.head.block == block)
+        let found = self.links.binary_search_by_key(&block, |link| link.head.block).ok()?;
+        self.links.get(found)
     }
 
     /// Whose signatures the head of `block` needs.

@@ -35,7 +35,8 @@ async fn a_snapshot_waits_for_the_proofs_and_carries_them() {
     let building = builder.build_snapshot();
     // It cannot be there before the proof is, however long one waits.
     assert!(timeout(Duration::from_millis(300), building).await.is_err());
-    drop(machine);
+    // What is given up keeps the folder locked no longer.
+    drop((builder, machine));
     prove(&one, &leader.links[1..]);
     let built = one.build().await.unwrap();
     assert_eq!(built.manifest().rosters().links, leader.links);
