@@ -137,14 +137,14 @@ impl ProvenAnswer {
                 (Exit::Denied, "denied", Page::new(words).field("because", output::denial(denial)))
             }
         };
-        let mut page = output::proof(page, ledger.trust(), verified);
+        let mut page = output::proof(page, &ledger.trust(), verified);
         for failed in &self.failed_tries {
             page = page.field("not from", style::warn(failed));
         }
         if let Some(path) = evidence {
             page = page.field("evidence", format!("{}", path.display()));
         }
-        let mut json = output::verdict_json(ledger.trust(), verified);
+        let mut json = output::verdict_json(&ledger.trust(), verified);
         if let Some(fields) = json.as_object_mut() {
             fields.insert("outcome".into(), json!(outcome));
             fields.insert("agent".into(), json!(request.agent.as_str()));

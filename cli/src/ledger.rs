@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chancery_client::{CheckError, Context, Ledger, ReadError, Receipt, SubmitError};
+use chancery_client::{CheckError, Context, Convicted, Ledger, ReadError, Receipt, SubmitError};
 use chancery_ledger::command::{Body, SignedCommand};
 use chancery_ledger::trust::Trust;
 use ed25519_dalek::SigningKey;
@@ -51,8 +51,8 @@ pub(crate) async fn act(named: Option<&str>, act: Act) -> Result<Report> {
     let ledger = connect(context::load(named)?).await?;
     let receipt = act.submit(&ledger).await?;
     Ok(Report::done(
-        receipt_page(&act.words, ledger.trust(), &receipt),
-        receipt_json(ledger.trust(), &receipt),
+        receipt_page(&act.words, &ledger.trust(), &receipt),
+        receipt_json(&ledger.trust(), &receipt),
     ))
 }
 
@@ -104,9 +104,26 @@ pub(crate) fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::Unknown { signed, .. } | SubmitError::Unproven { signed, .. } => {
             again(Failure::new(Exit::Unknown, message), &signed)
         }
+        SubmitError::Contradiction { convicted, signed, .. } => {
+            again(contradiction(Failure::new(Exit::Unknown, message), &convicted), &signed)
+        }
         SubmitError::Refused { code, message } => Failure::new(Exit::Refused, message).code(code),
         SubmitError::NoKey | SubmitError::Command(_) => Failure::usage(message),
         SubmitError::Randomness(_) => Failure::local(message),
+    }
+}
+
+/// Who contradicted itself.
+fn contradiction(failure: Failure, convicted: &Convicted) -> Failure {
+    let voter = &convicted.conviction.voter;
+    let failure = failure
+        .code("contradiction")
+        .fact("node", json!(voter.node))
+        .fact("name", json!(voter.name.as_str()))
+        .fact("charge", json!(convicted.conviction.charge.code()));
+    match &convicted.file {
+        Some(file) => failure.fact("contradiction", json!(file)),
+        None => failure,
     }
 }
 
@@ -127,6 +144,11 @@ pub(crate) fn check_failure(error: &CheckError) -> Failure {
         CheckError::Unproven { .. } => Failure::new(Exit::Invalid, message)
             .code("unproven")
             .hint("a node answered with what proves nothing, and no other node answered with a proof"),
+        CheckError::Contradiction { convicted, .. } => {
+            contradiction(Failure::new(Exit::Invalid, message), convicted).hint(
+                "the node lies, or lost what it signed: replace it, and show the file to whoever must know",
+            )
+        }
         CheckError::Unavailable { .. } => Failure::new(Exit::Unknown, message).code("unavailable"),
         CheckError::Refused { .. } => Failure::new(Exit::Refused, message).code("not_permitted"),
         CheckError::Expired { .. } => Failure::new(Exit::Unknown, message).code("expired"),

@@ -148,7 +148,7 @@ impl Holding {
         }
         let grants = if count == 1 { "grant" } else { "grants" };
         let page = page.field("complete", format!("{count} {grants}, proven to be all of this epoch"));
-        let page = output::proof(page, ledger.trust(), &self.checked.verified);
+        let page = output::proof(page, &ledger.trust(), &self.checked.verified);
         let grants: Vec<_> = self.grants.iter().map(Held::to_json).collect();
         let json = json!({
             "outcome": "done",
@@ -156,7 +156,7 @@ impl Holding {
             "owner": self.owner,
             "generation": self.generation,
             "grants": grants,
-            "proof": output::verdict_json(ledger.trust(), &self.checked.verified).get("proof"),
+            "proof": output::verdict_json(&ledger.trust(), &self.checked.verified).get("proof"),
         });
         Report::done(page, json)
     }

@@ -37,6 +37,8 @@ impl Node {
         let _until_the_end = log()?;
         #[cfg(feature = "failpoints")]
         end_at_failpoint()?;
+        #[cfg(feature = "sabotage")]
+        chancery_node::sabotage::choose().map_err(Failure::usage)?;
         let config = NodeConfig::load(&self.config)
             .map_err(|error| Failure::usage(format!("configuration: {error}")))?;
         let node = config.node;

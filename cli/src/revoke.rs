@@ -57,8 +57,8 @@ impl Revoke {
         };
         let receipt = Act::new(words.clone(), body).submit(&ledger).await?;
         let acknowledged = Instant::now();
-        let page = ledger::receipt_page(&words, ledger.trust(), &receipt);
-        let mut json = ledger::receipt_json(ledger.trust(), &receipt);
+        let page = ledger::receipt_page(&words, &ledger.trust(), &receipt);
+        let mut json = ledger::receipt_json(&ledger.trust(), &receipt);
         if !self.wait {
             return Ok(Report::done(page, json));
         }

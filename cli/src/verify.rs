@@ -1,9 +1,9 @@
-//! `chancery verify`: evidence files, offline, against a trust file and nothing else.
+//! `chancery verify`: evidence and contradiction files, offline, against a trust file and nothing else.
 
 use std::path::{Path, PathBuf};
 
 use chancery_ledger::decide::Decision;
-use chancery_ledger::evidence::{Evidence, Shown};
+use chancery_ledger::evidence::{Contradiction, Conviction, Evidence, Shown};
 use chancery_ledger::trust::Trust;
 use clap::Args;
 use serde_json::{Value, json};
@@ -12,10 +12,11 @@ use crate::exit::{Exit, Failure, Result};
 use crate::files;
 use crate::output::{self, Page, Report, style};
 
-/// Verifies evidence files with nothing but a trust file: no network, no ledger.
+/// Verifies evidence, and convicts nodes by their contradictions, with nothing but a trust file: no network, no
+/// ledger.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The evidence.
+    /// Evidence files, and contradiction files.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Whom to believe: the one thing that must come from somewhere safe.
@@ -31,10 +32,21 @@ impl Verify {
         let mut results = Vec::new();
         let mut exit = Exit::Done;
         for path in &self.files {
-            match check_file(path, &trust) {
-                Ok((evidence, shown)) => {
+            match read_either(path, &trust) {
+                Ok(Verified::Evidence(evidence, shown)) => {
                     page = describe(page, path, &trust, &evidence, &shown);
                     results.push(shown_json(path, &trust, &evidence, &shown));
+                }
+                Ok(Verified::Contradiction(convicted)) => {
+                    let (contradiction, conviction) = *convicted;
+                    page = page.text(format!("{} {}", style::bad("convicted"), path.display()));
+                    page = output::conviction(page, &conviction, &contradiction);
+                    let mut value = output::conviction_json(&conviction, &contradiction);
+                    if let Some(fields) = value.as_object_mut() {
+                        fields.insert("outcome".into(), json!("convicted"));
+                        fields.insert("file".into(), json!(path));
+                    }
+                    results.push(value);
                 }
                 Err(failure) => {
                     // One that does not hold outweighs one that cannot be read.
@@ -63,10 +75,33 @@ pub(crate) fn load_trust(path: &Path) -> Result<Trust> {
     Trust::from_toml(&text).map_err(|error| wrong(error.to_string()))
 }
 
+/// A file that holds.
+enum Verified {
+    Evidence(Box<Evidence>, Box<Shown>),
+    Contradiction(Box<(Contradiction, Conviction)>),
+}
+
+/// Reads one file of either kind and verifies all of it.
+fn read_either(path: &Path, trust: &Trust) -> Result<Verified> {
+    let text = files::read(path)?;
+    if !Contradiction::is_named_by(&text) {
+        let (evidence, shown) = check_text(&text, trust)?;
+        return Ok(Verified::Evidence(Box::new(evidence), Box::new(shown)));
+    }
+    let invalid = |why: String| Failure::new(Exit::Invalid, why);
+    let contradiction = Contradiction::from_json(&text).map_err(|error| invalid(error.to_string()))?;
+    let conviction = contradiction.verify(trust).map_err(|error| invalid(error.to_string()))?;
+    Ok(Verified::Contradiction(Box::new((contradiction, conviction))))
+}
+
 /// Reads one evidence file and verifies all of it.
 pub(crate) fn check_file(path: &Path, trust: &Trust) -> Result<(Evidence, Shown)> {
+    check_text(&files::read(path)?, trust)
+}
+
+fn check_text(text: &[u8], trust: &Trust) -> Result<(Evidence, Shown)> {
     let invalid = |why: String| Failure::new(Exit::Invalid, why);
-    let evidence = Evidence::from_json(&files::read(path)?).map_err(|error| invalid(error.to_string()))?;
+    let evidence = Evidence::from_json(text).map_err(|error| invalid(error.to_string()))?;
     let shown = evidence.verify(trust).map_err(|error| invalid(error.to_string()))?;
     Ok((evidence, shown))
 }

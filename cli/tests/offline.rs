@@ -10,9 +10,9 @@ use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Block, State};
 use chancery_ledger::command::{LedgerId, Name};
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::evidence::Evidence;
+use chancery_ledger::evidence::{Contradiction, Evidence};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Fresh, Number, Statement};
+use chancery_ledger::head::{Fresh, Head, Number, RosterChain, Statement};
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
 use chancery_ledger::trust::Trust;
@@ -113,7 +113,48 @@ fn a_founded_ledger_loads_and_proves() {
     }
     let again = chancery(home.path(), &["init", dir.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(2), "a folder that is not empty is left alone");
+    verify_contradiction(home.path(), &dir, &trust);
     verify_evidence(home.path(), &dir, trust);
+}
+
+/// A statement of `node`, by its own key.
+fn sign(dir: &Path, trust: &Trust, node: u64, counter: u64, fresh: Option<Fresh>, head: Head) -> Statement {
+    let seed = std::fs::read_to_string(dir.join(format!("node-{node}/signing.key"))).unwrap();
+    let mut key = [0; 32];
+    chancery_ledger::hash::from_hex(seed.trim(), &mut key).unwrap();
+    let voter = trust.genesis.voter(node).unwrap();
+    Statement::sign(voter, &SigningKey::from_bytes(&key), Number { epoch: 1, counter }, fresh, head)
+}
+
+/// Two heads of one block, signed by node 2.
+fn verify_contradiction(home: &Path, dir: &Path, trust: &Trust) {
+    let block = Block::decode(&std::fs::read(dir.join("node-1/genesis")).unwrap()).unwrap();
+    let head = *State::genesis(&MemoryNodes::new(), &block).unwrap().0.head();
+    let other = Head { state_root: Hash::of(&[b"lie"]), ..head };
+    let (one, two) = (sign(dir, trust, 2, 1, None, head), sign(dir, trust, 2, 2, None, other));
+    let file = Contradiction::find(trust, &one.into(), &two.into()).unwrap().to_json();
+    let (good, bad) = (home.join("contradiction.json"), home.join("no-contradiction.json"));
+    std::fs::write(&good, &file).unwrap();
+    std::fs::write(&bad, file.replace(&trust.ledger.to_string(), &Hash::ZERO.to_string())).unwrap();
+
+    let trust = dir.join("trust.toml");
+    let verify = |file: &Path, more: &[&str]| {
+        let arguments = ["verify", file.to_str().unwrap(), "--trust", trust.to_str().unwrap()];
+        chancery(home, &[&arguments, more].concat())
+    };
+    let convicted = verify(&good, &["--output", "json"]);
+    assert_eq!(convicted.status.code(), Some(0), "{convicted:?}");
+    let shown = &json(&convicted)["files"][0];
+    assert_eq!((&shown["outcome"], &shown["charge"]), (&"convicted".into(), &"head_twice".into()));
+    assert_eq!((&shown["node"], &shown["name"]), (&2.into(), &"node-2".into()));
+    assert_eq!(shown["messages"][1]["head"]["state_root"], Hash::of(&[b"lie"]).to_string());
+    let text = String::from_utf8(verify(&good, &[]).stdout).unwrap();
+    let line = text.lines().find(|line| line.contains("state root")).unwrap();
+    let (told, lie) = (head.state_root.to_string(), Hash::of(&[b"lie"]).to_string());
+    assert!(line.contains(&told[..16]) && line.contains(&lie[..16]), "side by side: {text}");
+    let nothing = verify(&bad, &["--output", "json"]);
+    assert_eq!(nothing.status.code(), Some(13), "{nothing:?}");
+    assert_eq!(json(&nothing)["files"][0]["outcome"], "invalid");
 }
 
 /// Evidence of a denial, made here from the founded state and the nodes' own keys.
@@ -145,14 +186,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         tail_block: 0,
         tail_roster: head.roster,
     };
-    let statements = [1, 2].map(|node| {
-        let seed = std::fs::read_to_string(dir.join(format!("node-{node}/signing.key"))).unwrap();
-        let mut key = [0; 32];
-        chancery_ledger::hash::from_hex(seed.trim(), &mut key).unwrap();
-        let number = Number { epoch: 1, counter: 1 };
-        let voter = trust.genesis.voter(node).unwrap();
-        Statement::sign(voter, &SigningKey::from_bytes(&key), number, Some(fresh), head)
-    });
+    let statements = [1, 2].map(|node| sign(dir, &trust, node, 1, Some(fresh), head));
     let recording = Recording::new(&nodes, root);
     let interval = Interval { low_ms: fresh.clock_ms, high_ms: fresh.clock_ms };
     decide(&recording, &request, interval).unwrap();
@@ -164,8 +198,15 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         tree: prune(&nodes, root, &recording.into_keys()).unwrap(),
         hint: None,
     };
-    let evidence =
-        Evidence { origin: trust.origin.clone(), ledger: trust.ledger, request, nonce, answer, cause: None };
+    let evidence = Evidence {
+        origin: trust.origin.clone(),
+        ledger: trust.ledger,
+        request,
+        nonce,
+        answer,
+        rosters: RosterChain::default(),
+        cause: None,
+    };
     let good = home.join("good.json");
     std::fs::write(&good, evidence.to_json()).unwrap();
     let mut tampered = evidence.clone();

@@ -1,5 +1,6 @@
 //! Checks: may this agent do this, now? Asked, proven, and decided here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, AnswerError, Nonce, Verified, decode_answer, verify};
@@ -7,13 +8,16 @@ use chancery_ledger::authority::Cause;
 use chancery_ledger::command::{LedgerId, Name, NameError};
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{Evidence, Leaf};
-use chancery_ledger::trust::TrustError;
+use chancery_ledger::head::{RosterChain, RosterId};
+use chancery_ledger::trust::{Trust, TrustError};
 use chancery_proto::v1::api::CheckRequest;
 use tokio::time::Instant;
 
+use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call};
 use crate::permit::Bounds;
-use crate::{Args, Ledger, Permit};
+use crate::rosters::NeedsRoster;
+use crate::{Args, Ledger, Permit, RostersError};
 
 /// Room in an answer beside the read set, in bytes: two lists of 62 statements, and the nonce's path.
 pub(crate) const ANSWER_OVERHEAD_BYTES: usize = 64 * 1024;
@@ -41,6 +45,17 @@ pub enum CheckError {
         endpoint: String,
         /// What is wrong with it.
         source: Box<ProofError>,
+        /// The other tries.
+        tries: Vec<Try>,
+    },
+    /// A statement that came with the answer contradicts another of the same node: it lies to somebody. There
+    /// is no permit, whatever the answer says, and from here on none that needs this node's signature.
+    #[error("{endpoint}: {convicted}")]
+    Contradiction {
+        /// Whose answer.
+        endpoint: String,
+        /// Who lies, with the proof.
+        convicted: Arc<Convicted>,
         /// The other tries.
         tries: Vec<Try>,
     },
@@ -98,6 +113,21 @@ pub enum ProofError {
     /// It is from before what was verified already.
     #[error(transparent)]
     RolledBack(TrustError),
+    /// It needs a newer roster than is known, and the node does not prove that one.
+    #[error("the rosters since: {0}")]
+    Rosters(#[from] RostersError),
+    /// It needs the signature of a node that contradicted itself.
+    #[error("it rests on a node that was convicted: {0}")]
+    Convicted(Arc<Convicted>),
+}
+
+impl NeedsRoster for ProofError {
+    fn unknown_roster(&self) -> Option<RosterId> {
+        match self {
+            Self::Answer(chancery_ledger::answer::ProofError::Trust(error)) => error.unknown_roster(),
+            _ => None,
+        }
+    }
 }
 
 /// A check that was proven: the question, and everything that proves the answer.
@@ -113,6 +143,8 @@ pub struct Checked {
     pub nonce: Nonce,
     /// What proves it.
     pub answer: Answer,
+    /// How the rosters that it names came about, from genesis on.
+    pub rosters: RosterChain,
     /// What it proves.
     pub verified: Verified,
 }
@@ -126,6 +158,7 @@ impl Checked {
             request: self.request.clone(),
             nonce: self.nonce,
             answer: self.answer.clone(),
+            rosters: self.rosters.clone(),
             cause,
         }
     }
@@ -187,6 +220,10 @@ impl Ledger {
             getrandom::fill(&mut nonce.0).map_err(CheckError::Randomness)?;
             let checked = match self.ask(&attempt, &request, nonce).await {
                 Ok(checked) => checked,
+                Err(Failure::Contradiction(convicted)) => {
+                    let (endpoint, tries) = (attempt.endpoint.name.clone(), tries.into_failed());
+                    return Err(CheckError::Contradiction { endpoint, convicted, tries });
+                }
                 Err(failure) => {
                     tries.failed(&attempt, failure);
                     continue;
@@ -217,7 +254,8 @@ impl Ledger {
     async fn ask(&self, attempt: &Attempt<'_>, request: &Request, nonce: Nonce) -> Result<Checked, Failure> {
         // What was verified before the nonce was made, the answer must not precede. What is verified while
         // this answer is under way, it may.
-        let newest = self.newest().known();
+        let (newest, known) = (self.newest().known(), self.trust());
+        let deadline = Instant::now() + attempt.time;
         let size_bytes_max = self.proof_size_bytes_max() + ANSWER_OVERHEAD_BYTES;
         let mut client = attempt.endpoint.client(size_bytes_max + 16);
         let message = CheckRequest {
@@ -229,18 +267,53 @@ impl Ledger {
         };
         let reply = call(attempt.time, client.check(attempt.request(message))).await?;
         let answer = decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?;
-        let trust = self.trust().clone().since(newest.block);
-        let verified = verify(&trust, request, nonce, &answer).map_err(ProofError::from)?;
-        newest.check(&verified.head).map_err(ProofError::RolledBack)?;
+        let prove = |trust: &Trust| {
+            let trust = trust.clone().since(newest.block).since_roster(known.minimum_roster);
+            let verified = verify(&trust, request, nonce, &answer)?;
+            newest.check(&verified.head).map_err(ProofError::RolledBack)?;
+            let rosters = trust.roster_chain_to(answer.newest_roster()).map_err(ProofError::RolledBack)?;
+            Ok::<_, ProofError>((verified, rosters))
+        };
+        let proven = self.verified(attempt, deadline, prove).await;
+        // Also what came with an answer that is refused: it may convict a later one.
+        let statements = answer.statements.iter().chain(&answer.head_statements).copied().collect();
+        if let Some(convicted) = self.convictions().hear(&self.trust(), statements, proven.is_ok()).await {
+            return Err(Failure::Contradiction(convicted));
+        }
+        let (verified, rosters) = proven.map_err(|failure| match failure {
+            Failure::Rosters(source) => ProofError::Rosters(source).into(),
+            failure => failure,
+        })?;
+        self.demand_honest_quorums(&answer)?;
         self.newest().note(&verified.head);
         Ok(Checked {
-            origin: trust.origin,
-            ledger: trust.ledger,
+            origin: known.origin.clone(),
+            ledger: known.ledger,
             request: request.clone(),
             nonce,
             answer,
+            rosters,
             verified,
         })
+    }
+
+    /// Demands that the verified `answer` has its quorums without the nodes that are convicted.
+    fn demand_honest_quorums(&self, answer: &Answer) -> Result<(), ProofError> {
+        let unknown = |error| ProofError::Answer(chancery_ledger::answer::ProofError::Trust(error));
+        let (all, head, trust) = (&answer.statements, answer.head, self.trust());
+        if let Some(fresh) = all.iter().find_map(|statement| statement.fresh) {
+            let named = trust.roster(fresh.tail_roster).map_err(unknown)?;
+            let nodes = all.iter().map(|statement| statement.node);
+            if let Some(convicted) = self.convictions().needed(|nodes| named.has_quorum(nodes), nodes) {
+                return Err(ProofError::Convicted(convicted));
+            }
+        }
+        let signed = all.iter().filter(|s| s.head == head).chain(&answer.head_statements);
+        let voters = trust.voters_of(&head).map_err(unknown)?;
+        match self.convictions().needed(|nodes| voters.has_quorum(nodes), signed.map(|s| s.node)) {
+            Some(convicted) => Err(ProofError::Convicted(convicted)),
+            None => Ok(()),
+        }
     }
 }
 

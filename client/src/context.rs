@@ -14,7 +14,8 @@
 //! clock_skew_ms = 500               # how far this machine's own clock may be off
 //! ```
 //!
-//! `newest.toml` beside it is the SDK's own: the newest roster and block that were verified.
+//! `newest.toml` and `rosters` beside it are the SDK's own: the newest roster and block that were verified, and
+//! the proven chain of rosters since genesis.
 
 use std::path::{Path, PathBuf};
 

@@ -5,6 +5,7 @@
 //! that is left than its share, so that a slow one does not starve the others.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use tonic::{Code, Status};
 
 use crate::check::ProofError;
 use crate::context::{Context, ContextError};
+use crate::convictions::Convicted;
 use crate::receipt::ReceiptError;
+use crate::rosters::RostersError;
 
 /// Longest time to make a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -82,6 +85,12 @@ pub enum Failure {
     /// The answer proves nothing.
     #[error("the answer proves nothing: {0}")]
     Unproven(#[from] ProofError),
+    /// The node's roster chain proves nothing.
+    #[error("the roster chain proves nothing: {0}")]
+    Rosters(#[from] RostersError),
+    /// A statement that came with the answer, or the acknowledgement, convicted the node that signed it.
+    #[error("contradiction: {0}")]
+    Contradiction(Arc<Convicted>),
     /// The permit's deadline had passed when the answer came.
     #[error("the answer came after the permit's deadline")]
     Expired,
@@ -288,7 +297,7 @@ impl<'a> Tries<'a> {
     /// The endpoint did not serve.
     pub(crate) fn failed(&mut self, attempt: &Attempt<'_>, failure: Failure) {
         let endpoint = attempt.endpoint.name.clone();
-        if matches!(failure, Failure::Unproven(_) | Failure::Unacknowledged(_)) {
+        if matches!(failure, Failure::Unproven(_) | Failure::Unacknowledged(_) | Failure::Rosters(_)) {
             tracing::warn!(endpoint, %failure, "a node's reply does not verify");
         } else {
             tracing::debug!(endpoint, %failure, "a try failed");

@@ -20,12 +20,17 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Reads a secret, which nobody but its owner may read.
 pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, ContextError> {
-    read(path, OPEN_TO_OTHERS)
+    read(path, OPEN_TO_OTHERS, FILE_SIZE_BYTES_MAX)
+}
+
+/// Reads a file of at most `size_bytes_max` that nobody but its owner may change.
+pub(crate) fn read_bytes(path: &Path, size_bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, ContextError> {
+    read(path, WRITABLE_BY_OTHERS, size_bytes_max as u64)
 }
 
 /// Reads a file that nobody but its owner may change.
 pub(crate) fn read_trusted(path: &Path) -> Result<String, ContextError> {
-    let bytes = read(path, WRITABLE_BY_OTHERS)?;
+    let bytes = read(path, WRITABLE_BY_OTHERS, FILE_SIZE_BYTES_MAX)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(error) => Err(ContextError::Malformed { path: path.into(), reason: error.to_string() }),
@@ -61,7 +66,7 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<Vec<u8>>, ContextError> {
+fn read(path: &Path, forbidden: u32, size_bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, ContextError> {
     let failed = |source| ContextError::Read { path: path.into(), source };
     let file = File::open(path).map_err(failed)?;
     // Of the file that was opened: another may have the name by now.
@@ -70,10 +75,10 @@ fn read(path: &Path, forbidden: u32) -> Result<Zeroizing<Vec<u8>>, ContextError>
     if mode & forbidden != 0 {
         return Err(ContextError::LaxMode { path: path.into(), mode });
     }
-    if metadata.len() > FILE_SIZE_BYTES_MAX {
+    if metadata.len() > size_bytes_max {
         return Err(ContextError::TooLarge { path: path.into() });
     }
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
-    file.take(FILE_SIZE_BYTES_MAX).read_to_end(&mut content).map_err(failed)?;
+    file.take(size_bytes_max).read_to_end(&mut content).map_err(failed)?;
     Ok(content)
 }

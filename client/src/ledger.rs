@@ -11,8 +11,10 @@ use tokio::time::Instant;
 use crate::check::CheckOptions;
 use crate::clock::{Clock, SystemClock};
 use crate::context::Context;
+use crate::convictions::{Convicted, Convictions};
 use crate::endpoints::{ConnectError, Endpoints, Tries};
 use crate::newest::{Newest, NewestStore};
+use crate::rosters::RosterStore;
 
 /// How a [`Ledger`] does what it does.
 #[derive(Clone, Debug)]
@@ -55,17 +57,18 @@ pub struct Ledger {
 
 struct Shared {
     endpoints: Endpoints,
-    trust: Trust,
+    rosters: Arc<RosterStore>,
     key: Option<SigningKey>,
     clock_skew_ms: u64,
     newest: Arc<NewestStore>,
+    convictions: Convictions,
     options: Options,
 }
 
 impl std::fmt::Debug for Shared {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("ledger", &self.trust.ledger).finish_non_exhaustive()
+        f.debug_struct("Shared").field("ledger", &self.rosters.trust().ledger).finish_non_exhaustive()
     }
 }
 
@@ -86,18 +89,27 @@ impl Ledger {
     pub async fn connect_with(context: Context, options: Options) -> Result<Self, ConnectError> {
         let endpoints = Endpoints::new(&context)?;
         let newest = Arc::new(NewestStore::open(&context.folder, &context.trust)?);
-        let Context { trust, key, clock_skew_ms, .. } = context;
-        Ok(Self { shared: Arc::new(Shared { endpoints, trust, key, clock_skew_ms, newest, options }) })
+        let rosters = Arc::new(RosterStore::open(&context.folder, &context.trust, &newest.known())?);
+        let convictions = Convictions::open(&context.folder, &rosters.trust());
+        let Context { key, clock_skew_ms, .. } = context;
+        let shared = Shared { endpoints, rosters, key, clock_skew_ms, newest, convictions, options };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Whom this client believes.
-    pub fn trust(&self) -> &Trust {
-        &self.shared.trust
+    /// Whom this client believes now: the context's trust, and every roster that was proven since.
+    pub fn trust(&self) -> Arc<Trust> {
+        self.shared.rosters.trust()
     }
 
     /// The newest block and roster that were verified, here or by who shares the context.
     pub fn newest_verified(&self) -> Newest {
         self.shared.newest.known()
+    }
+
+    /// The nodes that their own signatures convicted, to this client or to who shares the context. What needs
+    /// the signature of one of them proves nothing any more: they have to be replaced.
+    pub fn convicted(&self) -> Vec<Arc<Convicted>> {
+        self.convictions().all()
     }
 
     /// The key that commands are signed with, if the context has one.
@@ -135,8 +147,16 @@ impl Ledger {
         self.shared.clock_skew_ms
     }
 
+    pub(crate) fn roster_store(&self) -> &Arc<RosterStore> {
+        &self.shared.rosters
+    }
+
     pub(crate) fn newest(&self) -> &Arc<NewestStore> {
         &self.shared.newest
+    }
+
+    pub(crate) fn convictions(&self) -> &Convictions {
+        &self.shared.convictions
     }
 
     pub(crate) fn proof_size_bytes_max(&self) -> usize {

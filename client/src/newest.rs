@@ -76,7 +76,7 @@ impl NewestStore {
         let path = folder.join("newest.toml");
         let ledger = trust.ledger.to_string();
         let written = read(&path, &ledger)?;
-        let trusted = Newest { block: trust.minimum_block, roster: trust.genesis.id(0) };
+        let trusted = Newest { block: trust.minimum_block, roster: trust.minimum_roster };
         let known = written.filter(|written| written.block > trusted.block).unwrap_or(trusted);
         let state = Mutex::new(Progress { known, written, written_at: None, pending: false });
         Ok(Self { path, ledger, state })

@@ -1,10 +1,12 @@
 //! Reading: leaves with their proofs, evidence, and what nodes say of themselves.
 
 use chancery_ledger::authority::{ENTRY_SIZE_BYTES_MAX, Entry};
+use chancery_ledger::command::roster_from_wire;
 use chancery_ledger::decide::Decision;
 use chancery_ledger::evidence::{Evidence, EvidenceError, Leaf};
-use chancery_ledger::head::Head;
-use chancery_proto::v1::api::{LeafRequest, StatusReply, StatusRequest};
+use chancery_ledger::hash::Hash;
+use chancery_ledger::head::{Head, Roster, RosterId};
+use chancery_proto::v1::api::{self, LeafRequest, StatusReply, StatusRequest};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -64,6 +66,41 @@ pub struct NodeStatus {
     pub peers: Vec<PeerStatus>,
     /// Its program's version.
     pub version: String,
+    /// The roster that the end of its Raft log says is in force, and its id; none if it does not say, or
+    /// says nonsense. Both halves, while a change is under way.
+    pub roster: Option<(RosterId, Roster)>,
+    /// Nodes that replicate without a vote.
+    pub learners: Vec<LearnerStatus>,
+    /// Where its Raft log is.
+    pub log: LogStatus,
+}
+
+/// A node that replicates without a vote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LearnerStatus {
+    /// Its number.
+    pub node: u64,
+    /// Its name.
+    pub name: String,
+    /// `host:port` of its peer port.
+    pub address: String,
+}
+
+/// Where a node's Raft log is: indices of entries, where there are any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogStatus {
+    /// The last.
+    pub last_index: Option<u64>,
+    /// The last that a quorum has.
+    pub committed_index: Option<u64>,
+    /// The last that is applied.
+    pub applied_index: Option<u64>,
+    /// The last in the newest snapshot.
+    pub snapshot_index: Option<u64>,
+    /// The block that the newest snapshot holds.
+    pub snapshot_block: Option<u64>,
+    /// The last that is gone.
+    pub purged_index: Option<u64>,
 }
 
 /// What a node says of another.
@@ -81,6 +118,10 @@ pub struct PeerStatus {
     pub clock_error_ms: u64,
     /// Raft log entries that the leader knows it to lack; only the leader says.
     pub lag_entries: Option<u64>,
+    /// `host:port` of its peer port.
+    pub address: String,
+    /// Milliseconds since it last answered; `None` if it never did.
+    pub silent_ms: Option<u64>,
 }
 
 impl Ledger {
@@ -137,7 +178,7 @@ impl Ledger {
             None => None,
         };
         let evidence = checked.evidence(leaf);
-        evidence.verify(self.trust())?;
+        evidence.verify(&self.trust())?;
         Ok(evidence)
     }
 
@@ -173,7 +214,7 @@ async fn fetch(attempt: &Attempt<'_>, index: u64, log_size: u64) -> Result<Leaf,
 }
 
 impl ReadError {
-    fn of(mut tries: Vec<Try>) -> Self {
+    pub(crate) fn of(mut tries: Vec<Try>) -> Self {
         let unproven = tries.iter().position(|one| matches!(one.failure, Failure::Unacknowledged(_)));
         match unproven.map(|position| tries.remove(position)) {
             Some(Try { endpoint, failure: Failure::Unacknowledged(source) }) => {
@@ -190,14 +231,25 @@ impl NodeStatus {
             [] => None,
             bytes => Some(Head::decode(bytes).map_err(ReceiptError::from)?),
         };
-        let peer = |peer: chancery_proto::v1::api::PeerStatus| PeerStatus {
+        let peer = |peer: api::PeerStatus| PeerStatus {
             node: peer.node,
             name: printable(&peer.name),
             reachable: peer.reachable,
             clock_offset_ms: peer.clock_offset_ms,
             clock_error_ms: peer.clock_error_ms,
             lag_entries: peer.lag_entries,
+            address: printable(&peer.address),
+            silent_ms: peer.silent_ms,
         };
+        let learner = |learner: api::Learner| LearnerStatus {
+            node: learner.node,
+            name: printable(&learner.name),
+            address: printable(&learner.address),
+        };
+        let (block, digest) = (reply.roster_block, Hash::from_slice(&reply.roster_digest));
+        let roster = reply.roster.and_then(|roster| roster_from_wire(roster).ok());
+        let named = digest.map(|digest| RosterId { block, digest }).zip(roster);
+        let log = reply.log.unwrap_or_default();
         Ok(Self {
             node: reply.node,
             name: printable(&reply.name),
@@ -208,6 +260,16 @@ impl NodeStatus {
             silent_because: (!reply.signing).then(|| printable(&reply.not_signing_because)),
             peers: reply.peers.into_iter().take(PEERS_MAX).map(peer).collect(),
             version: printable(&reply.version),
+            roster: named.filter(|(id, roster)| roster.digest() == id.digest),
+            learners: reply.learners.into_iter().take(PEERS_MAX).map(learner).collect(),
+            log: LogStatus {
+                last_index: log.last_index,
+                committed_index: log.committed_index,
+                applied_index: log.applied_index,
+                snapshot_index: log.snapshot_index,
+                snapshot_block: log.snapshot_block,
+                purged_index: log.purged_index,
+            },
         })
     }
 }

@@ -1,18 +1,19 @@
 //! Receipts: that a command took effect, proven.
 
+use std::sync::Arc;
+
 use chancery_ledger::authority::{Entry, EntryError};
-use chancery_ledger::command::{Body, EnvelopeError, GrantId, SignedCommand};
+use chancery_ledger::command::{Body, EnvelopeError, GrantId, MalformedCommand, SignedCommand};
 use chancery_ledger::evidence::Leaf;
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, HeadQuorum, QuorumError, Statement, StatementError, verify_head};
+use chancery_ledger::head::{Head, HeadQuorum, QuorumError, RosterId, StatementError, decode_statements};
 use chancery_ledger::log::{VerifyError, leaf_hash, verify_inclusion};
 use chancery_ledger::trust::{Trust, TrustError};
 use chancery_proto::v1::api::Acknowledged;
 
+use crate::convictions::Convicted;
 use crate::newest::Newest;
-
-/// Most statements with a head: two disjoint voter sets of 31.
-const STATEMENTS_MAX: usize = 62;
+use crate::rosters::NeedsRoster;
 
 /// Most hashes in an inclusion proof.
 pub(crate) const INCLUSION_HASHES_MAX: usize = 64;
@@ -45,15 +46,21 @@ pub enum ReceiptError {
     /// The head or a statement is not one.
     #[error("malformed acknowledgement: {0}")]
     Malformed(#[from] StatementError),
-    /// More or longer parts than there can be, or statements that are not sorted.
+    /// More or longer parts than there can be.
     #[error("malformed acknowledgement: {0}")]
     Bounds(&'static str),
+    /// Too many statements, or they are not sorted.
+    #[error("malformed acknowledgement: {0}")]
+    Statements(#[from] MalformedCommand),
     /// The head is of another ledger, older than what is known, or of an unknown roster.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The head is not signed by a quorum.
     #[error("head: {0}")]
     Quorum(#[from] QuorumError),
+    /// It needs the signature of a node that contradicted itself.
+    #[error("it rests on a node that was convicted: {0}")]
+    Convicted(Arc<Convicted>),
     /// The leaf is not in the head's log.
     #[error("the leaf is not in the log: {0}")]
     Inclusion(#[from] VerifyError),
@@ -74,23 +81,32 @@ pub enum ReceiptError {
     },
 }
 
+impl NeedsRoster for ReceiptError {
+    fn unknown_roster(&self) -> Option<RosterId> {
+        match self {
+            Self::Trust(error) => error.unknown_roster(),
+            _ => None,
+        }
+    }
+}
+
 impl Receipt {
     /// Verifies that `reply` acknowledges `sent`. `newest` is what was known before it was sent.
     pub(crate) fn verify(
         trust: &Trust,
         newest: &Newest,
         sent: &SignedCommand,
-        reply: Acknowledged,
+        reply: &Acknowledged,
     ) -> Result<Self, ReceiptError> {
-        let Acknowledged { index, block, time_ms, before, .. } = reply;
+        let Acknowledged { index, block, time_ms, before, .. } = *reply;
         let head = Head::decode(&reply.head)?;
         // What took effect long ago may be shown under an old head: no freshness is claimed.
-        trust.clone().since(0).check_head(&head)?;
+        trust.since_genesis().check_head(&head)?;
         if !before {
             newest.check(&head)?;
         }
         let head = head_quorum(trust, head, &reply.statements)?;
-        let leaf = Leaf { index, entry: reply.entry, proof: hashes(&reply.inclusion)? };
+        let leaf = Leaf { index, entry: reply.entry.clone(), proof: hashes(&reply.inclusion)? };
         let entry = verify_leaf(&leaf, &head.head)?;
         let Entry::Command { block: found, time_ms: found_ms, signed: command } = entry else {
             return Err(ReceiptError::OtherCommand);
@@ -125,15 +141,8 @@ pub(crate) fn hashes(proof: &[Vec<u8>]) -> Result<Vec<Hash>, ReceiptError> {
 }
 
 fn head_quorum(trust: &Trust, head: Head, encoded: &[Vec<u8>]) -> Result<HeadQuorum, ReceiptError> {
-    if encoded.len() > STATEMENTS_MAX {
-        return Err(ReceiptError::Bounds("too many statements"));
-    }
-    let statements: Vec<_> =
-        encoded.iter().map(|bytes| Statement::decode(bytes)).collect::<Result<_, _>>()?;
-    if !statements.is_sorted_by(|a, b| a.node < b.node) {
-        return Err(ReceiptError::Bounds("statements are not sorted"));
-    }
-    verify_head(trust.roster(head.roster)?, &head, &statements)?;
+    let statements = decode_statements::<ReceiptError>(encoded)?;
+    trust.voters_of(&head)?.verify(&head, &statements)?;
     Ok(HeadQuorum { head, statements })
 }
 

@@ -4,15 +4,20 @@
 //! arrives. A failure says which of two it is: *not done*, or *unknown*; after either, the same bytes may be
 //! sent again until the command's `not_after_ms`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::command::{EnvelopeError, SignedCommand};
-use chancery_proto::v1::api::{SubmitReply, SubmitRequest, submit_reply::Outcome};
+use chancery_ledger::head::{STATEMENTS_MAX, Statement};
+use chancery_ledger::trust::Trust;
+use chancery_proto::v1::api::{Acknowledged, SubmitReply, SubmitRequest, submit_reply::Outcome};
 use tokio::time::Instant;
 
 use crate::Ledger;
 use crate::check::list;
+use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call, printable};
+use crate::newest::Newest;
 use crate::receipt::{Receipt, ReceiptError};
 
 /// Longest acknowledgement, in bytes: an entry, a head, 62 statements and a proof fit well.
@@ -55,6 +60,17 @@ pub enum SubmitError {
         /// What to send again, until its `not_after_ms`: it is done once.
         signed: Box<SignedCommand>,
         /// The other tries.
+        tries: Vec<Try>,
+    },
+    /// A statement that came with an acknowledgement contradicts another of the same node, and no other node
+    /// proved that the command was done: so it is unknown.
+    #[error("{convicted}")]
+    Contradiction {
+        /// Who lies, with the proof.
+        convicted: Arc<Convicted>,
+        /// What to send again, until its `not_after_ms`: it is done once.
+        signed: Box<SignedCommand>,
+        /// What was tried.
         tries: Vec<Try>,
     },
     /// The context has no key to sign with. Nothing was sent.
@@ -121,12 +137,13 @@ impl Ledger {
         encoded: Vec<u8>,
     ) -> Result<Receipt, Failure> {
         let newest = self.newest().known();
+        let deadline = Instant::now() + attempt.time;
         let mut client = attempt.endpoint.client(REPLY_SIZE_BYTES_MAX);
         let request = attempt.request(SubmitRequest { signed_command: encoded });
         let SubmitReply { outcome } = call(attempt.time, client.submit(request)).await?;
         match outcome {
             Some(Outcome::Acknowledged(reply)) => {
-                let receipt = Receipt::verify(self.trust(), &newest, signed, reply)?;
+                let receipt = self.verify_receipt(attempt, deadline, &newest, signed, &reply).await?;
                 self.newest().note(&receipt.head.head);
                 Ok(receipt)
             }
@@ -136,6 +153,33 @@ impl Ledger {
             Some(Outcome::NotDone(reply)) => Err(Failure::NotDone(printable(&reply.message))),
             Some(Outcome::Unknown(reply)) => Err(Failure::Unknown(printable(&reply.message))),
             None => Err(Failure::Unknown("the reply has no outcome".into())),
+        }
+    }
+
+    /// Verifies that `reply` acknowledges `sent`, by nodes that did not contradict themselves.
+    async fn verify_receipt(
+        &self,
+        attempt: &Attempt<'_>,
+        deadline: Instant,
+        newest: &Newest,
+        sent: &SignedCommand,
+        reply: &Acknowledged,
+    ) -> Result<Receipt, Failure> {
+        let verify = |trust: &Trust| Receipt::verify(trust, newest, sent, reply);
+        let receipt = self.verified(attempt, deadline, verify).await;
+        let decoded = reply.statements.iter().take(STATEMENTS_MAX).map(|bytes| Statement::decode(bytes));
+        let statements: Vec<_> = decoded.filter_map(Result::ok).collect();
+        let nodes: Vec<u64> = statements.iter().map(|statement| statement.node).collect();
+        let trust = self.trust();
+        // Also what came with an acknowledgement that proves nothing: it may convict a later one.
+        if let Some(convicted) = self.convictions().hear(&trust, statements, receipt.is_ok()).await {
+            return Err(Failure::Contradiction(convicted));
+        }
+        let receipt = receipt?;
+        let voters = trust.voters_of(&receipt.head.head).map_err(ReceiptError::from)?;
+        match self.convictions().needed(|nodes| voters.has_quorum(nodes), nodes) {
+            Some(convicted) => Err(ReceiptError::Convicted(convicted).into()),
+            None => Ok(receipt),
         }
     }
 }
@@ -152,6 +196,13 @@ impl SubmitError {
     /// What failed tries amount to.
     fn of(signed: &SignedCommand, mut tries: Vec<Try>) -> Self {
         let signed = Box::new(signed.clone());
+        let contradiction = tries.iter().find_map(|one| match &one.failure {
+            Failure::Contradiction(convicted) => Some(Arc::clone(convicted)),
+            _ => None,
+        });
+        if let Some(convicted) = contradiction {
+            return Self::Contradiction { convicted, signed, tries };
+        }
         let unproven = tries.iter().position(|one| matches!(one.failure, Failure::Unacknowledged(_)));
         if let Some(Try { endpoint, failure: Failure::Unacknowledged(source) }) =
             unproven.map(|position| tries.remove(position))

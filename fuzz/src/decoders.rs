@@ -21,9 +21,9 @@ use chancery_ledger::command::{
     limits_from_wire, roster_from_wire,
 };
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::evidence::Evidence;
+use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, Statement, VOTERS_MAX};
+use chancery_ledger::head::{Head, ROSTER_LINKS_MAX, RosterChain, Statement, VOTERS_MAX};
 use chancery_ledger::log::nonces::NoncePath;
 use chancery_ledger::log::{
     Frontier, TilePath, decode_entry_bundle, encode_entry_bundle, verify_consistency, verify_inclusion,
@@ -36,11 +36,12 @@ use chancery_proto::v1 as wire;
 const PROOF_SIZE_BYTES_MAX: usize = 16 << 20;
 
 /// Decoders by name; a corpus bears the same name.
-pub const DECODERS: &[(&str, fn(&[u8]))] = &[
+pub(crate) const DECODERS: &[(&str, fn(&[u8]))] = &[
     ("answer", answer),
     ("block", block),
     ("checkpoint", checkpoint),
     ("command", command),
+    ("contradiction", contradiction),
     ("decide", decide_over),
     ("dedup_entry", dedup_entry),
     ("entry", entry),
@@ -53,6 +54,7 @@ pub const DECODERS: &[(&str, fn(&[u8]))] = &[
     ("note", note),
     ("pruned_tree", pruned_tree),
     ("roster", roster),
+    ("roster_chain", roster_chain),
     ("statement", statement),
     ("tile_path", tile_path),
     ("tlog_proof", tlog_proof),
@@ -75,7 +77,7 @@ fn answer(bytes: &[u8]) {
 fn block(bytes: &[u8]) {
     let Ok(block) = Block::decode(bytes) else { return };
     assert_eq!(block.encode(), bytes);
-    assert!(bytes.len() <= BLOCK_SIZE_BYTES_MAX && (1..=BLOCK_COMMANDS_MAX).contains(&block.commands.len()));
+    assert!(bytes.len() <= BLOCK_SIZE_BYTES_MAX && block.commands.len() <= BLOCK_COMMANDS_MAX);
     // Read without decoding the rest, it must be what decoding it says.
     if let Some(stamp_ms) = Block::stamp_of(bytes) {
         assert_eq!(stamp_ms, block.stamp_ms);
@@ -97,6 +99,14 @@ fn command(bytes: &[u8]) {
     }
     let Ok(signed) = SignedCommand::decode(bytes) else { return };
     assert_eq!(signed.encode(), bytes);
+}
+
+fn contradiction(bytes: &[u8]) {
+    let named = Contradiction::is_named_by(bytes);
+    let Ok(contradiction) = Contradiction::from_json(bytes) else { return };
+    assert!(named && bytes.len() <= CONTRADICTION_SIZE_BYTES_MAX);
+    let text = contradiction.to_json();
+    assert_eq!(Contradiction::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
 }
 
 /// Decides over whatever state the bytes show: an error is no permit, and nothing else may happen.
@@ -222,6 +232,12 @@ fn roster(bytes: &[u8]) {
     }
     // The digest is over the encoding, of which there is one.
     assert_eq!(roster.digest(), Hash::labelled("chancery/roster/v1", &[bytes]));
+}
+
+fn roster_chain(bytes: &[u8]) {
+    let Ok(chain) = RosterChain::decode(bytes) else { return };
+    assert_eq!(chain.encode(), bytes);
+    assert!(chain.links.len() <= ROSTER_LINKS_MAX as usize);
 }
 
 fn statement(bytes: &[u8]) {

@@ -1,10 +1,18 @@
 //! What the clients did, and what they know of it: the one input of every checker.
+//!
+//! Three kinds of record, each a line of JSON in a file of its own: [`Operation`]s, the [`Proof`]s that clients
+//! were given, and at the end of a run the whole log as each node serves it ([`NodeLog`], kept in memory).
+//!
+//! A history begins with an empty ledger (genesis alone) and holds every command that any client gave. Grants
+//! in it begin before it and outlast it, so that time decides nothing.
 
 use serde::{Deserialize, Serialize};
 
 /// One operation of one client process, from its start to what became of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Operation {
+    /// Names it in verdicts and proofs: unique in the history.
+    pub id: u64,
     /// The client process; each has at most one operation open at a time.
     pub process: u32,
     /// The node that the client was bound to, if it spoke to one only.
@@ -13,6 +21,9 @@ pub struct Operation {
     pub invoked_us: u64,
     /// The same clock after the outcome was known; none while it is open.
     pub returned_us: Option<u64>,
+    /// `SignedCommand::command_hash` in hexadecimal; none for a check. The bytes are known before they are sent,
+    /// and are the same at every try.
+    pub command: Option<String>,
     /// What was asked for.
     pub call: Call,
     /// What the client knows.
@@ -24,17 +35,53 @@ pub struct Operation {
 #[serde(rename_all = "snake_case")]
 pub enum Call {
     /// Registers an agent.
-    Register { agent: String },
-    /// Grants `action` on `resource` to `agent`. The id is known before it is sent: it is a hash of the command.
-    Grant { agent: String, action: String, resource: String, grant: String },
-    /// Delegates what `parent` grants.
-    Delegate { agent: String, action: String, resource: String, grant: String, parent: String },
+    Register {
+        /// Its name.
+        agent: String,
+    },
+    /// Grants authority. The id is known before it is sent: it is a hash of the command.
+    Grant {
+        /// To whom.
+        agent: String,
+        /// To do what: a name or a pattern.
+        action: String,
+        /// On what: a name or a pattern.
+        resource: String,
+        /// The new grant.
+        grant: String,
+    },
+    /// Delegates, to another agent, some of what a grant allows.
+    Delegate {
+        /// To whom.
+        agent: String,
+        /// To do what: a name or a pattern.
+        action: String,
+        /// On what: a name or a pattern.
+        resource: String,
+        /// The new grant.
+        grant: String,
+        /// The grant that it narrows.
+        parent: String,
+    },
     /// Revokes one grant, and what is below it.
-    RevokeGrant { grant: String },
+    RevokeGrant {
+        /// Which.
+        grant: String,
+    },
     /// Revokes all that an agent was granted so far.
-    RevokeAgent { agent: String },
-    /// Asks whether `agent` may do `action` on `resource`, with a proof.
-    Check { agent: String, action: String, resource: String },
+    RevokeAgent {
+        /// Whose.
+        agent: String,
+    },
+    /// Asks whether an agent may do something, with a proof.
+    Check {
+        /// Who would act.
+        agent: String,
+        /// What it would do.
+        action: String,
+        /// On what.
+        resource: String,
+    },
 }
 
 /// What a client knows of an operation.
@@ -42,15 +89,96 @@ pub enum Call {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Acknowledged: committed, applied, and its block's head signed by a quorum.
-    Acknowledged { index: u64, block: u64, before: bool },
-    /// A verified permit, decided from `block`, that rests on `chain` (grant ids, the leaf first).
-    Permitted { block: u64, chain: Vec<String> },
-    /// A verified denial, decided from `block`.
-    Denied { block: u64, reason: String },
-    /// Refused for a reason of state, with the ledger's word for it.
-    Refused { reason: String },
-    /// It had no effect, and never will.
-    NotDone { reason: String },
+    Acknowledged {
+        /// Index of its leaf in the log; with `before` it may be another command's, of the same effect.
+        index: u64,
+        /// The block of that leaf.
+        block: u64,
+        /// It took effect before it was sent (this time).
+        before: bool,
+    },
+    /// A verified permit.
+    Permitted {
+        /// The block that it was decided from.
+        block: u64,
+        /// The grants that it rests on: the agent's own first, then its ancestors up to the root.
+        chain: Vec<String>,
+    },
+    /// A verified denial.
+    Denied {
+        /// The block that it was decided from.
+        block: u64,
+        /// The ledger's word for why.
+        reason: String,
+    },
+    /// Refused for a reason of state: it had no effect, and never will.
+    Refused {
+        /// The ledger's word for why.
+        reason: String,
+    },
+    /// It had no effect when it was given up, and will have none unless it is sent again. A check that brought
+    /// no verified answer is one too.
+    NotDone {
+        /// Why, for people.
+        reason: String,
+    },
     /// It may have had an effect, or may yet. Open for ever.
-    Unknown { reason: String },
+    Unknown {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// Signed bytes that a client was given, kept so that checkers can judge them again. All in hexadecimal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// What a client took for the proof of a permit or a denial.
+    Answer {
+        /// The check.
+        operation: u64,
+        /// SHA-256 of the arguments that were asked about.
+        args_digest: String,
+        /// The client's nonce.
+        nonce: String,
+        /// The encoded answer.
+        answer: String,
+    },
+    /// What a client took for the proof of an acknowledgement.
+    Receipt {
+        /// The command.
+        operation: u64,
+        /// The head, in its fixed layout.
+        head: String,
+        /// The statements that sign it, in their wire form.
+        statements: Vec<String>,
+    },
+    /// A statement from elsewhere, in its wire form: from an answer that was refused, or from a node's status.
+    Statement {
+        /// Its bytes.
+        statement: String,
+    },
+}
+
+/// The log as one node serves it after a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeLog {
+    /// The node.
+    pub node: u64,
+    /// Every leaf, encoded, from index 0 on.
+    pub leaves: Vec<Vec<u8>>,
+}
+
+impl Call {
+    /// The agent that it is about; empty for the revocation of a grant.
+    pub fn agent(&self) -> &str {
+        match self {
+            Self::Register { agent }
+            | Self::Grant { agent, .. }
+            | Self::Delegate { agent, .. }
+            | Self::RevokeAgent { agent }
+            | Self::Check { agent, .. } => agent,
+            Self::RevokeGrant { .. } => "",
+        }
+    }
 }

@@ -1,15 +1,21 @@
 //! The trust file: the one thing that a verifier must get from somewhere safe.
 
+mod rosters;
+
+use std::sync::Arc;
+
+pub use rosters::RosterChainError;
+
 use serde::{Deserialize, Serialize};
 
 use crate::command::{LedgerId, Name, NameError, PublicKey};
 use crate::hash::{Hash, from_hex};
-use crate::head::{Head, Roster, RosterId, Voter, VoterSet};
+use crate::head::{Roster, RosterChain, RosterId, Voter, VoterSet};
 
 /// Longest trust file, in bytes.
 pub const TRUST_SIZE_BYTES_MAX: usize = 256 * 1024;
 
-/// Whom a verifier believes, and from where on.
+/// Whom a verifier believes, and from where on: the roster of block 0, and those that were proven since.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trust {
     /// Names the log.
@@ -22,7 +28,11 @@ pub struct Trust {
     pub clock_skew_ms_max: u64,
     /// Nothing older than this block is believed to be fresh.
     pub minimum_block: u64,
+    /// No answer is fresh by statements that name an older roster than this one.
+    pub minimum_roster: RosterId,
     genesis_id: RosterId,
+    /// Proven, from the genesis roster on.
+    proven: Arc<RosterChain>,
 }
 
 /// Why a trust file is none, or a head is not trusted.
@@ -42,6 +52,33 @@ pub enum TrustError {
     /// A roster that the chain from genesis does not prove.
     #[error("roster {0} is not proven from the trusted genesis roster")]
     UnknownRoster(RosterId),
+    /// A roster older than what was verified already: who named it does not know better, or is no voter any
+    /// more.
+    #[error("roster {found} is older than {minimum}, which was verified already")]
+    RosterRolledBack {
+        /// The named one.
+        found: RosterId,
+        /// The newest known.
+        minimum: RosterId,
+    },
+    /// A head under a roster that was not in force any more at its block.
+    #[error("the head of block {block} is under roster {found}, which {by} had replaced")]
+    RosterReplaced {
+        /// The head's block.
+        block: u64,
+        /// The roster that it names.
+        found: RosterId,
+        /// The one that followed.
+        by: RosterId,
+    },
+    /// Two proven histories of rosters. Each has a quorum's signatures: those who signed both are convicted.
+    #[error("two rosters of one history: {known} is proven, and so is {found}")]
+    Forked {
+        /// What was proven before.
+        known: RosterId,
+        /// What is proven instead.
+        found: RosterId,
+    },
     /// A head from before what was verified already.
     #[error("the head's block {found} is before block {minimum}, which was verified already")]
     RolledBack {
@@ -60,6 +97,8 @@ struct File {
     clock_skew_ms_max: u64,
     #[serde(default)]
     minimum_block: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    minimum_roster: Option<String>,
     roster: FileRoster,
 }
 
@@ -82,12 +121,36 @@ impl Trust {
     /// Trust in a ledger from its genesis on.
     pub fn new(origin: String, ledger: LedgerId, genesis: Roster, clock_skew_ms_max: u64) -> Self {
         let genesis_id = genesis.id(0);
-        Self { origin, ledger, genesis, clock_skew_ms_max, minimum_block: 0, genesis_id }
+        Self {
+            origin,
+            ledger,
+            genesis,
+            clock_skew_ms_max,
+            minimum_block: 0,
+            minimum_roster: genesis_id,
+            genesis_id,
+            proven: Arc::default(),
+        }
     }
 
     /// The same, from another block on.
     pub fn since(self, minimum_block: u64) -> Self {
         Self { minimum_block, ..self }
+    }
+
+    /// The same, from another roster on.
+    pub fn since_roster(self, minimum_roster: RosterId) -> Self {
+        Self { minimum_roster, ..self }
+    }
+
+    /// The same without a minimum: for what is not claimed to be fresh.
+    pub fn since_genesis(&self) -> Self {
+        self.clone().since(0).since_roster(self.genesis_id)
+    }
+
+    /// The same as it was founded: without a minimum, and without any roster but the genesis one.
+    pub fn founding(&self) -> Self {
+        Self { proven: Arc::default(), ..self.since_genesis() }
     }
 
     /// Parses a trust file.
@@ -111,7 +174,13 @@ impl Trust {
         let roster = roster
             .ok_or_else(|| malformed("the roster is not sorted, not distinct or has no majority".into()))?;
         let trust = Self::new(file.origin, LedgerId(ledger), roster, file.clock_skew_ms_max);
-        Ok(trust.since(file.minimum_block))
+        let minimum_roster = match file.minimum_roster {
+            Some(text) => roster_id(&text).ok_or_else(|| {
+                malformed("minimum_roster is not 64 hex digits, @ and a block number".into())
+            })?,
+            None => trust.genesis_id,
+        };
+        Ok(trust.since(file.minimum_block).since_roster(minimum_roster))
     }
 
     /// The trust file's text.
@@ -123,6 +192,9 @@ impl Trust {
             ledger: self.ledger.to_string(),
             clock_skew_ms_max: self.clock_skew_ms_max,
             minimum_block: self.minimum_block,
+            minimum_roster: Some(self.minimum_roster)
+                .filter(|minimum| *minimum != self.genesis_id)
+                .map(|minimum| minimum.to_string()),
             roster: FileRoster {
                 quorum: set.map_or(0, VoterSet::quorum),
                 voters: set.map(|set| set.voters().iter().map(voter).collect()).unwrap_or_default(),
@@ -131,20 +203,11 @@ impl Trust {
         // INVARIANT: strings, integers and tables of them always serialize.
         toml::to_string(&file).unwrap_or_default()
     }
+}
 
-    /// The roster with this id, if it is proven.
-    pub fn roster(&self, id: RosterId) -> Result<&Roster, TrustError> {
-        if id == self.genesis_id { Ok(&self.genesis) } else { Err(TrustError::UnknownRoster(id)) }
-    }
-
-    /// Refuses a head of another ledger, or from before what was verified already.
-    pub fn check_head(&self, head: &Head) -> Result<(), TrustError> {
-        if head.ledger != self.ledger {
-            return Err(TrustError::OtherLedger { found: head.ledger, expected: self.ledger });
-        }
-        if head.block < self.minimum_block {
-            return Err(TrustError::RolledBack { found: head.block, minimum: self.minimum_block });
-        }
-        Ok(())
-    }
+/// A roster id as it is displayed, and in no other spelling.
+fn roster_id(text: &str) -> Option<RosterId> {
+    let (digest, block) = text.split_once('@')?;
+    let id = RosterId { block: block.parse().ok()?, digest: Hash::from_hex(digest)? };
+    (id.to_string() == text).then_some(id)
 }

@@ -206,6 +206,12 @@ fn write_seeds() {
         let statement = &vectors["statements"][statement];
         add("statement", unhex(&statement["encoded"]));
     }
+    for chain in list(&vectors, "refused_chains").iter().chain([&vectors["roster_chain"]]) {
+        add("roster_chain", unhex(&chain["chain"]));
+    }
+    for contradiction in list(&vectors, "contradictions") {
+        add("contradiction", contradiction["file"].as_str().unwrap().into());
+    }
     add("roster", unhex(&vectors["roster"]["encoded"]));
     add("wire", unhex(&vectors["roster"]["encoded"]));
     add("trust", vectors["trust_file"].as_str().unwrap().into());

@@ -609,7 +609,7 @@ fn principals_end_and_do_not_come_back() {
     let mut house = House::found();
     let remove = |label| Body::RemovePrincipal { key: public(label) };
     house.applied("operator-1", remove("operator-2"));
-    refuse(&mut house, "operator-1", remove("operator-1"), &Refusal::LastOperator);
+    refuse(&mut house, "operator-1", remove("operator-1"), &Refusal::OperatorsNeeded(1));
     let unknown = Refusal::UnknownPrincipal(public("operator-2"));
     refuse(&mut house, "operator-2", Body::RetireAgent { agent: name("a") }, &unknown);
     refuse(&mut house, "operator-1", remove("operator-2"), &unknown);
@@ -633,7 +633,7 @@ fn principals_end_and_do_not_come_back() {
     house.applied("operator-1", Body::AddPrincipal(principal("op-3", &[Role::Operator], everything())));
     let both = [house.signed("operator-1", remove("op-3")), house.signed("operator-1", remove("operator-1"))];
     let applied = house.block(both.to_vec());
-    assert_eq!(applied.outcomes[1], Outcome::Refused(Refusal::LastOperator));
+    assert_eq!(applied.outcomes[1], Outcome::Refused(Refusal::OperatorsNeeded(1)));
 }
 
 // ----------------------------------------------------------------------------------------------------

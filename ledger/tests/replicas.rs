@@ -16,6 +16,7 @@ use chancery_ledger::command::{
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
+use chancery_ledger::head::{Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::state::{Recording, get, verify_whole};
 use house::{FOUNDED_MS, HOUR_MS, House, Replica, name, patterns, public, scope};
 use plain_authority::{Plain, Seen, Signatures};
@@ -84,6 +85,7 @@ enum Ask {
         agent: usize,
     },
     SetRules(u32),
+    SetRoster(AskRoster),
     Genesis,
     /// The very bytes of an earlier command.
     Again(Index),
@@ -100,6 +102,22 @@ struct AskTerms {
     lasts_ms: u64,
     max_staleness_ms: u64,
     delegable_depth: u32,
+}
+
+/// A change of the voters that are there when it is sent.
+#[derive(Clone, Debug)]
+struct AskRoster {
+    /// Which of the voters leave.
+    leave: u8,
+    /// Which nodes come, of eight that there are.
+    come: u8,
+    /// Of whom the first to come has the name and the key.
+    name: Option<u64>,
+    key: Option<u64>,
+    /// Who signs beside the signer.
+    operators: Vec<usize>,
+    /// It is for a roster that was in force earlier.
+    late: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +152,18 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
         )
 }
 
+fn ask_roster() -> impl Strategy<Value = AskRoster> {
+    let other = || prop::option::weighted(0.1, 1..=8_u64);
+    let operators = prop_oneof![
+        8 => Just(vec![1]), 1 => Just(vec![]), 1 => proptest::collection::vec(0..SIGNERS.len(), 1),
+    ];
+    // Few at a time, so that the eight last for a while.
+    let few = || any::<(u8, u8)>().prop_map(|(a, b)| a & b);
+    (few(), few(), other(), other(), operators, prop::bool::weighted(0.1)).prop_map(
+        |(leave, come, name, key, operators, late)| AskRoster { leave, come, name, key, operators, late },
+    )
+}
+
 fn asks() -> impl Strategy<Value = Ask> {
     let (agent, signer) = (0..AGENTS.len(), 0..SIGNERS.len());
     prop_oneof![
@@ -152,6 +182,7 @@ fn asks() -> impl Strategy<Value = Ask> {
         1 => ask_terms().prop_map(Ask::RevokeAhead),
         1 => agent.prop_map(|agent| Ask::RevokeAgent { agent }),
         1 => (1..3_u32).prop_map(Ask::SetRules),
+        1 => ask_roster().prop_map(Ask::SetRoster),
         1 => Just(Ask::Genesis),
         2 => any::<Index>().prop_map(Ask::Again),
         1 => any::<Index>().prop_map(Ask::Reuse),
@@ -175,6 +206,8 @@ fn sent() -> impl Strategy<Value = Sent> {
 struct AskBlock {
     later_ms: i64,
     sent: Vec<Sent>,
+    /// Roster blocks, after the block.
+    change: Option<Sent>,
     requests: Vec<AskRequest>,
 }
 
@@ -216,8 +249,11 @@ fn ask_blocks() -> impl Strategy<Value = AskBlock> {
         20 => Just(1_000), 2 => Just(0), 2 => Just(-5_000), 2 => Just(60_000), 1 => Just(700_000),
         1 => Just(90_000_000),
     ];
-    (later_ms, proptest::collection::vec(sent(), 1..8), proptest::collection::vec(ask_requests(), 0..8))
-        .prop_map(|(later_ms, sent, requests)| AskBlock { later_ms, sent, requests })
+    let change = (sent(), ask_roster()).prop_map(|(sent, ask)| Sent { ask: Ask::SetRoster(ask), ..sent });
+    let change = prop::option::weighted(0.3, change);
+    let sent = proptest::collection::vec(sent(), 1..8);
+    (later_ms, sent, change, proptest::collection::vec(ask_requests(), 0..8))
+        .prop_map(|(later_ms, sent, change, requests)| AskBlock { later_ms, sent, change, requests })
 }
 
 struct Run {
@@ -234,6 +270,7 @@ impl Run {
             grants_per_agent_max: 34,
             dedup_entries_per_signer_max: 12,
             delegation_depth_max: 3,
+            operator_threshold: 2,
             ..house::limits()
         };
         let house = House::found_with(limits);
@@ -345,6 +382,7 @@ impl Run {
                 ("revoker", Body::RevokeAgent { agent: name(AGENTS[*agent]), reason: "all".into() })
             }
             Ask::SetRules(rules_version) => ("operator-1", Body::SetRules { rules_version: *rules_version }),
+            Ask::SetRoster(ask) => ("operator-1", self.set_roster(ask, sent.by)),
             Ask::Genesis => ("operator-1", Body::Genesis(house::genesis(house::limits()))),
             Ask::Again(index) => {
                 return if self.sent.is_empty() {
@@ -370,6 +408,30 @@ impl Run {
         vec![self.envelope(&command, by, sent.envelope)]
     }
 
+    fn set_roster(&self, ask: &AskRoster, by: Option<usize>) -> Body {
+        let now = self.house.roster.sets()[0].voters();
+        let mut voters: BTreeMap<u64, Voter> = now.iter().map(|voter| (voter.node, voter.clone())).collect();
+        voters.retain(|node, _| ask.leave & (1 << (node - 1)) == 0);
+        let mut first = true;
+        for node in (1..=8).filter(|node| ask.come & (1 << (node - 1)) != 0) {
+            let mut voter = house::voter(node);
+            if std::mem::take(&mut first) {
+                voter.name = ask.name.map_or(voter.name, |other| house::voter(other).name);
+                voter.key = ask.key.map_or(voter.key, |other| house::voter(other).key);
+            }
+            voters.entry(node).or_insert(voter);
+        }
+        // What is no set of voters cannot be encoded: then the same voters again.
+        let voters = VoterSet::majority(voters.into_values().collect());
+        let voters = voters.unwrap_or_else(|| self.house.roster.sets()[0].clone());
+        let signer = by.map_or("operator-1", |by| SIGNERS[by]);
+        let mut operators: Vec<_> = ask.operators.iter().map(|who| public(SIGNERS[*who])).collect();
+        operators.retain(|key| *key != public(signer));
+        let head = self.house.head();
+        let replaces = if ask.late { self.house.trust.genesis.id(7) } else { head.roster };
+        Body::SetRoster { voters, replaces, operators }
+    }
+
     fn command(&mut self, signer: &str, body: Body, lives_ms: i64) -> Command {
         self.requests += 1;
         let mut request_id = [0; 16];
@@ -389,6 +451,9 @@ impl Run {
                 signers.extend(SIGNERS.iter().find(|label| public(label) == *new_key));
             }
             Body::Genesis(_) => signers.extend(["operator-1", "operator-2"]),
+            Body::SetRoster { operators, .. } => {
+                signers.extend(SIGNERS.iter().filter(|label| operators.contains(&public(label))));
+            }
             _ => {}
         }
         signers.sort_unstable();
@@ -431,7 +496,9 @@ impl Run {
         // What admission says of the first command is what apply then does with it.
         let state = self.house.state();
         let admitted = state.admit(&self.house.replicas[0].nodes, &commands[0].0, self.house.now_ms).unwrap();
-        assert_eq!(admitted.is_ok(), !matches!(expected[0], Seen::Refused(_)));
+        // But for a change of the voters, which is admitted to a roster block.
+        let refused = matches!(expected[0], Seen::Refused(code) if code != "not_in_roster_block");
+        assert_eq!(admitted.is_ok(), !refused);
 
         let applied = self.house.block(commands.iter().map(|(signed, _)| signed.clone()).collect());
         let seen: Vec<Seen> = applied.outcomes.iter().map(seen).collect();
@@ -445,6 +512,41 @@ impl Run {
             assert_ne!(head.state_root, head_before.state_root);
         }
         count(&expected);
+    }
+
+    /// A change of the voters, if it may be: else no block may be proposed.
+    fn change(&mut self, sent: &Sent) {
+        let command = self.signed(sent).remove(0);
+        self.sent.push(command.clone());
+        let Body::SetRoster { voters, .. } = &command.0.command().body else { panic!("no change") };
+        let roster = Roster::new(vec![voters.clone()]).unwrap().id(self.house.head().block + 2);
+        let expected = self.plain.change(self.house.now_ms, &command, roster);
+        count(std::slice::from_ref(&expected));
+        let state = self.house.state();
+        let admitted = state.admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms).unwrap();
+        match expected {
+            Seen::Applied(_) => assert!(admitted.is_ok()),
+            Seen::Refused(code) => return assert_eq!(admitted.unwrap_err().code(), code),
+            Seen::Before(_) => unreachable!("each command has a request id of its own"),
+        }
+        let (joint, uniform) = self.house.propose_change(command.0);
+        let before = self.house.roster.clone();
+        let applied = self.house.apply(&joint.encode());
+        assert_eq!(applied.outcomes.iter().map(seen).collect::<Vec<_>>(), [expected]);
+        let between = self.house.roster.clone();
+        let links = [self.house.link(&before), {
+            let applied = self.house.apply(&uniform.encode());
+            assert_eq!(applied.leaves.len(), 1);
+            self.house.link(&between)
+        }];
+        let head = *self.house.head();
+        assert_eq!((head.block, head.log_size), (self.plain.block, self.plain.log_size));
+        assert_eq!(head.roster, roster);
+        // Whoever follows the links comes to the same.
+        let chain = RosterChain { links: links.to_vec() };
+        self.house.trust = self.house.trust.extend(&chain).unwrap();
+        assert_eq!(self.house.trust.roster(roster).unwrap(), &self.house.roster);
+        *MET.lock().unwrap().entry("voters changed").or_default() += 1;
     }
 
     fn request(&self, ask: &AskRequest) -> (Request, Interval) {
@@ -555,7 +657,7 @@ fn count_decision(decision: &Decision) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 34] = [
+const MUST_MEET: [&str; 44] = [
     "applied",
     "before",
     "too_many_signatures",
@@ -583,6 +685,16 @@ const MUST_MEET: [&str; 34] = [
     "loops",
     "rules_in_force",
     "rules_not_advertised",
+    "operators_needed",
+    "unknown_operator",
+    "too_few_operators",
+    "other_roster",
+    "same_voters",
+    "node_id_used",
+    "node_name_used",
+    "node_key_used",
+    "not_in_roster_block",
+    "voters changed",
     "permit",
     "permit by delegation",
     "denied: revoked",
@@ -614,6 +726,9 @@ fn replicas_agree_and_do_what_the_model_says() {
                 }
                 for block in &blocks {
                     run.block(block);
+                    if let Some(change) = &block.change {
+                        run.change(change);
+                    }
                     for ask in &block.requests {
                         let (request, interval) = run.request(ask);
                         run.check(&request, interval);

@@ -11,7 +11,7 @@ use chancery_ledger::command::{Body, GrantId, SignedCommand, Terms};
 use chancery_ledger::decide::{Decision, Request};
 use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError, Shown};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, Statement};
+use chancery_ledger::head::{Head, RosterChain, Statement};
 use chancery_ledger::state::PrunedTree;
 use chancery_ledger::trust::Trust;
 use house::{House, name, nonce, request, terms};
@@ -181,6 +181,7 @@ fn one_encoding(kind: usize, bytes: &[u8]) -> bool {
         2 => Entry::decode(bytes).ok().map(|decoded| decoded.encode()),
         3 => Statement::decode(bytes).ok().map(|decoded| decoded.encode()),
         4 => Head::decode(bytes).ok().map(|decoded| decoded.encode().to_vec()),
+        5 => RosterChain::decode(bytes).ok().map(|decoded| decoded.encode()),
         _ => PrunedTree::decode(bytes, SIZE_BYTES_MAX).ok().map(|decoded| decoded.encode()),
     };
     assert!(again.as_ref().is_none_or(|again| again == bytes), "kind {kind}");
@@ -189,8 +190,16 @@ fn one_encoding(kind: usize, bytes: &[u8]) -> bool {
 
 #[test]
 fn everything_has_one_encoding() {
-    let (house, _) = founded();
+    let (mut house, _) = founded();
     let answer = house.answer(&request("team/b", "deploy", "prod/db"), nonce("one"));
+    let chain = RosterChain { links: house.change(&[2, 3]).to_vec() };
+    let [.., joint, uniform] = house.blocks.as_slice() else { panic!() };
+    for roster_block in [joint, uniform] {
+        for (_, changed) in changes(roster_block) {
+            one_encoding(1, &changed);
+        }
+    }
+    house.register("team/c");
     let block = house.blocks.last().unwrap().clone();
     let subjects = [
         Block::decode(&block).unwrap().commands[0].encode(),
@@ -198,6 +207,7 @@ fn everything_has_one_encoding() {
         house.replicas[0].leaves.last().unwrap().clone(),
         answer.statements[0].encode(),
         answer.head.encode().to_vec(),
+        chain.encode(),
         answer.tree.encode(),
     ];
     for (kind, subject) in subjects.iter().enumerate() {
@@ -225,7 +235,8 @@ struct File {
 fn evidence_file() -> File {
     let (mut house, grant) = founded();
     house.revoke(grant);
-    // The log goes on, so that the leaf's proof is a real one.
+    // The log goes on, so that the leaf's proof is a real one; and not under the founding roster.
+    house.change(&[2, 3]);
     house.register("team/c");
     let evidence = house.evidence(&request("team/b", "deploy", "prod/db"), nonce("evidence"));
     let text = evidence.to_json();

@@ -5,17 +5,23 @@
 
 mod house;
 
+use base64::Engine;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
 use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
 use chancery_ledger::command::{Body, Command, GrantId, LedgerId, Name, Pattern, Role, SignedCommand, Terms};
 use chancery_ledger::decide::{Decision, Denial, Request};
-use chancery_ledger::evidence::{Evidence, EvidenceError};
+use chancery_ledger::evidence::{
+    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage,
+};
 use chancery_ledger::hash::{Hash, to_hex};
-use chancery_ledger::head::{Fresh, Head, QuorumError, STATEMENT_PREFIX, Statement, StatementError};
+use chancery_ledger::head::{
+    Fresh, Head, Number, QuorumError, RosterChain, RosterId, RosterLink, RosterLinkError, STATEMENT_PREFIX,
+    Statement, StatementError,
+};
 use chancery_ledger::log::leaf_hash;
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::state::{MemoryNodes, NodeId, PrunedTree, Root, leaves, update};
-use chancery_ledger::trust::{Trust, TrustError};
+use chancery_ledger::trust::{RosterChainError, Trust, TrustError};
 use chancery_proto::v1 as wire;
 use house::{HOUR_MS, House, everything, name, nonce, principal, public, request, terms};
 use prost::Message;
@@ -49,6 +55,7 @@ struct Story {
     refused: Vec<Value>,
     evidence: Vec<Value>,
     dedup: Vec<Value>,
+    refused_chains: Vec<Value>,
 }
 
 impl Story {
@@ -67,6 +74,38 @@ impl Story {
             self.dedup.push(self.dedup_json(entry));
         }
         applied
+    }
+
+    /// Both roster blocks of a change, and an answer at each of them.
+    fn change(&mut self, what: &str, nodes: &[u64], request: &Request) -> [RosterLink; 2] {
+        let body = self.house.set_roster(house::voters(nodes));
+        let signed = self.command(&format!("set_roster: {what}"), &["operator-1", "operator-2"], body);
+        self.house.now_ms += 1_000;
+        let (joint, uniform) = self.house.propose_change(signed);
+        [("joint", joint), ("uniform", uniform)].map(|(kind, block)| {
+            let what = format!("{what}, {kind}");
+            let before = self.house.roster.clone();
+            let applied = self.house.apply(&block.encode());
+            self.blocks.push(block_json(&what, self.house.blocks.last().unwrap(), &applied));
+            for entry in &applied.dedup {
+                self.dedup.push(self.dedup_json(entry));
+            }
+            let link = self.house.link(&before);
+            let chain = RosterChain { links: vec![link.clone()] };
+            self.house.trust = self.house.trust.extend(&chain).unwrap();
+            self.check(&format!("{what}: at the block"), request);
+            link
+        })
+    }
+
+    fn refuse_chain(&mut self, what: &str, links: &[RosterLink]) {
+        let chain = RosterChain { links: links.to_vec() };
+        let error = self.house.founding_trust().extend(&chain).unwrap_err();
+        self.refused_chains.push(json!({
+            "name": what,
+            "chain": hex(chain.encode()),
+            "error": chain_error(&error),
+        }));
     }
 
     fn dedup_json(&self, entry: &DedupEntry) -> Value {
@@ -97,6 +136,17 @@ impl Story {
             "interval_ms": [verified.interval.low_ms, verified.interval.high_ms],
             "decision": decision_json(&verified.decision),
         }));
+    }
+
+    fn keep_evidence(&mut self, what: &str, evidence: &Evidence) {
+        let shown = match evidence.verify(&self.house.founding_trust()) {
+            Ok(shown) => json!({
+                "decision": decision_json(&shown.verified.decision),
+                "cause": shown.cause.map(|signed| hex(signed.encode())),
+            }),
+            Err(error) => json!({ "error": evidence_error(&error) }),
+        };
+        self.evidence.push(json!({ "name": what, "file": evidence.to_json(), "shows": shown }));
     }
 
     fn refuse(&mut self, what: &str, request: &Request, nonce: Nonce, answer: &Answer) {
@@ -217,8 +267,8 @@ fn decision_json(decision: &Decision) -> Value {
     }
 }
 
-fn proof_error(error: &ProofError) -> String {
-    let quorum = |error: &QuorumError| match error {
+fn quorum_error(error: &QuorumError) -> &'static str {
+    match error {
         QuorumError::TooFew(_) => "too_few",
         QuorumError::OutsideRoster(_) => "outside_roster",
         QuorumError::Twice(_) => "twice",
@@ -231,16 +281,22 @@ fn proof_error(error: &ProofError) -> String {
         QuorumError::WrongRoster(_) => "wrong_roster",
         QuorumError::TailAboveHead { .. } => "tail_above_head",
         QuorumError::OtherHead(_) => "other_head",
-    };
+    }
+}
+
+fn proof_error(error: &ProofError) -> String {
     match error {
         ProofError::Trust(TrustError::Malformed(_)) => "trust/malformed".into(),
         ProofError::Trust(TrustError::OtherLedger { .. }) => "trust/other_ledger".into(),
         ProofError::Trust(TrustError::UnknownRoster(_)) => "trust/unknown_roster".into(),
         ProofError::Trust(TrustError::RolledBack { .. }) => "trust/rolled_back".into(),
+        ProofError::Trust(TrustError::RosterRolledBack { .. }) => "trust/roster_rolled_back".into(),
+        ProofError::Trust(TrustError::RosterReplaced { .. }) => "trust/roster_replaced".into(),
+        ProofError::Trust(TrustError::Forked { .. }) => "trust/forked".into(),
         ProofError::UnknownRules(_) => "unknown_rules".into(),
         ProofError::NoncePath(_) => "nonce_path".into(),
-        ProofError::Freshness(error) => format!("freshness/{}", quorum(error)),
-        ProofError::Head(error) => format!("head/{}", quorum(error)),
+        ProofError::Freshness(error) => format!("freshness/{}", quorum_error(error)),
+        ProofError::Head(error) => format!("head/{}", quorum_error(error)),
         ProofError::StateRoot { .. } => "state_root".into(),
         ProofError::Undecided(_) => "undecided".into(),
         ProofError::Unused(_) => "unused".into(),
@@ -248,10 +304,24 @@ fn proof_error(error: &ProofError) -> String {
     }
 }
 
+fn chain_error(error: &RosterChainError) -> &'static str {
+    let RosterChainError::Link { source, .. } = error else { panic!("{error}") };
+    match source {
+        RosterLinkError::OtherLedger => "other_ledger",
+        RosterLinkError::NotNamed => "not_named",
+        RosterLinkError::OtherBlock { .. } => "other_block",
+        RosterLinkError::OtherRoster => "other_roster",
+        RosterLinkError::Quorum(error) => quorum_error(error),
+    }
+}
+
 fn evidence_error(error: &EvidenceError) -> String {
     match error {
         EvidenceError::OtherOrigin { .. } => "other_origin".into(),
         EvidenceError::OtherLedger(_) => "other_ledger".into(),
+        EvidenceError::Rosters(_) => "rosters".into(),
+        EvidenceError::Forked(_) => "forked".into(),
+        EvidenceError::OtherRosters => "other_rosters".into(),
         EvidenceError::Answer(error) => format!("answer/{}", proof_error(error)),
         EvidenceError::Inclusion { .. } => "inclusion".into(),
         EvidenceError::Entry(_) => "entry".into(),
@@ -288,6 +358,7 @@ fn tell() -> (Story, Value) {
         refused: Vec::new(),
         evidence: Vec::new(),
         dedup: Vec::new(),
+        refused_chains: Vec::new(),
     };
     let register = |agent: &str, key: bool| Body::RegisterAgent {
         agent: name(agent),
@@ -390,8 +461,83 @@ fn tell() -> (Story, Value) {
     story.house.now_ms += 1_000;
     story.check("denied: ended", &request("team/d", "deploy", "prod/db"));
     story.check("denied: ended, and revoked before", &by_delegation);
+    rosters(&mut story, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
+}
+
+/// The voters change twice; who left is not believed.
+fn rosters(story: &mut Story, request: &Request) {
+    let first = story.change("node 4 for node 1", &[2, 3, 4], request);
+    let e = Body::RegisterAgent { agent: name("team/e"), owner: name("ada@example.com"), key: None };
+    let e = story.command("register_agent, under the second roster", &["operator-1"], e);
+    story.block("between two changes", vec![e]);
+    story.check("denied, under the second roster", request);
+    let second = story.change("node 5 for nodes 2 and 3", &[4, 5], request);
+    let links = [first, second].concat();
+
+    let house = &story.house;
+    let by = |nodes: &[u64]| RosterLink {
+        statements: links[3].statements.iter().filter(|s| nodes.contains(&s.node)).copied().collect(),
+        ..links[3].clone()
+    };
+    let with_last = |last: RosterLink| [&links[..3], &[last]].concat();
+    let other = house::roster(&[4, 6]);
+    let mut unnamed = links[3].clone();
+    unnamed.roster = other.clone();
+    let mut elsewhere = unnamed.clone();
+    elsewhere.head.roster = other.id(elsewhere.head.block);
+    let mut outside = links[3].clone();
+    outside.statements.push(house.head_statement(6, outside.head));
+    let mut others = links[3].clone();
+    others.statements[0] = house.head_statement(others.statements[0].node, links[2].head);
+    let mut ledger = links[3].clone();
+    ledger.head.ledger = LedgerId(Hash::of(&[b"another ledger"]));
+    let cases = [
+        ("without its first link", links[1..].to_vec()),
+        ("without its second link", [&links[..1], &links[2..]].concat()),
+        ("without a pair", links[2..].to_vec()),
+        ("a link twice", [&links[..2], &links[1..]].concat()),
+        ("two links in the other order", vec![links[1].clone(), links[0].clone()]),
+        ("the last signed by the new quorum alone", with_last(by(&[4, 5]))),
+        ("the last signed by the old quorum alone", with_last(by(&[2, 3, 4]))),
+        ("the last signed by one who is in neither", with_last(outside)),
+        ("a signature on another head", with_last(others)),
+        ("a roster that the head does not name", with_last(unnamed)),
+        ("a roster that does not end the change", with_last(elsewhere)),
+        ("a head of another ledger", with_last(ledger)),
+    ];
+    for (what, links) in cases {
+        story.refuse_chain(what, &links);
+    }
+
+    // The first three nodes, though two of them left, sign on.
+    let asked = nonce("who left");
+    let good = story.house.answer(request, asked);
+    let head = Head { roster: story.house.trust.genesis.id(0), ..good.head };
+    let root = story.house.round(request, asked).root();
+    let fresh = Fresh { tail_roster: head.roster, ..story.house.fresh(root, story.house.now_ms + 500) };
+    let statements = [1, 2, 3].map(|node| story.house.fresh_statement(node, fresh, head)).to_vec();
+    let left = Answer { head, statements, head_statements: vec![], ..good.clone() };
+    story.refuse("a head of those who left", request, asked, &left);
+    let clocks = [4, 5].map(|node| (node, story.house.now_ms + 500));
+    let alone = story.house.answer_by(request, asked, &clocks, &[]);
+    story.refuse("the head of a roster block, signed by the new quorum alone", request, asked, &alone);
+
+    let whole = story.house.evidence(request, nonce("rosters"));
+    let cut =
+        |count: usize| Evidence { rosters: RosterChain { links: links[..count].to_vec() }, ..whole.clone() };
+    let mut swapped = whole.clone();
+    swapped.rosters.links.swap(0, 1);
+    let cases = [
+        ("a denial after two changes of the voters", whole.clone()),
+        ("without the last roster", cut(3)),
+        ("without rosters", cut(0)),
+        ("rosters in the other order", swapped),
+    ];
+    for (what, evidence) in cases {
+        story.keep_evidence(what, &evidence);
+    }
 }
 
 /// Answers that are none, each in its own way.
@@ -485,14 +631,7 @@ fn evidence(story: &mut Story, request: &Request, permitted: Evidence) {
         ("another question", Evidence { request: house::request("team/b", "deploy", "prod/web"), ..good }),
     ];
     for (what, evidence) in cases {
-        let shown = match evidence.verify(&house.trust) {
-            Ok(shown) => json!({
-                "decision": decision_json(&shown.verified.decision),
-                "cause": shown.cause.map(|signed| hex(signed.encode())),
-            }),
-            Err(error) => json!({ "error": evidence_error(&error) }),
-        };
-        story.evidence.push(json!({ "name": what, "file": evidence.to_json(), "shows": shown }));
+        story.keep_evidence(what, &evidence);
     }
 }
 
@@ -504,6 +643,8 @@ fn keys() -> Value {
         "node-1",
         "node-2",
         "node-3",
+        "node-4",
+        "node-5",
         "operator-1",
         "operator-2",
         "issuer",
@@ -579,6 +720,16 @@ fn names() -> Value {
         "a\u{3000}b",
         "a\u{202f}b",
         "a\u{180e}b",
+        "a\u{ad}b",
+        "a\u{202e}b",
+        "a\u{2066}b",
+        "a\u{2800}b",
+        "a\u{3164}b",
+        "a\u{fe0f}",
+        "a\u{fffb}b",
+        "a\u{fffc}b",
+        "a\u{e0041}b",
+        "e\u{301}",
         "../*",
         "a/../*",
     ];
@@ -697,6 +848,109 @@ fn records(house: &House) -> Value {
     .collect()
 }
 
+/// Of each kind one that convicts node 2, and what is near to it and convicts nobody. A block is of no kind of
+/// its own here: blocks are in `blocks`.
+fn contradictions(house: &House) -> Value {
+    let (head, key, voter) = (*house.head(), house::key("node-2"), house::voter(2));
+    let genesis = head.roster;
+    let sign = |counter, fresh: Option<(u64, RosterId)>, head: Head| -> NodeMessage {
+        let number = Number { epoch: 3, counter };
+        let nonce_root = Hash::of(&[b"round"]);
+        let fresh =
+            fresh.map(|(tail_block, tail_roster)| Fresh { nonce_root, clock_ms: 1, tail_block, tail_roster });
+        Statement::sign(&voter, &key, number, fresh, head).into()
+    };
+    let block = |term, stamp_ms, head_hash| -> NodeMessage {
+        let commands = vec![house.sign(&Command { not_after_ms: 1, ..the_command(house) }, &["issuer"])];
+        let at = (head.block, head_hash);
+        Block::propose(house.ledger, Hash::ZERO, stamp_ms, (2, term), at, commands, &key).into()
+    };
+    let next = Head { block: head.block + 1, time_ms: head.time_ms + 1, log_size: head.log_size + 2, ..head };
+    let other = RosterId { block: head.block, digest: Hash::of(&[b"other"]) };
+    let later = RosterId { block: next.block, ..other };
+    let moved = Head { state_root: Hash::of(&[b"moved"]), ..head };
+    let signed = sign(1, None, head);
+    let cases: Vec<(&str, Vec<NodeMessage>)> = vec![
+        ("number twice", vec![signed.clone(), sign(1, None, next)]),
+        (
+            "tail below head",
+            vec![signed.clone(), sign(2, Some((head.block - 1, genesis)), Head { block: 0, ..head })],
+        ),
+        ("tail below its own head", vec![sign(2, Some((head.block - 1, genesis)), head)]),
+        (
+            "roster below head",
+            vec![signed.clone(), sign(2, Some((next.block, other)), Head { block: 0, ..head })],
+        ),
+        ("roster ahead", vec![sign(1, Some((head.block, later)), head)]),
+        ("head twice", vec![signed.clone(), sign(2, None, moved)]),
+        ("size twice", vec![signed.clone(), sign(2, None, Head { block: next.block, ..moved })]),
+        ("log shrank", vec![signed.clone(), sign(2, None, Head { log_size: 1, ..next })]),
+        ("time fell", vec![signed.clone(), sign(2, None, Head { time_ms: 1, ..next })]),
+        ("roster rewritten", vec![signed.clone(), sign(2, None, Head { roster: other, ..next })]),
+        ("two proposals", vec![block(4, 1, head.hash()), block(4, 2, head.hash())]),
+        ("two proposals with two heads", vec![block(4, 1, head.hash()), block(5, 2, moved.hash())]),
+        ("a proposal with another head", vec![signed.clone(), block(4, 1, moved.hash())]),
+        ("a block without leaves", vec![signed.clone(), sign(2, None, Head { block: next.block, ..head })]),
+        ("the next head", vec![signed.clone(), sign(2, None, next)]),
+        (
+            "an older head",
+            vec![signed.clone(), sign(2, Some((head.block, genesis)), Head { block: 0, ..head })],
+        ),
+        (
+            "a shorter log before",
+            vec![sign(1, Some((0, genesis)), Head { block: 0, ..head }), sign(2, None, head)],
+        ),
+        (
+            "a log that was cut",
+            vec![sign(1, Some((next.block, later)), head), sign(2, Some((head.block, genesis)), head)],
+        ),
+        ("proposals in two terms", vec![block(4, 1, head.hash()), block(5, 2, head.hash())]),
+        ("one statement", vec![signed]),
+    ];
+    cases.into_iter().map(|(what, messages)| contradiction_json(house, what, &messages)).collect()
+}
+
+fn the_command(house: &House) -> Command {
+    let Entry::Command { signed, .. } = house.entry(0) else { panic!() };
+    let body = Body::RetireAgent { agent: name("team/a") };
+    Command { signer: public("issuer"), body, ..signed.command().clone() }
+}
+
+/// The file as an adversary would write it, whatever it shows.
+fn contradiction_json(house: &House, what: &str, messages: &[NodeMessage]) -> Value {
+    let base64 = |bytes: Vec<u8>| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let mut encoded: Vec<(&str, u64, Vec<u8>)> = messages
+        .iter()
+        .map(|message| match message {
+            NodeMessage::Statement(s) => ("statement", s.number.counter, s.encode()),
+            NodeMessage::Block(b) => ("block", b.term, b.encode()),
+        })
+        .collect();
+    // Statements come before blocks.
+    encoded.sort_by(|a, b| (b.0, a.1, &a.2).cmp(&(a.0, b.1, &b.2)));
+    let messages: Vec<Value> = encoded
+        .into_iter()
+        .map(|(kind, _, bytes)| json!({ "kind": kind, "signed": base64(bytes) }))
+        .collect();
+    let file = json!({
+        "format": "chancery-contradiction/v1",
+        "origin": house::ORIGIN,
+        "ledger": hash(house.ledger.0),
+        "messages": messages,
+    });
+    let file = file.to_string();
+    let shows = contradiction_shows(&file, &house.trust);
+    json!({ "name": what, "file": file, "shows": shows })
+}
+
+fn contradiction_shows(file: &str, trust: &Trust) -> Value {
+    match Contradiction::from_json(file.as_bytes()).unwrap().verify(trust) {
+        Ok(conviction) => json!({ "node": conviction.voter.node, "charge": conviction.charge.code() }),
+        Err(ContradictionError::Nothing) => json!({ "error": "nothing" }),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn vectors() -> Value {
     let (story, grants) = tell();
     let house = &story.house;
@@ -716,6 +970,11 @@ fn vectors() -> Value {
         "keys": keys(),
         "roster": { "encoded": hex(encoded_roster), "digest": hash(house.trust.genesis.digest()) },
         "trust_file": house.trust.to_toml(),
+        "roster_chain": {
+            "chain": hex(house.trust.roster_chain().encode()),
+            "rosters": house.trust.roster_chain().links.iter().map(|link| link.id().to_string()).collect::<Vec<_>>(),
+        },
+        "refused_chains": story.refused_chains,
         "names": names(),
         "patterns": patterns(),
         "malformed_commands": malformed_commands(house),
@@ -733,6 +992,7 @@ fn vectors() -> Value {
         "answers": story.answers,
         "refused_answers": story.refused,
         "evidence": story.evidence,
+        "contradictions": contradictions(house),
     })
 }
 
@@ -760,8 +1020,12 @@ fn the_formats_are_those_pinned() {
 #[test]
 fn the_pinned_answers_and_evidence_say_what_they_say() {
     let pinned: Value = serde_json::from_slice(&std::fs::read(FILE).unwrap()).unwrap();
-    let trust = Trust::from_toml(pinned["trust_file"].as_str().unwrap()).unwrap();
-    assert_eq!(hash(trust.ledger.0), pinned["ledger_id"]);
+    let founding = Trust::from_toml(pinned["trust_file"].as_str().unwrap()).unwrap();
+    assert_eq!(hash(founding.ledger.0), pinned["ledger_id"]);
+    let chain = RosterChain::decode(&unhex(&pinned["roster_chain"]["chain"])).unwrap();
+    let trust = founding.extend(&chain).unwrap();
+    let ids: Vec<_> = chain.links.iter().map(|link| link.id().to_string()).collect();
+    assert_eq!(json!(ids), pinned["roster_chain"]["rosters"]);
     let list = |member: &str| pinned[member].as_array().unwrap().clone();
     assert!(list("answers").len() >= 10 && list("refused_answers").len() >= 20);
     for vector in list("answers") {
@@ -776,12 +1040,20 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
         let error = verify(&trust, &request, nonce, &answer).unwrap_err();
         assert_eq!(proof_error(&error), vector["error"].as_str().unwrap());
     }
+    assert!(list("refused_chains").len() >= 10);
+    for vector in list("refused_chains") {
+        let chain = RosterChain::decode(&unhex(&vector["chain"])).unwrap();
+        assert_eq!(chain_error(&founding.extend(&chain).unwrap_err()), vector["error"].as_str().unwrap());
+    }
     for vector in list("evidence") {
         let evidence = Evidence::from_json(vector["file"].as_str().unwrap().as_bytes()).unwrap();
-        match evidence.verify(&trust) {
+        match evidence.verify(&founding) {
             Ok(shown) => assert_eq!(decision_json(&shown.verified.decision), vector["shows"]["decision"]),
             Err(error) => assert_eq!(evidence_error(&error), vector["shows"]["error"].as_str().unwrap()),
         }
+    }
+    for vector in list("contradictions") {
+        assert_eq!(contradiction_shows(vector["file"].as_str().unwrap(), &trust), vector["shows"]);
     }
     for vector in list("commands") {
         let ledger = if vector["name"] == "genesis" { LedgerId::GENESIS } else { trust.ledger };

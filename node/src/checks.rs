@@ -1,7 +1,7 @@
 //! Checks: rounds of freshness, and the answers that they prove.
 //!
 //! A check waits for a round that starts after it arrived. The round shows the root over all waiting nonces
-//! to every voter, takes the quorum whose logs reach least far, serves from the state of the highest block
+//! to every voter, takes the quorum whose logs reach least far among those that name one roster, serves from the state of the highest block
 //! that this quorum named, and answers every nonce with its own path. No leader is involved, and no clock
 //! is trusted.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, HeadQuorum, Roster, Statement};
+use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
 use chancery_ledger::log::nonces::{NONCES_MAX, NonceTree};
 use chancery_ledger::state::{Recording, Root, prune};
 use futures_util::StreamExt;
@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::heads::{HeadQuorums, HeadsError};
 use crate::network::Peers;
+use crate::rosters::Rosters;
+use crate::sabotage::{self, Sabotage};
 use crate::signer::{NotSigning, Signer};
 use crate::store::applied::AppliedStore;
 use crate::store::applied::AppliedView;
@@ -67,10 +69,8 @@ pub struct Rounds {
     pub peers: Peers,
     /// Signatures on the head that is served.
     pub heads: Arc<HeadQuorums>,
-    /// The states to serve from.
+    /// The states to serve from, and who votes.
     pub store: AppliedStore,
-    /// Who counts.
-    pub roster: Roster,
     /// How long a round may take.
     pub timeout: Duration,
     /// Largest proof.
@@ -113,7 +113,13 @@ async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
         if batch.is_empty() {
             continue;
         }
-        match rounds.run(&batch).await {
+        let ended = rounds.run(&batch).await;
+        while sabotage::active(Sabotage::JoinRunningRound)
+            && let Ok(late) = queue.try_recv()
+        {
+            batch.push(late);
+        }
+        match ended {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
                 let rounds = Arc::clone(&rounds);
@@ -143,7 +149,11 @@ impl Rounds {
         let nonces = batch.iter().map(|waiting| waiting.nonce.question(&waiting.request)).collect();
         let nonces = NonceTree::new(nonces).map_err(|error| CheckError::NoProof(error.to_string()))?;
         let deadline = Instant::now() + self.timeout;
-        let (statements, block) = self.gather(nonces.root(), deadline).await?;
+        let (statements, block) = match sabotage::kept_round() {
+            Some(statements) => (statements, *self.store.block().borrow()),
+            None => self.gather(nonces.root(), deadline).await?,
+        };
+        sabotage::keep_round(&statements);
         // While nothing is written every statement has the head of that block, and no more need be asked.
         let quorum = match self.quorum_among(&statements, block) {
             Some(quorum) => Arc::new(quorum),
@@ -164,26 +174,41 @@ impl Rounds {
         Ok(Round { nonces, statements, quorum, view, root })
     }
 
-    /// Statements of a quorum over `nonce_root`, and the highest block that they name, applied here.
+    /// Statements of a quorum over `nonce_root`, all naming one roster, and the highest block that they name,
+    /// applied here.
     async fn gather(&self, nonce_root: Hash, deadline: Instant) -> Result<(Vec<Statement>, u64), CheckError> {
         let mut applied = self.store.block();
+        let mut watched = self.store.watch_rosters();
+        let mut rosters = Arc::clone(&watched.borrow_and_update());
         let own = self.signer.voter().node;
         let mut known: BTreeMap<u64, Statement> = BTreeMap::new();
         let mut asked = FuturesUnordered::new();
-        let ask = |node: u64| async move { (node, self.statement(node, nonce_root, deadline).await) };
-        for voter in self.roster.voters() {
-            asked.push(ask(voter.node));
+        let ask =
+            |voter: Voter| async move { (voter.node, self.statement(&voter, nonce_root, deadline).await) };
+        let mut voters: BTreeMap<u64, Voter> = BTreeMap::new();
+        for voter in rosters.newest().1.voters() {
+            voters.insert(voter.node, voter.clone());
+            asked.push(ask(voter.clone()));
         }
         let mut failures: Vec<String> = Vec::new();
         let mut again_at = deadline;
         loop {
-            if let Some((statements, block)) = self.least_quorum(&known) {
-                if *applied.borrow_and_update() >= block {
-                    return Ok((statements, block));
-                }
-                if again_at == deadline {
-                    again_at = deadline.min(Instant::now() + TAIL_PATIENCE);
-                }
+            let least = least_quorum(&rosters, &known);
+            let newest_named = known.values().filter_map(named).max().map_or(0, |roster| roster.block);
+            if let Some((statements, block)) = &least
+                && *applied.borrow_and_update() >= *block
+            {
+                return Ok((statements.clone(), *block));
+            }
+            // Voters that name an older roster than others, or one that is not applied here yet, will agree.
+            let split = known.values().filter_map(named).any(|roster| roster.block < newest_named)
+                || newest_named > rosters.newest().0.block;
+            if again_at == deadline && (least.is_some() || split) {
+                again_at = deadline.min(Instant::now() + TAIL_PATIENCE);
+            }
+            if asked.is_empty() && least.is_none() && !split {
+                tracing::debug!(own, ?failures, "a round without a quorum");
+                return Err(CheckError::NoQuorum(failures.join("; ")));
             }
             tokio::select! {
                 Some((node, statement)) = asked.next(), if !asked.is_empty() => match statement {
@@ -195,13 +220,23 @@ impl Rounds {
                 changed = applied.changed() => {
                     changed.map_err(|_| CheckError::NoQuorum("the node is stopping".into()))?;
                 }
+                changed = watched.changed() => {
+                    changed.map_err(|_| CheckError::NoQuorum("the node is stopping".into()))?;
+                    rosters = Arc::clone(&watched.borrow_and_update());
+                    for voter in rosters.newest().1.voters() {
+                        if voters.insert(voter.node, voter.clone()).is_none() {
+                            asked.push(ask(voter.clone()));
+                        }
+                    }
+                }
                 () = sleep_until(again_at), if again_at < deadline => {
-                    // The same nonce again, only to those whose tails may have been cut.
+                    // The same nonce again, only to those whose tails may have been cut, or were behind.
                     let reached = *applied.borrow();
                     for (node, statement) in &known {
                         let ahead = statement.fresh.is_some_and(|fresh| fresh.tail_block > reached);
-                        if ahead {
-                            asked.push(ask(*node));
+                        let behind = named(statement).is_some_and(|roster| roster.block < newest_named);
+                        if let Some(voter) = voters.get(node).filter(|_| ahead || behind) {
+                            asked.push(ask(voter.clone()));
                         }
                     }
                     again_at = deadline;
@@ -211,22 +246,25 @@ impl Rounds {
                     return Err(CheckError::NoQuorum(failures.join("; ")));
                 }
             }
-            if asked.is_empty() && self.least_quorum(&known).is_none() {
-                tracing::debug!(own, ?failures, "a round without a quorum");
-                return Err(CheckError::NoQuorum(failures.join("; ")));
-            }
         }
     }
 
-    async fn statement(&self, node: u64, nonce_root: Hash, deadline: Instant) -> Result<Statement, String> {
+    async fn statement(
+        &self,
+        voter: &Voter,
+        nonce_root: Hash,
+        deadline: Instant,
+    ) -> Result<Statement, String> {
+        let node = voter.node;
         if node == self.signer.voter().node {
             return self.signer.fresh(nonce_root).map_err(|error: NotSigning| error.to_string());
         }
         let bytes =
             self.peers.statement(node, nonce_root, deadline).await.map_err(|error| error.to_string())?;
         let statement = Statement::decode(&bytes).map_err(|error| error.to_string())?;
-        let voter = self.roster.voter(node).ok_or("not in the roster")?;
-        statement.verify(voter).map_err(|error| error.to_string())?;
+        if !sabotage::active(Sabotage::SkipSignatureCheck) {
+            statement.verify(voter).map_err(|error| error.to_string())?;
+        }
         let known = self.store.read_state(|state| state.head_of(statement.head.block).copied());
         self.heads.observe(known.as_ref(), &statement).map_err(|error| error.to_string())?;
         match statement.fresh {
@@ -235,30 +273,13 @@ impl Rounds {
         }
     }
 
-    /// The quorum whose logs reach least far, and how far that is.
-    fn least_quorum(&self, known: &BTreeMap<u64, Statement>) -> Option<(Vec<Statement>, u64)> {
-        let mut by_tail: Vec<(u64, &Statement)> =
-            known.values().filter_map(|s| Some((s.fresh?.tail_block, s))).collect();
-        by_tail.sort_by_key(|(tail, statement)| (*tail, statement.node));
-        let mut nodes = BTreeSet::new();
-        let mut statements = Vec::new();
-        for (tail, statement) in by_tail {
-            nodes.insert(statement.node);
-            statements.push(*statement);
-            if self.roster.has_quorum(&nodes) {
-                statements.sort_by_key(|statement| statement.node);
-                return Some((statements, tail));
-            }
-        }
-        None
-    }
-
     /// The quorum on the head of `block` that the statements themselves are, if they are one.
     fn quorum_among(&self, statements: &[Statement], block: u64) -> Option<HeadQuorum> {
         let head: Head = self.store.read_state(|state| state.head_of(block).copied())?;
+        let rosters = self.store.rosters();
         let with: Vec<Statement> = statements.iter().filter(|s| s.head == head).copied().collect();
         let nodes = with.iter().map(|statement| statement.node).collect();
-        self.roster.has_quorum(&nodes).then_some(HeadQuorum { head, statements: with })
+        rosters.head_voters(block).has_quorum(&nodes).then_some(HeadQuorum { head, statements: with })
     }
 
     /// Makes every answer of a round. Runs on a thread that may block.
@@ -296,7 +317,9 @@ impl Rounds {
             round.statements.iter().filter(|s| s.head == head).map(|s| s.node).collect();
         let head_statements =
             round.quorum.statements.iter().filter(|s| !counted.contains(&s.node)).copied().collect();
-        let nonce_path = round.nonces.path(index).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
+        let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
+        let nonce_path =
+            round.nonces.path(index).or_else(late).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
         let statements = round.statements.clone();
         let answer = Answer { head, statements, head_statements, nonce_path, tree, hint };
         let size = answer.encode().len();
@@ -305,4 +328,35 @@ impl Rounds {
         }
         Ok(answer)
     }
+}
+
+/// The roster that a fresh statement names.
+fn named(statement: &Statement) -> Option<RosterId> {
+    statement.fresh.map(|fresh| fresh.tail_roster)
+}
+
+/// Of each roster that is named and known here: the quorum of those who name it whose logs reach least far,
+/// and how far that is, which is no less than the roster's own block. Of several rosters the newest.
+fn least_quorum(rosters: &Rosters, known: &BTreeMap<u64, Statement>) -> Option<(Vec<Statement>, u64)> {
+    let ids: BTreeSet<RosterId> = known.values().filter_map(named).collect();
+    ids.into_iter().rev().find_map(|id| {
+        let roster = rosters.get(id)?;
+        let mut by_tail: Vec<(u64, &Statement)> = known
+            .values()
+            .filter(|statement| named(statement) == Some(id) && roster.voter(statement.node).is_some())
+            .filter_map(|statement| Some((statement.fresh?.tail_block, statement)))
+            .collect();
+        by_tail.sort_by_key(|(tail, statement)| (*tail, statement.node));
+        let mut nodes = BTreeSet::new();
+        let mut statements = Vec::new();
+        for (tail, statement) in by_tail {
+            nodes.insert(statement.node);
+            statements.push(*statement);
+            if roster.has_quorum(&nodes) {
+                statements.sort_by_key(|statement| statement.node);
+                return Some((statements, tail.max(id.block)));
+            }
+        }
+        None
+    })
 }

@@ -1,20 +1,21 @@
 //! Clocks: this node's own, and how far it is from a quorum's.
 //!
 //! Clocks prove nothing here; they only bound. A node signs while its clock is within ε of a quorum's
-//! median, measured lately, and its wall clock has not stepped against its monotonic one since. Clocks are
+//! median (while a change of voters is joint, of both), measured lately, and its wall clock has not stepped against its monotonic one since. Clocks are
 //! compared pairwise by a call of its own, never with a block: an idle cluster must not fall silent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chancery_ledger::head::Roster;
+use chancery_ledger::head::VoterSet;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::interval;
 
 use crate::network::Peers;
+use crate::rosters::Rosters;
 
 /// How old a measurement may be when it counts.
 const MEASUREMENT_AGE_MAX: Duration = Duration::from_secs(2);
@@ -102,15 +103,21 @@ struct Measurement {
 /// What is known of the peers' clocks.
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
-    quorum: usize,
+    node: u64,
+    rosters: watch::Receiver<Arc<Rosters>>,
     limit_ms: u64,
     measured: Mutex<BTreeMap<u64, Measurement>>,
 }
 
 impl ClockWatch {
-    /// `quorum` nodes, this one included, must have been measured; `limit_ms` is ε.
-    pub fn new(clock: Arc<dyn Clock>, quorum: usize, limit_ms: u64) -> Self {
-        Self { clock, quorum, limit_ms, measured: Mutex::default() }
+    /// The clock of `node`, held against a quorum of each voter set in force.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        node: u64,
+        rosters: watch::Receiver<Arc<Rosters>>,
+        limit_ms: u64,
+    ) -> Self {
+        Self { clock, node, rosters, limit_ms, measured: Mutex::default() }
     }
 
     /// The clock itself.
@@ -139,6 +146,13 @@ impl ClockWatch {
         measured.iter().filter(|(_, m)| fresh(m)).map(|(peer, m)| (*peer, m.offset)).collect()
     }
 
+    /// How long ago each peer last said what its clock is.
+    pub fn last_heard(&self) -> BTreeMap<u64, Duration> {
+        let now = self.clock.monotonic();
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.iter().map(|(peer, m)| (*peer, now.saturating_sub(m.taken))).collect()
+    }
+
     /// The wall clock, if this node may sign by it.
     pub fn now_to_sign_ms(&self) -> Result<u64, ClockError> {
         self.within(self.limit_ms)
@@ -155,11 +169,25 @@ impl ClockWatch {
     }
 
     fn within(&self, limit_ms: u64) -> Result<u64, ClockError> {
-        let (now, base) = (self.clock.monotonic(), self.base_ms());
-        let mut offsets = vec![Offset { offset_ms: 0, error_ms: 0 }];
+        let rosters = Arc::clone(&self.rosters.borrow());
+        for set in rosters.newest().1.sets() {
+            self.check_against(set, limit_ms)?;
+        }
+        Ok(self.clock.wall_ms())
+    }
+
+    fn check_against(&self, set: &VoterSet, limit_ms: u64) -> Result<(), ClockError> {
+        let (now, base, quorum) = (self.clock.monotonic(), self.base_ms(), set.quorum() as usize);
+        let mut offsets = Vec::new();
         {
             let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-            for m in measured.values().filter(|m| now.saturating_sub(m.taken) <= MEASUREMENT_AGE_MAX) {
+            for voter in set.voters() {
+                if voter.node == self.node {
+                    offsets.push(Offset { offset_ms: 0, error_ms: 0 });
+                    continue;
+                }
+                let fresh = |m: &&Measurement| now.saturating_sub(m.taken) <= MEASUREMENT_AGE_MAX;
+                let Some(m) = measured.get(&voter.node).filter(fresh) else { continue };
                 let step = base.saturating_sub(m.base_ms);
                 if step.abs() > STEP_MS_MAX {
                     return Err(ClockError::Stepped(step));
@@ -167,8 +195,8 @@ impl ClockWatch {
                 offsets.push(m.offset);
             }
         }
-        if offsets.len() < self.quorum {
-            return Err(ClockError::TooFew { measured: offsets.len(), quorum: self.quorum });
+        if offsets.len() < quorum {
+            return Err(ClockError::TooFew { measured: offsets.len(), quorum });
         }
         offsets.sort_by_key(|offset| offset.offset_ms);
         // Of an even number both middle ones count: neither may be too far.
@@ -179,7 +207,7 @@ impl ClockWatch {
                 return Err(ClockError::Apart { offset_ms, limit_ms });
             }
         }
-        Ok(self.clock.wall_ms())
+        Ok(())
     }
 
     fn base_ms(&self) -> i64 {
@@ -192,7 +220,6 @@ impl ClockWatch {
 pub(crate) async fn compare_clocks(
     peers: Peers,
     clocks: Arc<ClockWatch>,
-    roster: Roster,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut ticks = interval(PERIOD);
@@ -202,8 +229,8 @@ pub(crate) async fn compare_clocks(
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
         let deadline = tokio::time::Instant::now() + PERIOD;
-        let ids: Vec<u64> = roster.voters().map(|voter| voter.node).collect();
-        let mut asked: FuturesUnordered<_> = ids
+        let mut asked: FuturesUnordered<_> = peers
+            .ids()
             .into_iter()
             .map(|node| {
                 let (peers, clocks) = (&peers, &clocks);
@@ -229,6 +256,9 @@ fn signed(ms: u64) -> i64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use chancery_ledger::command::{Name, PublicKey};
+    use chancery_ledger::head::{Roster, Voter};
 
     use super::*;
 
@@ -258,7 +288,21 @@ mod tests {
     fn watch() -> (Arc<Hand>, ClockWatch) {
         let hand = Arc::new(Hand::default());
         hand.pass(10_000_000);
-        (Arc::clone(&hand), ClockWatch::new(hand, 2, 500))
+        let voter = |node: u8| Voter {
+            node: node.into(),
+            name: Name::new(format!("node-{node}")).unwrap(),
+            key: PublicKey([node; 32]),
+        };
+        let set = VoterSet::majority(vec![voter(1), voter(2), voter(3)]).unwrap();
+        let rosters = Rosters::founded(Roster::new(vec![set]).unwrap());
+        (Arc::clone(&hand), ClockWatch::new(hand, 1, watch::Sender::new(Arc::new(rosters)).subscribe(), 500))
+    }
+
+    #[test]
+    fn who_does_not_vote_does_not_count() {
+        let (hand, watch) = watch();
+        watch.record(4, hand.wall_ms(), hand.wall_ms(), Duration::from_millis(1));
+        assert_eq!(watch.now_to_sign_ms(), Err(ClockError::TooFew { measured: 1, quorum: 2 }));
     }
 
     #[test]

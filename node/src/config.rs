@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
-    /// This node's Raft id, as the genesis roster has it.
+    /// This node's Raft id. Never another node's, now or before.
     pub node: u64,
+    /// Its name, for a node that is not in the genesis roster: what the roster is to call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Where it keeps its stores and snapshots. Nothing else may write there.
     pub data: PathBuf,
     /// The encoded genesis block; the same file on every node.
@@ -23,7 +26,8 @@ pub struct NodeConfig {
     pub client_listen: SocketAddr,
     /// Certificates and keys.
     pub tls: TlsConfig,
-    /// Every voter of the genesis roster, itself included.
+    /// Every voter of the genesis roster; for a node that joins later, at least one that still votes. What
+    /// stands here goes before the address that the cluster knows a node by.
     pub peers: Vec<PeerConfig>,
     /// Sizes and times that an operator may want to change.
     #[serde(default)]

@@ -37,8 +37,9 @@ impl Fault {
     /// Waits for a fault, and says which.
     pub async fn tripped(&self) -> String {
         let mut first = self.first.subscribe();
-        match first.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        let why = first.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default());
+        match why {
+            Ok(why) => why,
             // INVARIANT: the sender lives as long as this handle.
             Err(_) => std::future::pending().await,
         }

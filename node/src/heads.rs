@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use chancery_ledger::head::{Head, HeadQuorum, Roster, Statement, Voter};
+use chancery_ledger::head::{Head, HeadQuorum, Statement, Voter};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::fault::Fault;
 use crate::network::Peers;
 use crate::signer::{NotSigning, Signer};
+use crate::store::applied::AppliedStore;
 use crate::store::snapshot::HeadQuorumSource;
 
 /// Quorums kept: as many as heads are.
@@ -52,18 +53,20 @@ type Slot = Arc<OnceCell<Arc<HeadQuorum>>>;
 pub struct HeadQuorums {
     signer: Arc<Signer>,
     peers: Peers,
-    roster: Roster,
+    store: AppliedStore,
     fault: Fault,
     slots: Mutex<BTreeMap<u64, Slot>>,
 }
 
 impl HeadQuorums {
-    /// Gathers from the voters of `roster`.
-    pub fn new(signer: Arc<Signer>, peers: Peers, roster: Roster, fault: Fault) -> Self {
-        Self { signer, peers, roster, fault, slots: Mutex::default() }
+    /// Gathers from the voters that the rosters in `store` name.
+    pub fn new(signer: Arc<Signer>, peers: Peers, store: AppliedStore, fault: Fault) -> Self {
+        Self { signer, peers, store, fault, slots: Mutex::default() }
     }
 
-    /// The head of `block` with a quorum's signatures; whoever asks first gathers for all.
+    /// The head of `block` with the signatures that it needs, sorted by node: of a quorum of the roster in
+    /// force after it, and if it is a roster block, of one of the roster before it too. Whoever asks first
+    /// gathers for all.
     pub async fn quorum(&self, block: u64, deadline: Instant) -> Result<Arc<HeadQuorum>, HeadsError> {
         let slot = self.slot(block);
         let gathered = slot.get_or_try_init(|| self.gather(block, deadline));
@@ -84,17 +87,29 @@ impl HeadQuorums {
     }
 
     async fn gather(&self, block: u64, deadline: Instant) -> Result<Arc<HeadQuorum>, HeadsError> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let mut asked: FuturesUnordered<_> = self
-            .roster
+        // Who has to sign is known once the block is applied here.
+        let mut applied = self.store.block();
+        match timeout_at(deadline, applied.wait_for(|applied| *applied >= block)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return Err(NotSigning::NotApplied(block).into()),
+        }
+        let head = self.store.read_state(|state| state.head_of(block).copied());
+        let head = head.ok_or(NotSigning::Forgotten(block))?;
+        let rosters = self.store.rosters();
+        let voters = rosters.head_voters(block);
+
+        let own = self.signer.head(block, Duration::ZERO).await;
+        let mut statements: Vec<Statement> = own.iter().copied().collect();
+        let mut asked: FuturesUnordered<_> = voters
             .voters()
             .filter(|voter| voter.node != self.signer.voter().node)
             .map(|voter| async move { (voter, self.signature_of(voter, block, deadline).await) })
             .collect();
-        let own = self.signer.head(block, patience).await?;
-        let head = own.head;
-        let mut statements = vec![own];
-        while !self.is_quorum(&statements) {
+        let is_quorum = |statements: &[Statement]| {
+            let nodes: BTreeSet<u64> = statements.iter().map(|statement| statement.node).collect();
+            voters.has_quorum(&nodes)
+        };
+        while !is_quorum(&statements) {
             let Some((voter, answer)) = asked.next().await else { break };
             match answer {
                 Ok(statement) => {
@@ -104,8 +119,12 @@ impl HeadQuorums {
                 Err(why) => tracing::debug!(node = voter.node, block, why, "no head signature"),
             }
         }
-        if !self.is_quorum(&statements) {
-            return Err(HeadsError::TooFew { block, signed: statements.len() });
+        if !is_quorum(&statements) {
+            // A node that serves without a vote never signs: that is not why there is no quorum.
+            return Err(match own {
+                Err(error) if !matches!(error, NotSigning::NotAVoter(_)) => error.into(),
+                _ => HeadsError::TooFew { block, signed: statements.len() },
+            });
         }
         statements.sort_by_key(|statement| statement.node);
         Ok(Arc::new(HeadQuorum { head, statements }))
@@ -117,10 +136,6 @@ impl HeadQuorums {
         let statement = statement.map_err(|error| error.to_string())?;
         statement.verify(voter).map_err(|error| error.to_string())?;
         Ok(statement)
-    }
-
-    fn is_quorum(&self, statements: &[Statement]) -> bool {
-        self.roster.has_quorum(&statements.iter().map(|s| s.node).collect::<BTreeSet<_>>())
     }
 
     /// Compares the head of a verified statement with this node's own head of that block, if both know it.

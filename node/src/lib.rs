@@ -12,11 +12,20 @@ extern crate self as chancery_node;
 pub mod config;
 pub mod fault;
 pub mod heads;
+#[cfg(feature = "failpoints")]
+mod injected_clock;
+#[cfg(feature = "failpoints")]
+mod injected_failpoints;
 mod listener;
+pub mod membership;
+mod membership_upkeep;
 pub mod network;
 mod peer_calls;
 pub mod raft;
 pub mod recovery;
+pub mod roster_proofs;
+pub mod rosters;
+pub mod sabotage;
 pub mod sequencer;
 mod serve;
 pub mod signer;

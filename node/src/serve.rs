@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::authority::ledger_record;
-use chancery_ledger::command::{Limits, PublicKey};
+use chancery_ledger::command::{Limits, Name, PublicKey};
 use chancery_ledger::hash::from_hex;
 use chancery_ledger::head::{Roster, Voter};
 use chancery_ledger::state::Recording;
@@ -20,19 +20,21 @@ use tokio::time::timeout;
 
 use crate::api::{ApiServer, LedgerService};
 use crate::checks::{Checks, Rounds};
-use crate::clock::{ClockWatch, SystemClock, compare_clocks};
+use crate::clock::{Clock, ClockWatch, SystemClock, compare_clocks};
 use crate::config::{ConfigError, NodeConfig, Tuning, read};
 use crate::fault::Fault;
 use crate::heads::{HeadQuorums, SnapshotHeads};
-use crate::network::{
-    LinkOptions, PeerRoster, PeerServer, PeerTls, Peers, ServerOptions, TlsError, server_from_pem,
-};
+use crate::membership::Memberships;
+use crate::membership_upkeep::{Admission, dismiss_removed, follow_membership};
+use crate::network::{LinkOptions, PeerServer, PeerTls, Peers, ServerOptions, TlsError, server_from_pem};
 use crate::peer_calls::PeerCalls;
 use crate::raft::Raft;
 use crate::raft::snapshot_transfer::SnapshotTransfer;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::RaftNode;
 use crate::recovery::watch_recovery;
+use crate::roster_proofs::{ProvenRosters, hear_of_missed, prove_applied};
+use crate::sabotage;
 use crate::sequencer::{Sequencer, Workshop};
 use crate::signer::Signer;
 use crate::status::StatusReport;
@@ -61,9 +63,9 @@ pub enum ServeError {
     /// The genesis block.
     #[error("genesis: {0}")]
     Founding(#[from] FoundingError),
-    /// This node is not in the genesis roster, or has another key there.
-    #[error("node {node} with key {key} is not in the genesis roster")]
-    NotAVoter {
+    /// This node has another key than the genesis roster says.
+    #[error("node {node} has key {key}, which is not its key in the genesis roster")]
+    OtherKey {
         /// Its id.
         node: u64,
         /// Its key.
@@ -100,6 +102,8 @@ pub async fn serve(
     config: NodeConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    #[cfg(feature = "failpoints")]
+    crate::injected_failpoints::follow_file();
     let fault = Fault::default();
     let (stop, stopped) = watch::channel(false);
     let node = Node::start(config, &fault, stopped).await?;
@@ -118,6 +122,7 @@ pub async fn serve(
 struct Node {
     id: u64,
     raft: Raft,
+    memberships: Arc<Memberships>,
     servers: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -128,8 +133,8 @@ impl Node {
         stopped: watch::Receiver<bool>,
     ) -> Result<Self, ServeError> {
         let founding = Arc::new(Founding::decode(&read(&config.genesis)?)?);
-        let roster = founding.roster().clone();
-        let (voter, key) = identity(&config, &roster)?;
+        let (voter, key) = identity(&config, founding.roster())?;
+        sabotage::arm(&voter, &key);
         let tuning = config.tuning.clone();
         let peer_listener = listen(config.peer_listen).await?;
         let client_listener = listen(config.client_listen).await?;
@@ -144,13 +149,16 @@ impl Node {
         let client_tls = server_from_pem(&read(&config.tls.client_ca)?, &chain, &tls_key)?;
         let peers = Peers::new(tls.clone(), LinkOptions::default());
         for peer in config.peers.iter().filter(|peer| peer.node != config.node) {
-            peers.add(peer.node, &peer.address);
+            peers.configure(peer.node, &peer.address);
         }
 
-        let quorum = roster.sets().iter().map(|set| set.quorum() as usize).max().unwrap_or(1);
-        let clocks =
-            Arc::new(ClockWatch::new(Arc::new(SystemClock::default()), quorum, limits.clock_skew_ms_max));
-        tokio::spawn(compare_clocks(peers.clone(), Arc::clone(&clocks), roster.clone(), stopped.clone()));
+        let clocks = Arc::new(ClockWatch::new(
+            clock(),
+            config.node,
+            stores.applied.watch_rosters(),
+            limits.clock_skew_ms_max,
+        ));
+        tokio::spawn(compare_clocks(peers.clone(), Arc::clone(&clocks), stopped.clone()));
 
         let tail_at_start = stores.log.read_tail_with(|tail| tail.log_id.map_or(0, |id| id.index));
         let tail_at_start = tail_at_start.map_err(|error| ServeError::Raft(error.to_string()))?;
@@ -166,22 +174,53 @@ impl Node {
         )
         .await
         .map_err(|error| ServeError::Raft(error.to_string()))?;
-        initialize(&raft, &config, &roster).await?;
+        initialize(&raft, &config, founding.roster()).await?;
 
-        let NodeStores { log, applied, .. } = stores;
+        let NodeStores { log, applied, snapshots } = stores;
         let recovered =
             watch_recovery(raft.clone(), log.clone(), applied.clone(), tail_at_start, fault.clone());
-        let signer =
-            Arc::new(Signer::new(voter, key, log.clone(), applied.clone(), Arc::clone(&clocks), recovered));
+        let rosters = ProvenRosters::new(applied.clone());
+        let signer = Arc::new(Signer::new(
+            voter,
+            key,
+            log.clone(),
+            applied.clone(),
+            rosters.clone(),
+            Arc::clone(&clocks),
+            recovered,
+        ));
         let heads =
-            Arc::new(HeadQuorums::new(Arc::clone(&signer), peers.clone(), roster.clone(), fault.clone()));
+            Arc::new(HeadQuorums::new(Arc::clone(&signer), peers.clone(), applied.clone(), fault.clone()));
         snapshot_heads.set(Arc::clone(&heads));
+        let memberships = Arc::new(Memberships::new(config.node, raft.clone(), applied.clone()));
+        tokio::spawn(follow_membership(
+            raft.clone(),
+            peers.clone(),
+            rosters.clone(),
+            config.node,
+            stopped.clone(),
+        ));
+        tokio::spawn(dismiss_removed(
+            Arc::clone(&memberships),
+            applied.clone(),
+            raft.clone(),
+            stopped.clone(),
+        ));
+        tokio::spawn(prove_applied(
+            applied.clone(),
+            Arc::clone(&heads),
+            peers.clone(),
+            fault.clone(),
+            stopped.clone(),
+        ));
+        tokio::spawn(hear_of_missed(rosters.clone(), peers.clone(), stopped.clone()));
         let request_timeout = Duration::from_millis(tuning.request_timeout_ms);
         let sequencer = Sequencer::start(Workshop {
             raft: raft.clone(),
             log: log.clone(),
             store: applied.clone(),
             signer: Arc::clone(&signer),
+            memberships: Arc::clone(&memberships),
             heads: Arc::clone(&heads),
             clocks: Arc::clone(&clocks),
             timeout: request_timeout,
@@ -193,33 +232,47 @@ impl Node {
             peers: peers.clone(),
             heads,
             store: applied.clone(),
-            roster: roster.clone(),
             timeout: request_timeout,
             proof_size_bytes_max: limits.proof_size_bytes_max as usize,
         });
         let status = Arc::new(StatusReport {
             raft: raft.clone(),
-            log,
+            log: log.clone(),
             store: applied.clone(),
             signer: Arc::clone(&signer),
             clocks: Arc::clone(&clocks),
-            roster: roster.clone(),
+            peers,
+            snapshots,
         });
         let peer_server = PeerServer {
             raft: raft.clone(),
             handler: Arc::new(PeerCalls {
                 signer,
+                log,
                 clocks,
+                rosters: rosters.clone(),
                 submissions: submissions.clone(),
                 timeout: request_timeout,
             }),
             sink: Arc::new(transfer),
             tls,
-            roster: Arc::new(Voters(roster)),
+            roster: Arc::new(Admission {
+                raft: raft.clone(),
+                rosters: rosters.clone(),
+                configured: config.peers.iter().map(|peer| peer.node).collect(),
+            }),
             options: ServerOptions::default(),
         };
         let api = ApiServer {
-            service: LedgerService::new(applied, submissions, checks, status, request_timeout),
+            service: LedgerService::new(
+                applied,
+                submissions,
+                checks,
+                status,
+                Arc::clone(&memberships),
+                rosters,
+                request_timeout,
+            ),
             tls: client_tls,
             connections_max: tuning.client_connections_max,
         };
@@ -245,7 +298,7 @@ impl Node {
             clients = %config.client_listen,
             "serving"
         );
-        Ok(Self { id: config.node, raft, servers })
+        Ok(Self { id: config.node, raft, memberships, servers })
     }
 
     /// A leader that goes lets another lead first, so that nobody waits for an election.
@@ -253,14 +306,7 @@ impl Node {
         if !self.raft.is_leader() {
             return;
         }
-        let next = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            // The one that has most of the log.
-            let followers = metrics.replication.iter().flatten();
-            let followers = followers.filter(|(node, _)| **node != self.id);
-            followers.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| *node)
-        };
+        let next = self.memberships.successor();
         let Some(next) = next else { return };
         if self.raft.trigger().transfer_leader(next).await.is_err() {
             return;
@@ -298,18 +344,37 @@ impl Node {
     }
 }
 
-/// This node's voter in the genesis roster, and its key.
-fn identity(config: &NodeConfig, roster: &Roster) -> Result<(Voter, SigningKey), ServeError> {
+/// This node as the voter that it is, or is to become, and its key.
+fn identity(config: &NodeConfig, genesis: &Roster) -> Result<(Voter, SigningKey), ServeError> {
     let malformed = || ServeError::File { what: "node key", reason: "it is not 64 hex digits".into() };
     let text = String::from_utf8(read(&config.key)?).map_err(|_| malformed())?;
     let mut seed = [0; 32];
     from_hex(text.trim_end(), &mut seed).ok_or_else(malformed)?;
     let key = SigningKey::from_bytes(&seed);
     let public = PublicKey(key.verifying_key().to_bytes());
-    match roster.voter(config.node).filter(|voter| voter.key == public) {
-        Some(voter) => Ok((voter.clone(), key)),
-        None => Err(ServeError::NotAVoter { node: config.node, key: public }),
+    let node = config.node;
+    if let Some(voter) = genesis.voter(node) {
+        return if voter.key == public {
+            Ok((voter.clone(), key))
+        } else {
+            Err(ServeError::OtherKey { node, key: public })
+        };
     }
+    let unnamed = |reason: String| ServeError::File { what: "node.toml", reason };
+    let name = config.name.clone().ok_or_else(|| {
+        unnamed(format!("node {node} is not in the genesis roster, so its `name` must stand here"))
+    })?;
+    let name = Name::new(name).map_err(|error| unnamed(format!("name {error}")))?;
+    Ok((Voter { node, name, key: public }, key))
+}
+
+/// The machine's clocks; in a build for fault tests, as wrong as a file says.
+fn clock() -> Arc<dyn Clock> {
+    #[cfg(feature = "failpoints")]
+    if let Some(clock) = crate::injected_clock::InjectedClock::from_environment() {
+        return Arc::new(clock);
+    }
+    Arc::new(SystemClock::default())
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
@@ -347,14 +412,15 @@ fn raft_config(tuning: &Tuning, ledger: &str) -> Result<Config, ServeError> {
     config.validate().map_err(|error| ServeError::Raft(error.to_string()))
 }
 
-/// The first membership is the genesis roster; every node writes the same, so none waits for another.
-async fn initialize(raft: &Raft, config: &NodeConfig, roster: &Roster) -> Result<(), ServeError> {
+/// The first membership is the genesis roster; every node of it writes the same, so none waits for another.
+/// A node that is not in it waits to be added.
+async fn initialize(raft: &Raft, config: &NodeConfig, genesis: &Roster) -> Result<(), ServeError> {
     let failed = |error: &dyn std::fmt::Display| ServeError::Raft(error.to_string());
-    if raft.is_initialized().await.map_err(|error| failed(&error))? {
+    if genesis.voter(config.node).is_none() || raft.is_initialized().await.map_err(|error| failed(&error))? {
         return Ok(());
     }
     let mut members = BTreeMap::new();
-    for voter in roster.voters() {
+    for voter in genesis.voters() {
         let address = config.peers.iter().find(|peer| peer.node == voter.node);
         let address = address.map(|peer| peer.address.clone()).ok_or_else(|| ServeError::File {
             what: "node.toml",
@@ -367,13 +433,4 @@ async fn initialize(raft: &Raft, config: &NodeConfig, roster: &Roster) -> Result
 
 async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-/// Nodes of the genesis roster are served. Voters do not change yet.
-struct Voters(Roster);
-
-impl PeerRoster for Voters {
-    fn admits(&self, id: u64) -> bool {
-        self.0.voter(id).is_some()
-    }
 }

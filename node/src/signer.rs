@@ -1,7 +1,8 @@
 //! What this node signs: statements about its head and its log, numbered so that they only grow.
 //!
-//! Order, each time: the nonce was received, then the clock is read, then under the log's lock the tail and
-//! the statement's number are taken, then it is signed. Nothing is cached between two statements.
+//! Only a voter signs, and only while its clock is right and it has recovered since its start. Order, each
+//! time: the nonce was received, then the clock is read, then under the log's lock the tail and the
+//! statement's number are taken, then it is signed. Nothing is cached between two statements.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::{ClockError, ClockWatch};
+use crate::roster_proofs::ProvenRosters;
+use crate::sabotage::{self, Sabotage};
 use crate::store::applied::AppliedStore;
 use crate::store::{LogError, RaftLog};
 
@@ -26,6 +29,12 @@ pub enum NotSigning {
     /// Its clock may be wrong.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// It is no voter, so nothing that it signed would count.
+    #[error("node {0} is not in the roster")]
+    NotAVoter(u64),
+    /// It was a voter, and was removed.
+    #[error("node {0} is removed from the roster")]
+    Removed(u64),
     /// Its log store is dead.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -43,6 +52,7 @@ pub struct Signer {
     key: SigningKey,
     log: RaftLog,
     store: AppliedStore,
+    rosters: ProvenRosters,
     clocks: Arc<ClockWatch>,
     recovered: watch::Receiver<bool>,
     /// Statements since the start; the boot epoch of the log store is the number's high half.
@@ -56,10 +66,11 @@ impl Signer {
         key: SigningKey,
         log: RaftLog,
         store: AppliedStore,
+        rosters: ProvenRosters,
         clocks: Arc<ClockWatch>,
         recovered: watch::Receiver<bool>,
     ) -> Self {
-        Self { voter, key, log, store, clocks, recovered, counter: AtomicU64::new(0) }
+        Self { voter, key, log, store, rosters, clocks, recovered, counter: AtomicU64::new(0) }
     }
 
     /// The voter that it signs as.
@@ -74,6 +85,7 @@ impl Signer {
 
     /// Why the node does not sign now, if it does not.
     pub fn ready(&self) -> Result<(), NotSigning> {
+        self.check_voter()?;
         self.check_recovered()?;
         self.clocks.now_to_sign_ms()?;
         Ok(())
@@ -81,14 +93,20 @@ impl Signer {
 
     /// A statement over `nonce_root`, which was received before this is called.
     pub fn fresh(&self, nonce_root: Hash) -> Result<Statement, NotSigning> {
+        self.check_voter()?;
         self.check_recovered()?;
         let clock_ms = self.clocks.now_to_sign_ms()?;
         // The head is read before the tail: the tail that follows is then at or past it.
         let head = self.store.read_state(|state| *state.head());
         let (tail, number) = self.log.read_tail_with(|tail| (*tail, self.next_number()))?;
-        debug_assert!(tail.block >= head.block, "what is applied was flushed before");
+        debug_assert!(
+            tail.block >= head.block || sabotage::active(Sabotage::ApplyBeforeFlush),
+            "what is applied was flushed before"
+        );
+        let (head, tail) = sabotage::stated(&self.store, head, tail);
         let fresh = Fresh { nonce_root, clock_ms, tail_block: tail.block, tail_roster: tail.roster };
-        Ok(Statement::sign(&self.voter, &self.key, number, Some(fresh), head))
+        let key = sabotage::key(&self.key);
+        Ok(sabotage::fresh_signed(Statement::sign(&self.voter, key, number, Some(fresh), head)))
     }
 
     /// A signature on the head of `block`, which is waited for up to `patience`.
@@ -97,6 +115,10 @@ impl Signer {
         match timeout(patience, applied.wait_for(|applied| *applied >= block)).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) | Err(_) => return Err(NotSigning::NotApplied(block)),
+        }
+        let rosters = self.store.rosters();
+        if rosters.head_voters(block).voter(self.voter.node) != Some(&self.voter) {
+            return Err(NotSigning::NotAVoter(self.voter.node));
         }
         self.check_recovered()?;
         self.clocks.now_to_sign_ms()?;
@@ -108,12 +130,23 @@ impl Signer {
         // The number is taken under the log's lock, so that it orders this among fresh statements: none of
         // a later number can have a tail before this head.
         let number = self.log.read_tail_with(|_| self.next_number())?;
-        Ok(Statement::sign(&self.voter, &self.key, number, None, head))
+        let key = sabotage::key(&self.key);
+        Ok(Statement::sign(&self.voter, key, number, None, sabotage::head_signed(head)))
     }
 
     fn next_number(&self) -> Number {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         Number { epoch: self.log.boot_epoch(), counter }
+    }
+
+    fn check_voter(&self) -> Result<(), NotSigning> {
+        let node = self.voter.node;
+        // That may be known before it is applied; or it never is, if this node was away meanwhile.
+        if self.rosters.newest().is_removed(node) {
+            return Err(NotSigning::Removed(node));
+        }
+        let is_voter = self.store.rosters().voter(node) == Some(&self.voter);
+        if is_voter { Ok(()) } else { Err(NotSigning::NotAVoter(node)) }
     }
 
     fn check_recovered(&self) -> Result<(), NotSigning> {

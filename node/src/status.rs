@@ -1,14 +1,21 @@
 //! What a node says of itself when an operator asks. It proves nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chancery_ledger::command::roster_to_wire;
 use chancery_ledger::head::Roster;
 use chancery_proto::v1::api;
+use openraft::RaftMetrics;
 
 use crate::clock::ClockWatch;
+use crate::membership::Progress;
+use crate::network::Peers;
 use crate::raft::Raft;
+use crate::raft::types::{LogId, RaftNode, TypeConfig};
 use crate::signer::Signer;
 use crate::store::applied::AppliedStore;
+use crate::store::snapshot::Snapshots;
 use crate::store::{LogError, RaftLog};
 use openraft::async_runtime::WatchReceiver as _;
 
@@ -24,35 +31,32 @@ pub struct StatusReport {
     pub signer: Arc<Signer>,
     /// The peers' clocks.
     pub clocks: Arc<ClockWatch>,
-    /// The voters.
-    pub roster: Roster,
+    /// Where the peers are.
+    pub peers: Peers,
+    /// How far they reach.
+    pub snapshots: Snapshots,
 }
 
 impl StatusReport {
     /// The status now.
     pub fn reply(&self) -> Result<api::StatusReply, LogError> {
-        let head = self.store.read_state(|state| *state.head());
-        let tail = self.log.read_tail_with(|tail| *tail)?;
+        let (head, tail) =
+            (self.store.read_state(|state| *state.head()), self.log.read_tail_with(|tail| *tail)?);
+        let rosters = self.store.rosters();
+        let (roster_id, roster) = rosters.newest();
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let offsets = self.clocks.offsets();
-        let not_signing = self.signer.ready().err();
-        let lag = |node: u64| {
-            let matched = metrics.replication.as_ref()?.get(&node)?.as_ref().map_or(0, |id| id.index);
-            Some(metrics.last_log_index?.saturating_sub(matched))
-        };
         let own = self.signer.voter();
-        let peer = |voter: &chancery_ledger::head::Voter| {
-            let offset = offsets.get(&voter.node);
-            api::PeerStatus {
-                node: voter.node,
-                name: voter.name.to_string(),
-                reachable: offset.is_some(),
-                clock_offset_ms: offset.map_or(0, |offset| offset.offset_ms),
-                clock_error_ms: offset.map_or(0, |offset| offset.error_ms),
-                lag_entries: lag(voter.node),
-            }
+        let not_signing = self.signer.ready().err();
+        let not_signing_because = not_signing.as_ref().map(ToString::to_string).unwrap_or_default();
+        let membership = metrics.membership_config.membership();
+        let learners = membership.nodes().filter(|(node, _)| roster.voter(**node).is_none());
+        let learner = |(node, at): (&u64, &RaftNode)| api::Learner {
+            node: *node,
+            name: at.name.clone(),
+            address: at.address.clone(),
         };
+        let index = |id: &Option<LogId>| id.as_ref().map(|id| id.index);
         Ok(api::StatusReply {
             node: own.node,
             name: own.name.to_string(),
@@ -61,9 +65,50 @@ impl StatusReport {
             head: head.encode().to_vec(),
             tail_block: tail.block,
             signing: not_signing.is_none(),
-            not_signing_because: not_signing.map(|error| error.to_string()).unwrap_or_default(),
-            peers: self.roster.voters().filter(|voter| voter.node != own.node).map(peer).collect(),
+            not_signing_because,
+            peers: self.peer_statuses(roster, &metrics),
             version: env!("CARGO_PKG_VERSION").into(),
+            roster: Some(roster_to_wire(roster)),
+            roster_block: roster_id.block,
+            roster_digest: roster_id.digest.0.to_vec(),
+            learners: learners.map(learner).collect(),
+            log: Some(api::LogStatus {
+                last_index: metrics.last_log_index,
+                committed_index: index(&metrics.cluster_committed),
+                applied_index: index(&metrics.last_applied),
+                snapshot_index: self.snapshots.current().map(|current| current.manifest().log_id().index),
+                snapshot_block: self.snapshots.current().map(|current| current.manifest().head().block),
+                purged_index: index(&metrics.purged),
+            }),
         })
+    }
+
+    /// Voters and learners, but this node.
+    fn peer_statuses(&self, roster: &Roster, metrics: &RaftMetrics<TypeConfig>) -> Vec<api::PeerStatus> {
+        let mut names: BTreeMap<u64, String> =
+            roster.voters().map(|voter| (voter.node, voter.name.to_string())).collect();
+        for (node, at) in metrics.membership_config.membership().nodes() {
+            names.entry(*node).or_insert_with(|| at.name.clone());
+        }
+        names.remove(&self.signer.voter().node);
+        let (offsets, heard) = (self.clocks.offsets(), self.clocks.last_heard());
+        let lag = |node: u64| {
+            let matched = metrics.replication.as_ref()?.get(&node)?.as_ref().map(|id| id.index);
+            Some(Progress { matched_index: matched, last_index: metrics.last_log_index? }.lag_entries())
+        };
+        let peer = |(node, name)| {
+            let offset = offsets.get(&node);
+            api::PeerStatus {
+                node,
+                name,
+                reachable: offset.is_some(),
+                clock_offset_ms: offset.map_or(0, |offset| offset.offset_ms),
+                clock_error_ms: offset.map_or(0, |offset| offset.error_ms),
+                lag_entries: lag(node),
+                address: self.peers.address(node).map(|address| address.to_string()).unwrap_or_default(),
+                silent_ms: heard.get(&node).and_then(|since| u64::try_from(since.as_millis()).ok()),
+            }
+        };
+        names.into_iter().map(peer).collect()
     }
 }

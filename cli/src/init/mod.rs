@@ -255,6 +255,7 @@ impl Plan {
             .collect();
         Ok(NodeConfig {
             node: number,
+            name: None,
             data: "data".into(),
             genesis: "genesis".into(),
             key: "signing.key".into(),

@@ -18,6 +18,7 @@ pub(crate) const fn kind(body: &Body) -> &'static str {
         Body::RevokeGrant { .. } => "revoke_grant",
         Body::RevokeAgent { .. } => "revoke_agent",
         Body::SetRules { .. } => "set_rules",
+        Body::SetRoster { .. } => "set_roster",
     }
 }
 
@@ -49,6 +50,10 @@ pub(crate) fn words(body: &Body) -> String {
             format!("{} all of {}{}", style::bad("revokes"), name(agent.as_str()), because(reason))
         }
         Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
+        Body::SetRoster { voters, .. } => {
+            let names: Vec<_> = voters.voters().iter().map(|voter| name(voter.name.as_str())).collect();
+            format!("makes {} the voters, {} of them a quorum", names.join(", "), voters.quorum())
+        }
     }
 }
 

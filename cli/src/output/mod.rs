@@ -3,12 +3,14 @@
 //! A page is rendered with styles; the stream drops them when it is no terminal or `NO_COLOR` is set.
 
 mod commands;
+mod convicted;
 mod page;
 mod proven;
 pub(crate) mod style;
 mod time;
 
 pub(crate) use commands::{kind, words};
+pub(crate) use convicted::{conviction, conviction_json};
 pub(crate) use page::{Page, Table};
 pub(crate) use proven::{denial, head_json, node_names, proof, short, verdict_json};
 pub(crate) use time::{milliseconds, now_ms, seconds, utc};

@@ -22,7 +22,7 @@ async fn a_permit_is_bound_to_what_was_checked() {
     assert!(permit.failed_tries().is_empty());
     let evidence = permit.evidence();
     assert_eq!(permit.run(b"100", || 42), Ok(42));
-    evidence.verify(ledger.trust()).unwrap();
+    evidence.verify(&ledger.trust()).unwrap();
     let nonce = ledger.check("bot", "pay", "account/7", b"100").await.unwrap().nonce();
     assert_ne!(nonce, evidence.nonce);
 }
@@ -54,12 +54,12 @@ async fn a_denial_of_a_revoked_grant_names_the_grant() {
     assert!(denied.to_string().contains("revoked"), "{denied}");
     // As evidence, with the revocation itself in it.
     let evidence = ledger.evidence(&denied.checked).await.unwrap();
-    let shown = evidence.verify(ledger.trust()).unwrap();
+    let shown = evidence.verify(&ledger.trust()).unwrap();
     assert!(
         matches!(&shown.cause.unwrap().command().body, Body::RevokeGrant { grant: g, .. } if *g == grant)
     );
     let file = evidence.to_json();
-    chancery_ledger::evidence::Evidence::from_json(file.as_bytes()).unwrap().verify(ledger.trust()).unwrap();
+    chancery_ledger::evidence::Evidence::from_json(file.as_bytes()).unwrap().verify(&ledger.trust()).unwrap();
 }
 
 #[tokio::test]

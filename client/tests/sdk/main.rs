@@ -11,8 +11,10 @@
 
 mod checks;
 mod contexts;
+mod contradictions;
 mod fake;
 mod lies;
 mod permits;
 mod reading;
+mod rosters;
 mod submits;

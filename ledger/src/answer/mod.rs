@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use crate::authority::{GrantRef, RULES_VERSION, ViewError};
 use crate::decide::{Decision, Interval, Request, decide};
 use crate::hash::Hash;
-use crate::head::{Freshness, Head, QuorumError, Statement, verify_fresh, verify_head};
+use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, verify_fresh};
 use crate::log::{VerifyError, nonces::NoncePath};
 use crate::state::{PrunedReadError, PrunedTree, PrunedView, UnusedError};
 use crate::trust::{Trust, TrustError};
@@ -110,6 +110,17 @@ pub struct Verified {
 }
 
 impl Answer {
+    /// The one roster that the fresh statements must name: the first one's.
+    fn named_roster(&self) -> Option<RosterId> {
+        self.statements.iter().find_map(|statement| statement.fresh).map(|fresh| fresh.tail_roster)
+    }
+
+    /// The newest roster that a verifier must know.
+    pub fn newest_roster(&self) -> RosterId {
+        let named = self.named_roster().filter(|named| named.block > self.head.roster.block);
+        named.unwrap_or(self.head.roster)
+    }
+
     /// The interval that the statements' clocks and the head leave. The server cannot choose the time: these
     /// are signed by a quorum.
     fn interval(&self, freshness: Freshness) -> Interval {
@@ -137,18 +148,17 @@ pub fn verify(
     }
     let nonce_root = answer.nonce_path.root(&nonce.question(request))?;
     // Exactly one roster: the first statement's, which the trust must know, and all others must name.
-    let named = answer.statements.iter().find_map(|s| s.fresh).map(|fresh| fresh.tail_roster);
-    let named = named.ok_or(ProofError::Freshness(QuorumError::TooFew(0)))?;
-    let roster = trust.roster(named)?;
+    let named = answer.named_roster().ok_or(ProofError::Freshness(QuorumError::TooFew(0)))?;
+    let roster = trust.fresh_roster(named)?;
     if head.block < named.block {
         return Err(TrustError::UnknownRoster(named).into());
     }
     let freshness = verify_fresh(head.ledger, roster, named, nonce_root, head, &answer.statements)
         .map_err(ProofError::Freshness)?;
-    // The head's signatures count under the roster in force at its block.
+    // The head's signatures count under the roster in force at its block; a roster block's under two.
     let with_head = answer.statements.iter().filter(|statement| statement.head == *head);
     let signatures: Vec<Statement> = with_head.chain(&answer.head_statements).copied().collect();
-    verify_head(trust.roster(head.roster)?, head, &signatures).map_err(ProofError::Head)?;
+    trust.voters_of(head)?.verify(head, &signatures).map_err(ProofError::Head)?;
 
     let (found, expected) = (answer.tree.root_hash(), head.state_root);
     if found != expected {

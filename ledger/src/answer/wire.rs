@@ -6,7 +6,7 @@ use super::Answer;
 use crate::authority::GrantRef;
 use crate::command::{GrantId, MalformedCommand, decode_strict};
 use crate::hash::Hash;
-use crate::head::{Head, Statement, StatementError, VOTERS_MAX};
+use crate::head::{Head, Statement, StatementError, decode_statements};
 use crate::log::nonces::NoncePath;
 use crate::state::{PrunedDecodeError, PrunedTree};
 use chancery_proto::v1 as wire;
@@ -24,9 +24,6 @@ pub enum AnswerError {
     #[error("malformed read set: {0}")]
     Tree(#[from] PrunedDecodeError),
 }
-
-/// Most statements of one kind in an answer: of two disjoint voter sets.
-const STATEMENTS_MAX: usize = 2 * VOTERS_MAX;
 
 impl Answer {
     /// The encoding.
@@ -63,8 +60,8 @@ pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, Answ
     };
     Ok(Answer {
         head: Head::decode(&w.head)?,
-        statements: statements(&w.statements)?,
-        head_statements: statements(&w.head_statements)?,
+        statements: decode_statements::<AnswerError>(&w.statements)?,
+        head_statements: decode_statements::<AnswerError>(&w.head_statements)?,
         nonce_path: NoncePath {
             index: path.index,
             count: path.count,
@@ -73,15 +70,4 @@ pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, Answ
         tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
         hint: w.hint.map(hint).transpose()?,
     })
-}
-
-fn statements(list: &[Vec<u8>]) -> Result<Vec<Statement>, AnswerError> {
-    if list.len() > STATEMENTS_MAX {
-        return Err(MalformedCommand::OutOfBounds("statements").into());
-    }
-    let statements = list.iter().map(|bytes| Statement::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
-    if !statements.is_sorted_by(|a, b| a.node < b.node) {
-        return Err(MalformedCommand::Unsorted("statements").into());
-    }
-    Ok(statements)
 }

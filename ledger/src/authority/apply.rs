@@ -8,12 +8,13 @@ use super::draft::{Draft, Effect, Stop};
 use super::entry::{ENTRY_SIZE_BYTES_MAX, Entry};
 use super::evaluate::{Pending, dedup_entry, evaluate};
 use super::records::{self, Cause, LedgerRecord, Place};
+use super::rosters::{self, RosterFault};
 use super::state::{State, Summary};
 use super::view::{ViewError, referred};
 use super::{RULES_VERSION, Refusal, principals};
 use crate::command::{Body, LedgerId, SignedCommand};
 use crate::hash::Hash;
-use crate::head::{Head, RosterId};
+use crate::head::{Head, Roster, RosterId};
 use crate::log::{Frontier, leaf_hash};
 use crate::state::{self as tree, NodeId, NodeRead, Root, TreeError, Update};
 
@@ -60,6 +61,12 @@ pub enum ApplyError<E: std::error::Error + Send + Sync + 'static> {
         /// The last block before this one.
         newest: u64,
     },
+    /// The block's roster is not the one that must follow, or one must and it brings none.
+    #[error("roster: {0}")]
+    Roster(#[from] RosterFault),
+    /// Its commands are not those that such a block holds.
+    #[error(transparent)]
+    Shape(BlockError),
     /// The state demands rules that this program does not have.
     #[error("rules version {0} is unknown to this program")]
     UnknownRules(u32),
@@ -127,7 +134,7 @@ impl State {
         }
         let block_hash = block.hash();
         let roster = genesis.roster.id(0);
-        let mut draft = Draft::new(nodes, Root::EMPTY, LedgerId(block_hash));
+        let mut draft = Draft::new(nodes, Root::EMPTY, LedgerId(block_hash), roster);
         let cause = Cause { index: 0, block: 0, time_ms: block.stamp_ms, signer: signed.command().signer };
         principals::found(&mut draft, genesis, cause)?;
         let mut leaves = Leaves { frontier: Frontier::default(), encoded: Vec::new() };
@@ -150,9 +157,11 @@ impl State {
             let expected = self.summary.block_hash;
             return Err(ApplyError::Chain { claimed: block.previous_hash, expected });
         }
-        let mut draft = Draft::new(nodes, self.summary.root, head.ledger);
+        let mut draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
         let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
         self.check_proposer(&ledger, block)?;
+        block.check_roster().map_err(ApplyError::Shape)?;
+        rosters::check_block(&ledger, block)?;
 
         let number = head.block.checked_add(1).ok_or(ApplyError::Bound("block number"))?;
         let time_ms = head.time_ms.max(block.stamp_ms);
@@ -168,6 +177,9 @@ impl State {
             };
             let outcome = match evaluate(&draft, &ledger, &dedup, signed, cause) {
                 Ok(Effect::Before(first)) => Outcome::Before(first),
+                Ok(Effect::Writes(_)) if block.roster.is_none() && changes_voters(signed) => {
+                    Outcome::Refused(Refusal::NotInRosterBlock)
+                }
                 Ok(Effect::Writes(writes)) => {
                     // INVARIANT: a command's writes are complete before any is made: wholly or not at all.
                     draft.changes.extend(writes.0.into_iter().map(|(key, value)| (key, Some(value))));
@@ -182,7 +194,14 @@ impl State {
         }
         let entries = dedup.entries;
         let block_hash = block.hash();
-        if leaves.encoded.is_empty() {
+        let roster = match &block.roster {
+            Some(roster) => {
+                bring_roster(&mut draft, &ledger, roster, &outcomes)?;
+                roster.id(number)
+            }
+            None => head.roster,
+        };
+        if leaves.encoded.is_empty() && block.roster.is_none() {
             let head = Head { block: number, ..*head };
             let summary = Summary { head, block_hash, ..self.summary.clone() };
             return Ok(Applied { outcomes, ..Applied::nothing(summary) });
@@ -191,7 +210,7 @@ impl State {
         let close = Close {
             block: number,
             time_ms,
-            roster: head.roster,
+            roster,
             rules_version: head.rules_version,
             // The last leaf of a log is always a STATE leaf.
             previous: head.log_size.checked_sub(1),
@@ -213,7 +232,8 @@ impl State {
     }
 
     /// Whether `signed` would take effect in a block stamped `stamp_ms`: what a node asks before it puts a
-    /// command into a block. The answer binds nobody; [`State::apply`] decides.
+    /// command into a block. The answer binds nobody; [`State::apply`] decides. A change of the voters is put
+    /// into a roster block.
     ///
     /// # Errors
     /// `Ok(Err(_))` is a refusal; `Err(_)` means that the state could not be read.
@@ -223,7 +243,8 @@ impl State {
         signed: &SignedCommand,
         stamp_ms: u64,
     ) -> Result<Result<Admission, Refusal>, ApplyError<N::Error>> {
-        let draft = Draft::new(nodes, self.summary.root, self.summary.head.ledger);
+        let head = &self.summary.head;
+        let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
         let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
         let dedup = Pending::new(&self.dedup);
         let cause = Cause {
@@ -283,6 +304,29 @@ impl State {
             draft.changes.insert(place.key(), Some(records::encode(&place, &chain)));
         }
         dropped
+    }
+}
+
+fn changes_voters(signed: &SignedCommand) -> bool {
+    matches!(signed.command().body, Body::SetRoster { .. })
+}
+
+/// Sees to it that a roster block did what Raft's membership did: its command took effect, or, in a uniform
+/// block, the roster is written here.
+fn bring_roster<N: NodeRead>(
+    draft: &mut Draft<'_, N>,
+    ledger: &LedgerRecord,
+    roster: &Roster,
+    outcomes: &[Outcome],
+) -> Result<(), RosterFault> {
+    match outcomes {
+        [] => {
+            draft.put(&Place::ledger(), &rosters::with_roster(ledger, roster.clone()));
+            Ok(())
+        }
+        [Outcome::Refused(refusal), ..] => Err(RosterFault::Refused(refusal.clone())),
+        [Outcome::Before(cause), ..] => Err(RosterFault::Before(*cause)),
+        [Outcome::Applied(_), ..] => Ok(()),
     }
 }
 

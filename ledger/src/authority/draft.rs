@@ -6,6 +6,7 @@ use super::Refusal;
 use super::records::{self, Body as RecordBody, Cause, Place};
 use super::view::{View, ViewError};
 use crate::command::LedgerId;
+use crate::head::RosterId;
 use crate::state::{self as tree, Key, NodeRead, Root, TreeError, Value};
 
 /// Why a command stops: by its own fault, or by the replica's.
@@ -47,12 +48,14 @@ pub(super) struct Draft<'a, N> {
     pub(super) nodes: &'a N,
     pub(super) root: Root,
     pub(super) ledger: LedgerId,
+    /// In force before the block.
+    pub(super) roster: RosterId,
     pub(super) changes: BTreeMap<Key, Option<Value>>,
 }
 
 impl<'a, N: NodeRead> Draft<'a, N> {
-    pub(super) const fn new(nodes: &'a N, root: Root, ledger: LedgerId) -> Self {
-        Self { nodes, root, ledger, changes: BTreeMap::new() }
+    pub(super) const fn new(nodes: &'a N, root: Root, ledger: LedgerId, roster: RosterId) -> Self {
+        Self { nodes, root, ledger, roster, changes: BTreeMap::new() }
     }
 
     pub(super) fn put<B: RecordBody>(&mut self, place: &Place, body: &B) {

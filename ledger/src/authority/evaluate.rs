@@ -6,7 +6,7 @@ use super::dedup::{Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop};
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
 use super::view::record;
-use super::{Refusal, agents, grants, principals};
+use super::{Refusal, agents, grants, principals, rosters};
 use crate::command::{
     Body, COMMAND_LIFETIME_MS_MAX, Command, GrantId, PublicKey, RequestId, Role, SignedCommand,
 };
@@ -81,6 +81,7 @@ pub(super) fn evaluate<N: NodeRead>(
         Body::RevokeGrant { grant, .. } => grants::revoke(&call, *grant),
         Body::RevokeAgent { agent, .. } => agents::revoke_all(&call, agent),
         Body::SetRules { rules_version } => principals::set_rules(&call, *rules_version),
+        Body::SetRoster { voters, replaces, operators } => rosters::set(&call, voters, *replaces, operators),
     }
 }
 

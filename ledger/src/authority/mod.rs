@@ -16,6 +16,7 @@ mod grants;
 mod principals;
 mod records;
 mod refusal;
+mod rosters;
 mod state;
 mod view;
 
@@ -27,9 +28,10 @@ pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
     AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, LedgerRecord, PAGE_GRANTS_MAX, Place,
-    PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError,
+    PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
+pub use rosters::RosterFault;
 pub use state::{State, Summary};
 pub use view::{View, ViewError};
 pub(crate) use view::{record, referred};

@@ -4,7 +4,7 @@ use super::draft::{Draft, Effect, Stop, Writes};
 use super::evaluate::Call;
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
 use super::view::{ViewError, record};
-use super::{RULES_VERSION, Refusal};
+use super::{RULES_VERSION, Refusal, rosters};
 use crate::command::{Genesis, Principal, PublicKey, Role, Scope};
 use crate::state::{NodeRead, TreeError};
 
@@ -27,8 +27,10 @@ pub(super) fn found<N: NodeRead>(
         rules_version: genesis.rules_version,
         roster: genesis.roster.clone(),
         operators,
+        roster_blocks: 0,
     };
     draft.put(&Place::ledger(), &ledger);
+    rosters::found(draft, &genesis.roster, cause);
     Ok(())
 }
 
@@ -53,7 +55,7 @@ pub(super) fn remove<N: NodeRead>(call: &Call<'_, N>, key: PublicKey) -> Result<
     within(&signer.scope, &principal.scope)?;
     let mut writes = Writes::default();
     if principal.roles.contains(&Role::Operator) {
-        count_operators(call, &mut writes, |count| count.checked_sub(1).filter(|left| *left > 0))?;
+        count_operators(call, &mut writes, |count| count.checked_sub(1))?;
     }
     principal.ended = Some(call.cause);
     writes.put(&Place::principal(key), &principal);
@@ -123,7 +125,9 @@ fn count_operators<N: NodeRead>(
 ) -> Result<(), N::Error> {
     // The block may have changed the record already: read it, do not take the call's copy.
     let mut ledger: LedgerRecord = super::referred(call.draft, &Place::ledger())?;
-    ledger.operators = change(ledger.operators).ok_or(Refusal::LastOperator)?;
+    let threshold = ledger.limits.operator_threshold;
+    let operators = change(ledger.operators).filter(|operators| *operators >= threshold);
+    ledger.operators = operators.ok_or(Refusal::OperatorsNeeded(threshold))?;
     writes.put(&Place::ledger(), &ledger);
     Ok(())
 }

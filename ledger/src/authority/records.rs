@@ -9,10 +9,10 @@ use prost::Message;
 use crate::command::{
     GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict, limits_from_wire,
     limits_to_wire, roles_from_wire, roles_to_wire, roster_from_wire, roster_to_wire, scope_from_wire,
-    scope_to_wire, terms_from_wire, terms_to_wire,
+    scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
 };
 use crate::hash::Hash;
-use crate::head::Roster;
+use crate::head::{Roster, Voter};
 use crate::state::{Key, Value};
 use chancery_proto::v1 as wire;
 
@@ -85,6 +85,21 @@ impl Place {
         Self { kind: "dedup", anchor: b"dedup".to_vec(), id: bucket.to_be_bytes().to_vec() }
     }
 
+    /// What used a node id.
+    pub fn voter_node(node: u64) -> Self {
+        Self { kind: "voter", anchor: b"voter".to_vec(), id: node.to_be_bytes().to_vec() }
+    }
+
+    /// What used a node's name.
+    pub fn voter_name(name: &Name) -> Self {
+        Self { kind: "voter_name", anchor: b"voter".to_vec(), id: name.as_str().into() }
+    }
+
+    /// What used a node's key.
+    pub fn voter_key(key: PublicKey) -> Self {
+        Self { kind: "voter_key", anchor: b"voter".to_vec(), id: key.0.to_vec() }
+    }
+
     /// What kind of record stands here.
     pub const fn kind(&self) -> &'static str {
         self.kind
@@ -137,8 +152,20 @@ pub struct LedgerRecord {
     pub rules_version: u32,
     /// The voters in force.
     pub roster: Roster,
-    /// Active operators: the last one cannot be removed.
+    /// Active operators: at least as many as the limits' `operator_threshold`.
     pub operators: u32,
+    /// Roster blocks so far: the links of the roster chain.
+    pub roster_blocks: u32,
+}
+
+/// A voter that there is or was. It stands under its node id, its name and its key, so that none of them is
+/// ever another's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VoterRecord {
+    /// The voter.
+    pub voter: Voter,
+    /// What made it one.
+    pub added: Cause,
 }
 
 /// A principal.
@@ -241,6 +268,7 @@ impl Body for LedgerRecord {
             rules_version: self.rules_version,
             roster: Some(roster_to_wire(&self.roster)),
             operators: self.operators,
+            roster_blocks: self.roster_blocks,
         })
     }
 
@@ -252,6 +280,24 @@ impl Body for LedgerRecord {
             rules_version: w.rules_version,
             roster: roster_from_wire(w.roster.ok_or(MalformedCommand::Missing("roster"))?)?,
             operators: w.operators,
+            roster_blocks: w.roster_blocks,
+        })
+    }
+}
+
+impl Body for VoterRecord {
+    fn to_wire(&self) -> W {
+        W::Voter(wire::VoterRecord {
+            voter: Some(voter_to_wire(&self.voter)),
+            added: Some(cause_to_wire(&self.added)),
+        })
+    }
+
+    fn from_wire(body: W) -> Result<Self, RecordError> {
+        let W::Voter(w) = body else { return Err(RecordError::OtherRecord) };
+        Ok(Self {
+            voter: voter_from_wire(w.voter.ok_or(MalformedCommand::Missing("voter"))?)?,
+            added: cause(w.added)?,
         })
     }
 }

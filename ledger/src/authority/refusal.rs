@@ -1,6 +1,7 @@
 //! Why a command has no effect.
 
 use crate::command::{EnvelopeError, GrantId, Name, PublicKey, Role};
+use crate::head::RosterId;
 
 /// A command that is understood, and refused: it leaves no leaf and changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -49,9 +50,9 @@ pub enum Refusal {
     /// The key is a principal already, or was.
     #[error("key {0} is or was a principal")]
     PrincipalExists(PublicKey),
-    /// Without it nobody could admit another operator.
-    #[error("the last operator cannot be removed")]
-    LastOperator,
+    /// Without it too few would be left to change the voters.
+    #[error("{0} operators must remain")]
+    OperatorsNeeded(u32),
     /// The name is taken, for ever.
     #[error("agent {0} is registered")]
     AgentExists(Name),
@@ -102,6 +103,46 @@ pub enum Refusal {
     /// Not every node of the roster has said that it knows these rules.
     #[error("rules version {0} has not been advertised by every node of the roster")]
     RulesNotAdvertised(u32),
+    /// A key that signs as an operator is none, or no longer.
+    #[error("key {0} is not an active operator")]
+    UnknownOperator(PublicKey),
+    /// Too few operators signed a change of the voters.
+    #[error("{signed} operators signed, a change of the voters needs {threshold}")]
+    TooFewOperators {
+        /// How many did, the signer included.
+        signed: u32,
+        /// How many must.
+        threshold: u32,
+    },
+    /// The voters are being changed.
+    #[error("a change of the voters is under way")]
+    RosterChangeUnderWay,
+    /// The change is to another roster than the one in force.
+    #[error("the change replaces roster {replaces}, but {in_force} is in force")]
+    OtherRoster {
+        /// What the command says.
+        replaces: RosterId,
+        /// What is.
+        in_force: RosterId,
+    },
+    /// These are the voters.
+    #[error("the voters would be the same")]
+    SameVoters,
+    /// The ledger had as many rosters as a verifier follows.
+    #[error("the ledger had {0} roster blocks, the most there may be")]
+    TooManyRosters(u32),
+    /// The node id is or was another voter's.
+    #[error("node id {0} is or was another voter's")]
+    NodeIdUsed(u64),
+    /// The name is or was another voter's.
+    #[error("the name {0} is or was another voter's")]
+    NodeNameUsed(Name),
+    /// The key is or was another voter's.
+    #[error("key {0} is or was another voter's")]
+    NodeKeyUsed(PublicKey),
+    /// A change of the voters in a block that is no roster block.
+    #[error("a change of the voters stands in a roster block of its own")]
+    NotInRosterBlock,
 }
 
 impl Refusal {
@@ -109,7 +150,9 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Envelope(EnvelopeError::Malformed(_)) => "malformed",
-            Self::Envelope(EnvelopeError::WrongSigners { .. }) => "wrong_signers",
+            Self::Envelope(EnvelopeError::WrongSigners { .. } | EnvelopeError::NotASigner(_)) => {
+                "wrong_signers"
+            }
             Self::Envelope(EnvelopeError::BadSignature(_)) => "bad_signature",
             Self::TooManySignatures(_) => "too_many_signatures",
             Self::Expired { .. } => "expired",
@@ -121,7 +164,7 @@ impl Refusal {
             Self::WrongRole(_) => "wrong_role",
             Self::OutOfScope(_) => "out_of_scope",
             Self::PrincipalExists(_) => "principal_exists",
-            Self::LastOperator => "last_operator",
+            Self::OperatorsNeeded(_) => "operators_needed",
             Self::AgentExists(_) => "agent_exists",
             Self::UnknownAgent(_) => "unknown_agent",
             Self::AgentRetired(_) => "agent_retired",
@@ -137,6 +180,16 @@ impl Refusal {
             Self::Loops(_) => "loops",
             Self::RulesInForce(_) => "rules_in_force",
             Self::RulesNotAdvertised(_) => "rules_not_advertised",
+            Self::UnknownOperator(_) => "unknown_operator",
+            Self::TooFewOperators { .. } => "too_few_operators",
+            Self::RosterChangeUnderWay => "roster_change_under_way",
+            Self::OtherRoster { .. } => "other_roster",
+            Self::SameVoters => "same_voters",
+            Self::TooManyRosters(_) => "too_many_rosters",
+            Self::NodeIdUsed(_) => "node_id_used",
+            Self::NodeNameUsed(_) => "node_name_used",
+            Self::NodeKeyUsed(_) => "node_key_used",
+            Self::NotInRosterBlock => "not_in_roster_block",
         }
     }
 }

@@ -29,6 +29,9 @@ pub enum EnvelopeError {
         /// Signatures that it needs.
         required: usize,
     },
+    /// A key that does not sign this command.
+    #[error("the command does not ask for the signature of key {0}")]
+    NotASigner(PublicKey),
     /// A signature does not verify, or its key is not a valid point.
     #[error("the signature of key {0} does not verify over this ledger's id")]
     BadSignature(PublicKey),
@@ -61,6 +64,31 @@ impl SignedCommand {
         signatures.sort();
         signatures.dedup();
         Ok(Self { bytes, signatures, command })
+    }
+
+    /// Adds the signature of `key` to a command that others have signed already, so that each can sign where
+    /// its key is. The same signature again changes nothing.
+    ///
+    /// # Errors
+    /// The command does not ask for this key's signature, or a signature on it does not verify.
+    pub fn co_sign(mut self, ledger: LedgerId, key: &SigningKey) -> Result<Self, EnvelopeError> {
+        let public = PublicKey(key.verifying_key().to_bytes());
+        let required = self.command.required_signers();
+        if !required.contains(&public) {
+            return Err(EnvelopeError::NotASigner(public));
+        }
+        self.verify_each(ledger)?;
+        if let Err(place) = self.signatures.binary_search_by_key(&public, |(signed, _)| *signed) {
+            let signature = key.sign(&signed_message(ledger, &self.bytes)).to_bytes();
+            self.signatures.insert(place, (public, signature));
+        }
+        Ok(self)
+    }
+
+    /// The keys that must sign and have not.
+    pub fn missing_signers(&self) -> Vec<PublicKey> {
+        let signed = |key: &PublicKey| self.signatures.iter().any(|(signed, _)| signed == key);
+        self.command.required_signers().into_iter().filter(|key| !signed(key)).collect()
     }
 
     /// Decodes an encoded `SignedCommand` strictly.
@@ -133,6 +161,11 @@ impl SignedCommand {
                 required: required.len(),
             });
         }
+        self.verify_each(ledger)
+    }
+
+    /// Demands that each signature is valid, whether they are all there or not.
+    fn verify_each(&self, ledger: LedgerId) -> Result<(), EnvelopeError> {
         let message = signed_message(ledger, &self.bytes);
         for (key, bytes) in &self.signatures {
             VerifyingKey::from_bytes(&key.0)
@@ -157,6 +190,7 @@ impl Command {
                 genesis.principals.iter().filter(|p| p.roles.contains(&Role::Operator)).map(|p| p.key),
             ),
             Body::RotatePrincipal { new_key, .. } => keys.push(*new_key),
+            Body::SetRoster { operators, .. } => keys.extend(operators),
             _ => {}
         }
         keys.sort();

@@ -5,20 +5,21 @@
 //! rest of the crate is already in its bounds.
 
 mod envelope;
+mod invisible;
 mod names;
 mod wire;
 
 pub use envelope::{EnvelopeError, SignedCommand};
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
 pub use wire::{MalformedCommand, decode_strict};
-pub use wire::{limits_from_wire, roster_from_wire};
+pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
 pub(crate) use wire::{
-    limits_to_wire, roles_from_wire, roles_to_wire, roster_to_wire, scope_from_wire, scope_to_wire,
-    terms_from_wire, terms_to_wire,
+    limits_to_wire, roles_from_wire, roles_to_wire, scope_from_wire, scope_to_wire, terms_from_wire,
+    terms_to_wire, voter_from_wire, voter_to_wire,
 };
 
 use crate::hash::{Hash, to_hex};
-use crate::head::Roster;
+use crate::head::{Roster, RosterId, VoterSet};
 
 /// Longest encoded [`Command`], in bytes.
 pub const COMMAND_SIZE_BYTES_MAX: usize = 16 * 1024;
@@ -155,6 +156,16 @@ pub enum Body {
         /// The version.
         rules_version: u32,
     },
+    /// Changes the voters; only in a joint roster block. By as many operators as the ledger's
+    /// `operator_threshold` says, the signer among them.
+    SetRoster {
+        /// The voters from then on.
+        voters: VoterSet,
+        /// The roster in force, so that a change is made to what was seen, and once.
+        replaces: RosterId,
+        /// The operators that sign beside the signer; sorted, unique, without the signer.
+        operators: Vec<PublicKey>,
+    },
 }
 
 /// The founding command.
@@ -189,6 +200,15 @@ pub struct Limits {
     pub staleness_cap_ms: u64,
     /// Greatest offset of a node's clock from a quorum's median at which it signs.
     pub clock_skew_ms_max: u64,
+    /// Operators that must sign a change of the voters. So many must remain.
+    pub operator_threshold: u32,
+}
+
+impl Limits {
+    /// The operators that should sign a change of the voters where `operators` are founded: a majority.
+    pub const fn operator_majority(operators: u32) -> u32 {
+        operators / 2 + 1
+    }
 }
 
 impl Default for Limits {
@@ -201,6 +221,7 @@ impl Default for Limits {
             proof_size_bytes_max: 4 * 1024 * 1024,
             staleness_cap_ms: 10_000,
             clock_skew_ms_max: 500,
+            operator_threshold: 1,
         }
     }
 }

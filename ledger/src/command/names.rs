@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::invisible::is_invisible;
+
 /// Longest name or pattern, in bytes.
 pub const NAME_SIZE_BYTES_MAX: usize = 256;
 
@@ -24,6 +26,9 @@ pub enum NameError {
     /// A control character or white space.
     #[error("has white space or a control character")]
     Character,
+    /// A character that is not seen or that reorders others, so that two names could look the same.
+    #[error("has an invisible character, U+{:04X}", u32::from(*.0))]
+    Invisible(char),
     /// `*` anywhere but as a pattern's last segment.
     #[error("has a '*' that is not a last segment of its own")]
     Wildcard,
@@ -48,6 +53,9 @@ fn check(text: &str) -> Result<(), NameError> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(NameError::Character);
     }
+    if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
+        return Err(NameError::Invisible(c));
+    }
     if text.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(NameError::DotSegment);
     }
@@ -55,7 +63,7 @@ fn check(text: &str) -> Result<(), NameError> {
 }
 
 /// The name of an agent, action, resource, owner or principal: 1 to 256 bytes of UTF-8, without white
-/// space, control characters, `*`, and `.` or `..` as a segment.
+/// space, control and invisible characters, `*`, and `.` or `..` as a segment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
@@ -229,6 +237,33 @@ mod tests {
         assert_eq!(Name::new("a".repeat(257)), Err(NameError::TooLong));
         for text in ["a*", "*/a", "/*", "a/*/b", "**", "a/**", "../*"] {
             assert!(Pattern::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_look_like_others_by_invisible_characters_are_refused() {
+        let spoofs = [
+            ("pay\u{200b}roll", '\u{200b}'),
+            ("pay\u{ad}roll", '\u{ad}'),
+            ("\u{feff}payroll", '\u{feff}'),
+            ("payroll\u{202e}txt", '\u{202e}'),
+            ("payroll\u{2066}", '\u{2066}'),
+            ("pay\u{34f}roll", '\u{34f}'),
+            ("payroll\u{fe0f}", '\u{fe0f}'),
+            ("payroll\u{e0061}", '\u{e0061}'),
+            ("payroll\u{3164}", '\u{3164}'),
+            ("pay\u{2800}roll", '\u{2800}'),
+            ("payroll\u{fff9}", '\u{fff9}'),
+        ];
+        for (text, c) in spoofs {
+            assert_eq!(Name::new(text), Err(NameError::Invisible(c)), "{text:?}");
+            assert_eq!(Pattern::new(format!("{text}/*")), Err(NameError::Invisible(c)), "{text:?}");
+        }
+        assert_eq!(NameError::Invisible('\u{ad}').to_string(), "has an invisible character, U+00AD");
+        // What is seen stays, in any script: also combining marks, and the neighbours of what is refused.
+        for text in ["Zahlung/Gebühr", "支払い", "платёж", "e\u{301}", "नमस्ते", "🦀", "a\u{fffd}", "\u{2801}"]
+        {
+            assert!(Name::new(text).is_ok(), "{text:?}");
         }
     }
 

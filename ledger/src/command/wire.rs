@@ -7,7 +7,7 @@ use super::{
     Patterns, Principal, PublicKey, RequestId, Role, Scope, Terms,
 };
 use crate::hash::Hash;
-use crate::head::{Roster, VOTERS_MAX, Voter, VoterSet};
+use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
 use chancery_proto::v1 as wire;
 
 /// Longest reason of a revocation, in bytes.
@@ -18,6 +18,9 @@ const ORIGIN_SIZE_BYTES_MAX: usize = 255;
 
 /// Most principals in genesis.
 const GENESIS_PRINCIPALS_MAX: usize = 64;
+
+/// Most operators that sign a command beside its signer.
+const COSIGNERS_MAX: usize = 63;
 
 /// Why bytes are not a canonical message in its bounds.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -84,11 +87,16 @@ impl Command {
     /// Decodes a canonical `Command` in its bounds.
     pub fn decode(bytes: &[u8]) -> Result<Self, MalformedCommand> {
         let command = decode_strict::<wire::Command>(bytes, COMMAND_SIZE_BYTES_MAX)?;
+        let signer = key("signer", &command.signer)?;
+        let body = body_from_wire(command.body.ok_or(MalformedCommand::Missing("the command's body"))?)?;
+        if matches!(&body, Body::SetRoster { operators, .. } if operators.contains(&signer)) {
+            return Err(MalformedCommand::OutOfBounds("operators"));
+        }
         Ok(Self {
-            signer: key("signer", &command.signer)?,
+            signer,
             request_id: RequestId(array("request_id", &command.request_id)?),
             not_after_ms: command.not_after_ms,
-            body: body_from_wire(command.body.ok_or(MalformedCommand::Missing("the command's body"))?)?,
+            body,
         })
     }
 
@@ -128,7 +136,23 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
         }
         W::RevokeAgent(w) => Body::RevokeAgent { agent: name("agent", w.agent)?, reason: reason(w.reason)? },
         W::SetRules(w) => Body::SetRules { rules_version: w.rules_version },
+        W::SetRoster(w) => Body::SetRoster {
+            voters: voter_set_from_wire(required("voters", w.voters)?)?,
+            replaces: RosterId {
+                block: w.replaces_block,
+                digest: hash("replaces_digest", &w.replaces_digest)?,
+            },
+            operators: operators_from_wire(&w.operators)?,
+        },
     })
+}
+
+fn operators_from_wire(keys: &[Vec<u8>]) -> Result<Vec<PublicKey>, MalformedCommand> {
+    if keys.len() > COSIGNERS_MAX {
+        return Err(MalformedCommand::OutOfBounds("operators"));
+    }
+    let keys = keys.iter().map(|bytes| key("operator", bytes)).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_sorted_by(|a, b| a < b) { Ok(keys) } else { Err(MalformedCommand::Unsorted("operators")) }
 }
 
 fn body_to_wire(body: &Body) -> wire::command::Body {
@@ -166,6 +190,12 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             W::RevokeAgent(wire::RevokeAgent { agent: agent.to_string(), reason: reason.clone() })
         }
         Body::SetRules { rules_version } => W::SetRules(wire::SetRules { rules_version: *rules_version }),
+        Body::SetRoster { voters, replaces, operators } => W::SetRoster(wire::SetRoster {
+            voters: Some(voter_set_to_wire(voters)),
+            replaces_block: replaces.block,
+            replaces_digest: replaces.digest.0.to_vec(),
+            operators: operators.iter().map(|key| key.0.to_vec()).collect(),
+        }),
     }
 }
 
@@ -184,16 +214,19 @@ fn genesis_from_wire(w: wire::Genesis) -> Result<Genesis, MalformedCommand> {
     if !principals.is_sorted_by(|a, b| a.key < b.key) {
         return Err(MalformedCommand::Unsorted("principals"));
     }
-    if !principals.iter().any(|p| p.roles.contains(&Role::Operator)) {
+    let operators = principals.iter().filter(|p| p.roles.contains(&Role::Operator)).count();
+    if operators == 0 {
         return Err(MalformedCommand::Missing("an operator"));
     }
-    Ok(Genesis {
-        origin: w.origin,
-        roster: roster_from_wire(required("roster", w.roster)?)?,
-        principals,
-        limits: limits_from_wire(required("limits", w.limits)?)?,
-        rules_version: w.rules_version,
-    })
+    let limits = limits_from_wire(required("limits", w.limits)?)?;
+    if limits.operator_threshold as usize > operators {
+        return Err(MalformedCommand::OutOfBounds("operator_threshold"));
+    }
+    let roster = roster_from_wire(required("roster", w.roster)?)?;
+    if roster.is_joint() {
+        return Err(MalformedCommand::OutOfBounds("roster"));
+    }
+    Ok(Genesis { origin: w.origin, roster, principals, limits, rules_version: w.rules_version })
 }
 
 fn principal_to_wire(principal: &Principal) -> wire::Principal {
@@ -293,6 +326,7 @@ pub(crate) fn limits_to_wire(limits: &Limits) -> wire::Limits {
         proof_size_bytes_max: limits.proof_size_bytes_max,
         staleness_cap_ms: limits.staleness_cap_ms,
         clock_skew_ms_max: limits.clock_skew_ms_max,
+        operator_threshold: limits.operator_threshold,
     }
 }
 
@@ -308,6 +342,8 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
     bound("proof_size_bytes_max", w.proof_size_bytes_max.into(), 65_536..=16 << 20)?;
     bound("staleness_cap_ms", w.staleness_cap_ms, 1..=3_600_000)?;
     bound("clock_skew_ms_max", w.clock_skew_ms_max, 1..=60_000)?;
+    // More than may sign one command could never change the voters.
+    bound("operator_threshold", w.operator_threshold.into(), 1..=w.signatures_per_command_max.into())?;
     Ok(Limits {
         signatures_per_command_max: w.signatures_per_command_max,
         grants_per_agent_max: w.grants_per_agent_max,
@@ -316,40 +352,42 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
         proof_size_bytes_max: w.proof_size_bytes_max,
         staleness_cap_ms: w.staleness_cap_ms,
         clock_skew_ms_max: w.clock_skew_ms_max,
+        operator_threshold: w.operator_threshold,
     })
 }
 
-pub(crate) fn roster_to_wire(roster: &Roster) -> wire::Roster {
-    let voter = |v: &Voter| wire::Voter { node: v.node, name: v.name.to_string(), key: v.key.0.to_vec() };
-    wire::Roster {
-        sets: roster
-            .sets()
-            .iter()
-            .map(|set| wire::VoterSet {
-                voters: set.voters().iter().map(voter).collect(),
-                quorum: set.quorum(),
-            })
-            .collect(),
-    }
+/// The wire form of a roster.
+pub fn roster_to_wire(roster: &Roster) -> wire::Roster {
+    wire::Roster { sets: roster.sets().iter().map(voter_set_to_wire).collect() }
+}
+
+fn voter_set_to_wire(set: &VoterSet) -> wire::VoterSet {
+    wire::VoterSet { voters: set.voters().iter().map(voter_to_wire).collect(), quorum: set.quorum() }
+}
+
+pub(crate) fn voter_to_wire(voter: &Voter) -> wire::Voter {
+    wire::Voter { node: voter.node, name: voter.name.to_string(), key: voter.key.0.to_vec() }
 }
 
 /// A checked roster from the wire.
 pub fn roster_from_wire(w: wire::Roster) -> Result<Roster, MalformedCommand> {
-    let voter = |v: wire::Voter| {
-        Ok(Voter { node: v.node, name: name("voter name", v.name)?, key: key("voter key", &v.key)? })
-    };
-    let set = |set: wire::VoterSet| {
-        if set.voters.len() > VOTERS_MAX {
-            return Err(MalformedCommand::OutOfBounds("voters"));
-        }
-        let voters = set.voters.into_iter().map(voter).collect::<Result<Vec<_>, _>>()?;
-        VoterSet::new(voters, set.quorum).ok_or(MalformedCommand::OutOfBounds("voter set"))
-    };
     if w.sets.len() > 2 {
         return Err(MalformedCommand::OutOfBounds("voter sets"));
     }
-    let sets = w.sets.into_iter().map(set).collect::<Result<Vec<_>, _>>()?;
+    let sets = w.sets.into_iter().map(voter_set_from_wire).collect::<Result<Vec<_>, _>>()?;
     Roster::new(sets).ok_or(MalformedCommand::OutOfBounds("roster"))
+}
+
+fn voter_set_from_wire(w: wire::VoterSet) -> Result<VoterSet, MalformedCommand> {
+    if w.voters.len() > VOTERS_MAX {
+        return Err(MalformedCommand::OutOfBounds("voters"));
+    }
+    let voters = w.voters.into_iter().map(voter_from_wire).collect::<Result<Vec<_>, _>>()?;
+    VoterSet::new(voters, w.quorum).ok_or(MalformedCommand::OutOfBounds("voter set"))
+}
+
+pub(crate) fn voter_from_wire(w: wire::Voter) -> Result<Voter, MalformedCommand> {
+    Ok(Voter { node: w.node, name: name("voter name", w.name)?, key: key("voter key", &w.key)? })
 }
 
 fn required<T>(field: &'static str, value: Option<T>) -> Result<T, MalformedCommand> {

@@ -10,6 +10,7 @@ use crate::authority::ENTRY_SIZE_BYTES_MAX;
 use crate::command::{LedgerId, Name, NameError};
 use crate::decide::Request;
 use crate::hash::{Hash, from_hex, to_hex};
+use crate::head::{RosterChain, RosterChainDecodeError};
 
 /// Why a file is not evidence.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub enum EvidenceFileError {
     /// The answer is malformed.
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    /// The roster chain is malformed.
+    #[error(transparent)]
+    Rosters(#[from] RosterChainDecodeError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +55,9 @@ struct File {
     question: Question,
     /// Base64 of the encoded `Answer`.
     answer: String,
+    /// Base64 of the encoded `RosterChain`; absent if it has no link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rosters: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<FileLeaf>,
 }
@@ -98,6 +105,7 @@ impl Evidence {
                 nonce: to_hex(&self.nonce.0),
             },
             answer: BASE64.encode(self.answer.encode()),
+            rosters: (!self.rosters.links.is_empty()).then(|| BASE64.encode(self.rosters.encode())),
             cause: self.cause.as_ref().map(|leaf| FileLeaf {
                 index: leaf.index,
                 entry: BASE64.encode(&leaf.entry),
@@ -141,9 +149,16 @@ impl Evidence {
             },
             nonce: Nonce(nonce_bytes),
             answer: decode_answer(&answer, EVIDENCE_SIZE_BYTES_MAX)?,
+            rosters: file.rosters.as_deref().map(rosters).transpose()?.unwrap_or_default(),
             cause: file.cause.map(leaf).transpose()?,
         })
     }
+}
+
+fn rosters(text: &str) -> Result<RosterChain, EvidenceFileError> {
+    let chain = RosterChain::decode(&base64("rosters", text)?)?;
+    // Without a link the member is absent.
+    if chain.links.is_empty() { Err(EvidenceFileError::Field("rosters")) } else { Ok(chain) }
 }
 
 fn leaf(file: FileLeaf) -> Result<Leaf, EvidenceFileError> {

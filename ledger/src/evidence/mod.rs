@@ -1,8 +1,10 @@
 //! Evidence: one JSON file that answers one question, offline, for ever.
 //!
 //! The file holds the question, the [`Answer`] that proves it, and, when a command brought the decision
-//! about, that command's leaf with its place in the log. [`Evidence::verify`] needs nothing but a [`Trust`].
+//! about, that command's leaf with its place in the log; and the rosters since genesis, if there were others.
+//! [`Evidence::verify`] needs nothing but a [`Trust`].
 
+mod contradiction;
 mod file;
 
 use crate::answer::{Answer, Nonce, ProofError, Verified, verify};
@@ -10,9 +12,14 @@ use crate::authority::{Entry, EntryError};
 use crate::command::{EnvelopeError, LedgerId, SignedCommand};
 use crate::decide::{Decision, Request};
 use crate::hash::Hash;
+use crate::head::RosterChain;
 use crate::log::{VerifyError, leaf_hash, verify_inclusion};
-use crate::trust::Trust;
+use crate::trust::{RosterChainError, Trust, TrustError};
 
+pub use contradiction::{
+    CONTRADICTION_FORMAT, CONTRADICTION_SIZE_BYTES_MAX, Charge, Contradiction, ContradictionError,
+    ContradictionFileError, Conviction, Message, StatementBook,
+};
 pub use file::EvidenceFileError;
 
 /// The `format` of the file.
@@ -34,6 +41,8 @@ pub struct Evidence {
     pub nonce: Nonce,
     /// What proves the answer.
     pub answer: Answer,
+    /// The roster chain from genesis to the newest roster that the answer names.
+    pub rosters: RosterChain,
     /// The command that brought the decision about.
     pub cause: Option<Leaf>,
 }
@@ -63,6 +72,15 @@ pub enum EvidenceError {
     /// It is about another ledger.
     #[error("the evidence is about ledger {0}, which is not the trusted one")]
     OtherLedger(LedgerId),
+    /// Its rosters are not proven.
+    #[error(transparent)]
+    Rosters(#[from] RosterChainError),
+    /// Its rosters are proven, and so are others that are known.
+    #[error(transparent)]
+    Forked(TrustError),
+    /// Its roster chain does not end at the newest roster that the answer names.
+    #[error("the roster chain does not end at the newest roster that the answer names")]
+    OtherRosters,
     /// The answer proves nothing.
     #[error(transparent)]
     Answer(#[from] ProofError),
@@ -106,8 +124,13 @@ impl Evidence {
         if self.ledger != trust.ledger {
             return Err(EvidenceError::OtherLedger(self.ledger));
         }
-        // Old evidence stays true: what was verified since then does not make it a rollback.
-        let trust = trust.clone().since(0);
+        let shown = trust.founding().extend(&self.rosters)?;
+        if shown.newest_roster() != self.answer.newest_roster() {
+            return Err(EvidenceError::OtherRosters);
+        }
+        // Old evidence stays true: what was verified since then does not make it a rollback. But whoever knows
+        // later rosters than it shows believes nobody who had left.
+        let trust = trust.since_genesis().join(&shown).map_err(EvidenceError::Forked)?;
         let verified = verify(&trust, &self.request, self.nonce, &self.answer)?;
         let cause = self.cause.as_ref().map(|leaf| self.verify_leaf(leaf, &verified)).transpose()?;
         Ok(Shown { verified, cause })

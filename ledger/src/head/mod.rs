@@ -4,11 +4,19 @@
 //! head and, when it answers a nonce, on how far its Raft log reaches: the fresh kind is what makes a check
 //! provably fresh without a trusted clock or leader.
 
+mod chain;
 mod quorum;
 mod roster;
 mod statement;
 
-pub use quorum::{Freshness, HeadQuorum, QuorumError, verify_fresh, verify_head};
+pub use chain::{
+    ROSTER_CHAIN_SIZE_BYTES_MAX, ROSTER_LINKS_MAX, RosterChain, RosterChainDecodeError, RosterLink,
+    RosterLinkError,
+};
+pub use quorum::{
+    Freshness, HeadQuorum, HeadVoters, QuorumError, STATEMENTS_MAX, decode_statements, verify_fresh,
+    verify_head,
+};
 pub use roster::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
 pub use statement::{Fresh, HEAD_SIZE_BYTES, Number, STATEMENT_PREFIX, Statement, StatementError};
 

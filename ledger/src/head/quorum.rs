@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Head, Roster, RosterId, Statement, StatementError};
-use crate::command::LedgerId;
+use super::{Head, Roster, RosterId, Statement, StatementError, VOTERS_MAX, Voter};
+use crate::command::{LedgerId, MalformedCommand};
 use crate::hash::Hash;
+
+/// Most statements that prove one thing: those of two disjoint voter sets.
+pub const STATEMENTS_MAX: usize = 2 * VOTERS_MAX;
 
 /// Why statements prove nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -84,7 +87,7 @@ pub fn verify_fresh(
     head: &Head,
     statements: &[Statement],
 ) -> Result<Freshness, QuorumError> {
-    let nodes = verify_each(ledger, roster, statements)?;
+    let nodes = verify_each(ledger, |node| roster.voter(node), statements)?;
     let mut freshness = Freshness { clock_min_ms: u64::MAX, clock_max_ms: 0 };
     for statement in statements {
         let node = statement.node;
@@ -104,24 +107,84 @@ pub fn verify_fresh(
     if roster.has_quorum(&nodes) { Ok(freshness) } else { Err(QuorumError::TooFew(statements.len())) }
 }
 
-/// Demands a quorum of `roster` among `statements`, each with exactly `head`.
+/// Demands a quorum of `roster` among `statements`, each with exactly `head`, which is not a roster block's:
+/// those need more, see [`HeadVoters`].
 pub fn verify_head(roster: &Roster, head: &Head, statements: &[Statement]) -> Result<(), QuorumError> {
-    let nodes = verify_each(head.ledger, roster, statements)?;
-    if let Some(other) = statements.iter().find(|statement| statement.head != *head) {
-        return Err(QuorumError::OtherHead(other.node));
-    }
-    if roster.has_quorum(&nodes) { Ok(()) } else { Err(QuorumError::TooFew(statements.len())) }
+    HeadVoters::of(roster).verify(head, statements)
 }
 
-fn verify_each(
+/// Whose signatures a head needs: a quorum of the roster in force after its block; and if it is a roster
+/// block's, a quorum of the roster before too.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadVoters<'a> {
+    roster: &'a Roster,
+    before: Option<&'a Roster>,
+}
+
+impl<'a> HeadVoters<'a> {
+    /// For the head of a block that changed no roster.
+    pub const fn of(roster: &'a Roster) -> Self {
+        Self { roster, before: None }
+    }
+
+    /// For the head of the block that brought `roster` into force after `previous`.
+    pub const fn of_roster_block(previous: &'a Roster, roster: &'a Roster) -> Self {
+        Self { roster, before: Some(previous) }
+    }
+
+    /// The voter with this node id.
+    pub fn voter(&self, node: u64) -> Option<&'a Voter> {
+        self.rosters().find_map(|roster| roster.voter(node))
+    }
+
+    /// Everybody whose signature counts, each once.
+    pub fn voters(&self) -> impl Iterator<Item = &'a Voter> {
+        let mut seen = BTreeSet::new();
+        self.rosters().flat_map(Roster::voters).filter(move |voter| seen.insert(voter.node))
+    }
+
+    /// Whether signatures of `nodes` are enough.
+    pub fn has_quorum(&self, nodes: &BTreeSet<u64>) -> bool {
+        self.rosters().all(|roster| roster.has_quorum(nodes))
+    }
+
+    /// Demands that `statements` are enough, each of a voter and each with exactly `head`.
+    pub fn verify(&self, head: &Head, statements: &[Statement]) -> Result<(), QuorumError> {
+        let nodes = verify_each(head.ledger, |node| self.voter(node), statements)?;
+        if let Some(other) = statements.iter().find(|statement| statement.head != *head) {
+            return Err(QuorumError::OtherHead(other.node));
+        }
+        if self.has_quorum(&nodes) { Ok(()) } else { Err(QuorumError::TooFew(statements.len())) }
+    }
+
+    fn rosters(&self) -> impl Iterator<Item = &'a Roster> + use<'a> {
+        [Some(self.roster), self.before].into_iter().flatten()
+    }
+}
+
+/// Statements in their wire form: at most [`STATEMENTS_MAX`], sorted by node, none of one node twice.
+pub fn decode_statements<E: From<MalformedCommand> + From<StatementError>>(
+    list: &[Vec<u8>],
+) -> Result<Vec<Statement>, E> {
+    if list.len() > STATEMENTS_MAX {
+        return Err(MalformedCommand::OutOfBounds("statements").into());
+    }
+    let statements = list.iter().map(|bytes| Statement::decode(bytes)).collect::<Result<Vec<_>, _>>()?;
+    if !statements.is_sorted_by(|a, b| a.node < b.node) {
+        return Err(MalformedCommand::Unsorted("statements").into());
+    }
+    Ok(statements)
+}
+
+fn verify_each<'a>(
     ledger: LedgerId,
-    roster: &Roster,
+    voter: impl Fn(u64) -> Option<&'a Voter>,
     statements: &[Statement],
 ) -> Result<BTreeSet<u64>, QuorumError> {
     let mut nodes = BTreeSet::new();
     for statement in statements {
         let node = statement.node;
-        let voter = roster.voter(node).ok_or(QuorumError::OutsideRoster(node))?;
+        let voter = voter(node).ok_or(QuorumError::OutsideRoster(node))?;
         if !nodes.insert(node) {
             return Err(QuorumError::Twice(node));
         }

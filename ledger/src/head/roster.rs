@@ -96,6 +96,27 @@ impl Roster {
         &self.sets
     }
 
+    /// Whether a change of the voters is under way.
+    pub fn is_joint(&self) -> bool {
+        self.sets.len() == 2
+    }
+
+    /// The joint roster with which a change from this one to `next` begins; `None` if one is under way
+    /// already, if the voters are the same, or if the two disagree on a node's name or key.
+    pub fn joint_with(&self, next: &VoterSet) -> Option<Self> {
+        let [now] = self.sets.as_slice() else { return None };
+        if now.voters == next.voters {
+            return None;
+        }
+        Self::new(vec![now.clone(), next.clone()])
+    }
+
+    /// The uniform roster with which the change that is under way ends; `None` if none is.
+    pub fn completed(&self) -> Option<Self> {
+        let [_, next] = self.sets.as_slice() else { return None };
+        Some(Self { sets: vec![next.clone()] })
+    }
+
     /// The voter with this node id, in either set.
     pub fn voter(&self, node: u64) -> Option<&Voter> {
         self.sets.iter().flat_map(VoterSet::voters).find(|v| v.node == node)

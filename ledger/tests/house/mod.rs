@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test uses a part of the house")]
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
@@ -15,7 +15,9 @@ use chancery_ledger::command::{
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::evidence::{Evidence, Leaf};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Fresh, Head, Number, Roster, RosterId, Statement, Voter, VoterSet};
+use chancery_ledger::head::{
+    Fresh, Head, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
+};
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
 use chancery_ledger::state::{MemoryNodes, PrunedTree, Recording, Update, prune};
@@ -84,8 +86,18 @@ pub(crate) fn voter(node: u64) -> Voter {
     Voter { node, name: name(&label), key: public(&label) }
 }
 
+/// The key of a voter that may have another's.
+fn voter_key(voter: &Voter) -> SigningKey {
+    let label = (1..10).map(|node| format!("node-{node}")).find(|label| public(label) == voter.key);
+    key(&label.unwrap())
+}
+
+pub(crate) fn voters(nodes: &[u64]) -> VoterSet {
+    VoterSet::majority(nodes.iter().map(|node| voter(*node)).collect()).unwrap()
+}
+
 pub(crate) fn roster(nodes: &[u64]) -> Roster {
-    Roster::new(vec![VoterSet::majority(nodes.iter().map(|node| voter(*node)).collect()).unwrap()]).unwrap()
+    Roster::new(vec![voters(nodes)]).unwrap()
 }
 
 /// Two operators, an issuer of everything and one of a team, two revokers likewise, and a gate.
@@ -157,6 +169,12 @@ pub(crate) struct House {
     /// Every block, encoded.
     pub(crate) blocks: Vec<Vec<u8>>,
     pub(crate) replicas: Vec<Replica>,
+    /// In force after the last block.
+    pub(crate) roster: Roster,
+    /// In force before it.
+    before: Roster,
+    /// Everybody who ever voted.
+    voters: BTreeMap<u64, Voter>,
     pub(crate) now_ms: u64,
     requests: u64,
     statements: Cell<u64>,
@@ -187,6 +205,9 @@ impl House {
             trust,
             blocks: vec![encoded],
             replicas,
+            roster: roster(&[1, 2, 3]),
+            before: roster(&[1, 2, 3]),
+            voters: (1..=3).map(|node| (node, voter(node))).collect(),
             now_ms: FOUNDED_MS,
             requests: 0,
             statements: Cell::new(0),
@@ -229,17 +250,96 @@ impl House {
         SignedCommand::sign(self.ledger, command, &keys.iter().collect::<Vec<_>>()).unwrap()
     }
 
-    /// A block of node 1 upon the last one.
+    /// A block of the first voter upon the last one.
     pub(crate) fn propose(&self, commands: Vec<SignedCommand>) -> Block {
-        let state = self.state();
-        let head = (state.head().block, state.head().hash());
-        let previous = state.summary().block_hash;
-        Block::propose(self.ledger, previous, self.now_ms, (1, 7), head, commands, &key("node-1"))
+        let (proposer, head, key) = self.proposer();
+        let previous = self.state().summary().block_hash;
+        Block::propose(self.ledger, previous, self.now_ms, proposer, head, commands, &key)
+    }
+
+    /// The two blocks that change the voters as `command` asks: the second is made before the first is
+    /// applied.
+    pub(crate) fn propose_change(&self, command: SignedCommand) -> (Block, Block) {
+        let Body::SetRoster { voters, .. } = &command.command().body else { panic!("no change") };
+        let joint = self.roster.joint_with(voters).unwrap();
+        let uniform = joint.completed().unwrap();
+        let ((proposer, head, key), now_ms) = (self.proposer(), self.now_ms);
+        let previous = self.state().summary().block_hash;
+        let change = (joint, command);
+        let joint = Block::propose_joint(self.ledger, previous, now_ms, proposer, head, change, &key);
+        let previous = joint.hash();
+        let uniform = Block::propose_uniform(self.ledger, previous, now_ms, proposer, head, uniform, &key);
+        (joint, uniform)
+    }
+
+    /// A voter and its term; its head; its key.
+    fn proposer(&self) -> ((u64, u64), (u64, Hash), SigningKey) {
+        let head = self.head();
+        let voter = self.roster.voters().next().unwrap();
+        ((voter.node, 7), (head.block, head.hash()), voter_key(voter))
+    }
+
+    /// Asks for these voters: by `operator-1`, together with `operator-2`.
+    pub(crate) fn set_roster(&self, voters: VoterSet) -> Body {
+        Body::SetRoster { voters, replaces: self.head().roster, operators: vec![public("operator-2")] }
+    }
+
+    /// The same, signed by both.
+    pub(crate) fn signed_change(&mut self, voters: VoterSet) -> SignedCommand {
+        let body = self.set_roster(voters);
+        let command = self.command("operator-1", body);
+        self.sign(&command, &["operator-1", "operator-2"])
+    }
+
+    /// Changes the voters to these nodes, and lets the trust know: the links of both blocks.
+    pub(crate) fn change(&mut self, nodes: &[u64]) -> [RosterLink; 2] {
+        self.now_ms += 1_000;
+        let signed = self.signed_change(voters(nodes));
+        let (joint, uniform) = self.propose_change(signed);
+        let links = [joint, uniform].map(|block| {
+            let before = self.roster.clone();
+            self.apply(&block.encode());
+            self.link(&before)
+        });
+        self.trust = self.trust.extend(&RosterChain { links: links.to_vec() }).unwrap();
+        links
+    }
+
+    /// The link of the last block, which brought the roster into force after `before`: everybody signs.
+    pub(crate) fn link(&self, before: &Roster) -> RosterLink {
+        let mut nodes: Vec<u64> =
+            before.voters().chain(self.roster.voters()).map(|voter| voter.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        self.link_by(&nodes)
+    }
+
+    /// The same, signed by these.
+    pub(crate) fn link_by(&self, nodes: &[u64]) -> RosterLink {
+        let head = *self.head();
+        let statements = nodes.iter().map(|node| self.head_statement(*node, head)).collect();
+        RosterLink { roster: self.roster.clone(), head, statements }
+    }
+
+    /// Whom a client believes that has seen no change yet.
+    pub(crate) fn founding_trust(&self) -> Trust {
+        self.trust.founding()
+    }
+
+    /// Applies a block of these commands.
+    pub(crate) fn block(&mut self, commands: Vec<SignedCommand>) -> Applied {
+        let encoded = self.propose(commands).encode();
+        self.apply(&encoded)
     }
 
     /// Applies one block on every node; they must agree in everything, byte for byte.
-    pub(crate) fn block(&mut self, commands: Vec<SignedCommand>) -> Applied {
-        let encoded = self.propose(commands).encode();
+    pub(crate) fn apply(&mut self, encoded: &[u8]) -> Applied {
+        let encoded = encoded.to_vec();
+        self.before = self.roster.clone();
+        if let Some(roster) = Block::roster_of(&encoded).unwrap() {
+            self.voters.extend(roster.voters().map(|voter| (voter.node, voter.clone())));
+            self.roster = roster;
+        }
         let applied: Vec<Applied> = self.replicas.iter_mut().map(|replica| replica.apply(&encoded)).collect();
         self.blocks.push(encoded);
         for other in &applied[1..] {
@@ -325,12 +425,16 @@ impl House {
     }
 
     pub(crate) fn fresh_statement(&self, node: u64, fresh: Fresh, head: Head) -> Statement {
-        let voter = voter(node);
-        Statement::sign(&voter, &key(&format!("node-{node}")), self.number(), Some(fresh), head)
+        self.statement(node, Some(fresh), head)
     }
 
     pub(crate) fn head_statement(&self, node: u64, head: Head) -> Statement {
-        Statement::sign(&voter(node), &key(&format!("node-{node}")), self.number(), None, head)
+        self.statement(node, None, head)
+    }
+
+    fn statement(&self, node: u64, fresh: Option<Fresh>, head: Head) -> Statement {
+        let voter = self.voters.get(&node).cloned().unwrap_or_else(|| voter(node));
+        Statement::sign(&voter, &voter_key(&voter), self.number(), fresh, head)
     }
 
     /// What an honest node at the last block says when shown `nonce_root` at `clock_ms`.
@@ -370,9 +474,18 @@ impl House {
         Answer { head, statements, head_statements, nonce_path: round.path(2).unwrap(), tree, hint }
     }
 
-    /// An answer by nodes 1 and 2, half a second after the last block; node 3 signed the head as well.
+    /// An answer half a second after the last block, by all voters but the last, unless he is needed. He signed
+    /// the head as well, and so did those whom a roster block left out.
     pub(crate) fn answer(&self, request: &Request, nonce: Nonce) -> Answer {
-        self.answer_by(request, nonce, &[(1, self.now_ms + 500), (2, self.now_ms + 510)], &[3])
+        let mut fresh: BTreeSet<u64> = self.roster.voters().map(|voter| voter.node).collect();
+        let all: BTreeSet<u64> = self.before.voters().map(|voter| voter.node).chain(fresh.clone()).collect();
+        let last = fresh.pop_last().unwrap();
+        if !self.roster.has_quorum(&fresh) {
+            fresh.insert(last);
+        }
+        let clocks = fresh.iter().zip((0..).step_by(10)).map(|(n, ms)| (*n, self.now_ms + 500 + ms));
+        let signers: Vec<u64> = all.difference(&fresh).copied().collect();
+        self.answer_by(request, nonce, &clocks.collect::<Vec<_>>(), &signers)
     }
 
     /// The leaf at `index`, proven in the whole log.
@@ -398,6 +511,7 @@ impl House {
             ledger: self.ledger,
             request: request.clone(),
             nonce,
+            rosters: self.trust.roster_chain_to(answer.newest_roster()).unwrap(),
             answer,
             cause,
         }

@@ -1,7 +1,7 @@
 //! Authority as a plain model: maps and loops, no trees, no records, no hashes but the ids of grants.
 //! It is written from the rules, not from the code that it is held against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::authority::{Cause, GrantRef};
 use chancery_ledger::command::{
@@ -9,6 +9,7 @@ use chancery_ledger::command::{
     SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Authority, Decision, Denial, Interval, Request};
+use chancery_ledger::head::{RosterId, Voter, VoterSet};
 
 /// What becomes of a command, as far as anybody can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,13 @@ pub(crate) struct Plain {
     pub(crate) granted: Vec<GrantId>,
     tombstones: BTreeMap<GrantId, Cause>,
     done: BTreeMap<(PublicKey, RequestId), Done>,
+    /// In force.
+    voters: VoterSet,
+    roster: RosterId,
+    /// Everybody who ever was one.
+    ever: Vec<Voter>,
+    /// The block is a joint roster block.
+    joint: bool,
 }
 
 const TEN_MINUTES_MS: u64 = 600_000;
@@ -129,7 +137,36 @@ impl Plain {
             granted: Vec::new(),
             tombstones: BTreeMap::new(),
             done: BTreeMap::new(),
+            voters: genesis.roster.sets()[0].clone(),
+            roster: genesis.roster.id(0),
+            ever: genesis.roster.sets()[0].voters().to_vec(),
+            joint: false,
         }
+    }
+
+    /// Both blocks of a change of the voters, if the command may stand in the first; else it is no block.
+    /// `roster` is the id of the roster after them.
+    pub(crate) fn change(
+        &mut self,
+        stamp_ms: u64,
+        command: &(SignedCommand, Signatures),
+        roster: RosterId,
+    ) -> Seen {
+        let Body::SetRoster { voters, .. } = &command.0.command().body else { panic!("no change") };
+        let mut changed = self.clone();
+        changed.joint = true;
+        let seen = changed.apply(stamp_ms, std::slice::from_ref(command)).remove(0);
+        if matches!(seen, Seen::Applied(_)) {
+            // The uniform block adds a STATE leaf and nothing else.
+            changed.joint = false;
+            changed.block += 1;
+            changed.log_size += 1;
+            changed.roster = roster;
+            changed.voters = voters.clone();
+            changed.ever.extend(voters.voters().iter().filter(|v| !self.ever.contains(v)).cloned());
+            *self = changed;
+        }
+        seen
     }
 
     pub(crate) fn apply(&mut self, stamp_ms: u64, commands: &[(SignedCommand, Signatures)]) -> Vec<Seen> {
@@ -215,12 +252,10 @@ impl Plain {
                 if !within(&signer.scope, &who.scope) {
                     return Err("out_of_scope");
                 }
-                let operators =
-                    |(_, who): &(&PublicKey, &Who)| who.active && who.roles.contains(&Role::Operator);
-                if who.roles.contains(&Role::Operator)
-                    && self.principals.iter().filter(operators).count() == 1
+                let operators = self.principals.keys().filter(|key| self.is_operator(key)).count();
+                if who.roles.contains(&Role::Operator) && operators == self.limits.operator_threshold as usize
                 {
-                    return Err("last_operator");
+                    return Err("operators_needed");
                 }
                 self.principals.get_mut(key).unwrap().active = false;
                 Ok(None)
@@ -322,7 +357,49 @@ impl Plain {
                 self.signer(command, &[Role::Operator])?;
                 Err(if *rules_version == 1 { "rules_in_force" } else { "rules_not_advertised" })
             }
+            Body::SetRoster { voters, replaces, operators } => {
+                self.signer(command, &[Role::Operator])?;
+                self.set_roster(command.signer, voters, *replaces, operators)
+            }
         }
+    }
+
+    fn is_operator(&self, key: &PublicKey) -> bool {
+        self.principals.get(key).is_some_and(|who| who.active && who.roles.contains(&Role::Operator))
+    }
+
+    fn set_roster(
+        &self,
+        signer: PublicKey,
+        voters: &VoterSet,
+        replaces: RosterId,
+        others: &[PublicKey],
+    ) -> Verdict {
+        if !others.iter().all(|key| self.is_operator(key)) {
+            return Err("unknown_operator");
+        }
+        let signed: BTreeSet<_> = others.iter().chain([&signer]).collect();
+        if signed.len() < self.limits.operator_threshold as usize {
+            return Err("too_few_operators");
+        }
+        if replaces != self.roster {
+            return Err("other_roster");
+        }
+        if voters.voters() == self.voters.voters() {
+            return Err("same_voters");
+        }
+        for voter in voters.voters().iter().filter(|voter| !self.voters.voters().contains(voter)) {
+            if self.ever.iter().any(|ever| ever.node == voter.node) {
+                return Err("node_id_used");
+            }
+            if self.ever.iter().any(|ever| ever.name == voter.name) {
+                return Err("node_name_used");
+            }
+            if self.ever.iter().any(|ever| ever.key == voter.key) {
+                return Err("node_key_used");
+            }
+        }
+        if self.joint { Ok(None) } else { Err("not_in_roster_block") }
     }
 
     fn revoke(&mut self, command: &Command, grant: GrantId, cause: Cause) -> Verdict {

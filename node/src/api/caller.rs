@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chancery_ledger::authority::{PrincipalRecord, active_principal};
-use chancery_ledger::command::{Name, PublicKey};
+use chancery_ledger::command::{Name, PublicKey, Role};
 use chancery_ledger::state::Recording;
 use rustls_pki_types::CertificateDer;
 use tonic::{Request, Status};
@@ -52,6 +52,15 @@ impl Callers {
             Ok(Ok(None)) => Err(Status::permission_denied("the certificate's key is no active principal")),
             Ok(Err(error)) => Err(Status::internal(error.to_string())),
             Err(error) => Err(Status::internal(error.to_string())),
+        }
+    }
+
+    /// The caller, if it is an operator.
+    pub(super) async fn operator(&self, key: PublicKey) -> Result<(), Status> {
+        if self.principal(key).await?.roles.contains(&Role::Operator) {
+            Ok(())
+        } else {
+            Err(Status::permission_denied("only operators may ask that"))
         }
     }
 

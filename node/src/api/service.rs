@@ -17,7 +17,10 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use super::caller::{Callers, key_of};
+use super::members;
 use crate::checks::{CheckError, Checks};
+use crate::membership::Memberships;
+use crate::roster_proofs::ProvenRosters;
 use crate::sequencer::Submitted;
 use crate::status::StatusReport;
 use crate::store::applied::AppliedStore;
@@ -33,6 +36,8 @@ pub struct LedgerService {
     submissions: Submissions,
     checks: Checks,
     status: Arc<StatusReport>,
+    members: Arc<Memberships>,
+    rosters: ProvenRosters,
     callers: Callers,
     timeout: Duration,
 }
@@ -44,10 +49,12 @@ impl LedgerService {
         submissions: Submissions,
         checks: Checks,
         status: Arc<StatusReport>,
+        members: Arc<Memberships>,
+        rosters: ProvenRosters,
         timeout: Duration,
     ) -> Self {
         let callers = Callers { store: store.clone() };
-        Self { store, submissions, checks, status, callers, timeout }
+        Self { store, submissions, checks, status, members, rosters, callers, timeout }
     }
 
     /// The earlier of this node's own limit and the one that the client asked for.
@@ -158,6 +165,53 @@ impl api::ledger_server::Ledger for LedgerService {
     ) -> Result<Response<api::StatusReply>, Status> {
         self.callers.principal(key_of(&request)?).await?;
         self.status.reply().map(Response::new).map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    async fn rosters(
+        &self,
+        request: Request<api::RostersRequest>,
+    ) -> Result<Response<api::RostersReply>, Status> {
+        // What it says is proven, and who votes is no secret among clients.
+        key_of(&request)?;
+        // Whoever asks has seen a head of a roster that is applied here, perhaps a moment ago.
+        self.rosters.settle(self.deadline(&request)).await;
+        let chain = self.rosters.chain_since(request.into_inner().since_block);
+        Ok(Response::new(api::RostersReply { chain }))
+    }
+
+    type AddLearnerStream = Pin<Box<dyn Stream<Item = Result<api::AddLearnerProgress, Status>> + Send>>;
+
+    async fn add_learner(
+        &self,
+        request: Request<api::AddLearnerRequest>,
+    ) -> Result<Response<Self::AddLearnerStream>, Status> {
+        self.callers.operator(key_of(&request)?).await?;
+        // The call lasts as long as the learner takes; only the change itself is bound to this.
+        let deadline = Instant::now() + self.timeout;
+        let progress =
+            members::add_learner(Arc::clone(&self.members), request.into_inner(), deadline).await?;
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(progress))))
+    }
+
+    async fn remove_learner(
+        &self,
+        request: Request<api::RemoveLearnerRequest>,
+    ) -> Result<Response<api::RemoveLearnerReply>, Status> {
+        self.callers.operator(key_of(&request)?).await?;
+        let deadline = self.deadline(&request);
+        members::remove_learner(Arc::clone(&self.members), request.into_inner().node, deadline).await?;
+        Ok(Response::new(api::RemoveLearnerReply {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<api::TransferLeadershipRequest>,
+    ) -> Result<Response<api::TransferLeadershipReply>, Status> {
+        self.callers.operator(key_of(&request)?).await?;
+        let deadline = self.deadline(&request);
+        members::transfer(Arc::clone(&self.members), request.into_inner().to, deadline)
+            .await
+            .map(Response::new)
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<api::WatchEvent, Status>> + Send>>;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_proto::v1::peer;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use openraft::errors::{NetworkError, RPCError, Unreachable};
 use openraft::network::{RPCOption, RPCTypes};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError};
@@ -25,6 +25,7 @@ use crate::network::links::Link;
 use crate::network::raft_network::{rpc_error, timed_out};
 use crate::network::wire::{AppendPart, AppendParts, AppendResult, of_append_reply};
 use crate::raft::types::{LogId, TypeConfig};
+use crate::sabotage;
 
 /// What Raft gets for a request.
 pub(super) type AppendAnswer = Result<AppendResult, RPCError<TypeConfig>>;
@@ -32,15 +33,35 @@ pub(super) type AppendAnswer = Result<AppendResult, RPCError<TypeConfig>>;
 /// Requests on their way to the connection. The rest of what is in flight is with the peer.
 const SENDING_MAX: usize = 2;
 
-/// Opens a session on the kept connection.
+/// Opens a session on the kept connection, once there is a first request.
+///
+/// Raft backs off from a peer that it cannot reach by holding its requests back. A session that was opened before
+/// the first one would fail at once, be replaced at once, and keep a processor busy.
 pub(super) async fn open<S>(
     link: Arc<Link>,
-    input: S,
+    mut input: S,
     option: RPCOption,
 ) -> Result<impl Stream<Item = AppendAnswer> + Send, RPCError<TypeConfig>>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
+    let session = match input.next().await {
+        Some(first) => Some(connect(link, stream::iter([first]).chain(input), option).await?),
+        None => None,
+    };
+    Ok(stream::unfold(session, |session| async move {
+        let mut session = session?;
+        let answer = session.next().await?;
+        Some((answer, Some(session)))
+    }))
+}
+
+/// Opens the stream on the kept connection.
+async fn connect<S>(
+    link: Arc<Link>,
+    input: S,
+    option: RPCOption,
+) -> Result<AppendSession<S>, RPCError<TypeConfig>> {
     let (requests, body) = mpsc::channel(SENDING_MAX);
     let wait = option.soft_ttl().max(link.options.connect_timeout);
     let mut client = link.append();
@@ -49,7 +70,7 @@ where
         .map_err(|_| timed_out(&link, RPCTypes::AppendEntries, wait))?
         .map_err(|status| rpc_error(&status))?
         .into_inner();
-    let session = AppendSession {
+    Ok(AppendSession {
         input: Some(input),
         parts: None,
         waiting: None,
@@ -61,11 +82,7 @@ where
         progress_at: Instant::now(),
         ended: false,
         link,
-    };
-    Ok(futures_util::stream::unfold(session, |mut session| async move {
-        let answer = session.next().await?;
-        Some((answer, session))
-    }))
+    })
 }
 
 struct AppendSession<S> {
@@ -136,7 +153,9 @@ where
     async fn step(&mut self) -> Result<Option<AppendResult>, RPCError<TypeConfig>> {
         self.prepare()?;
         match self.event().await {
-            Event::Asked(Some(request)) => self.parts = Some(AppendParts::of(request)),
+            Event::Asked(Some(request)) => {
+                self.parts = Some(AppendParts::of(sabotage::sent_to(self.link.peer, request)));
+            }
             Event::Asked(None) => {
                 self.input = None;
                 self.requests = None;

@@ -11,7 +11,7 @@ use crate::network::bounds::{HEAD_STATEMENTS_MAX, REASON_BYTES_MAX, STATEMENT_BY
 use crate::network::connector::was_not_sent;
 use crate::network::tls::PeerId;
 use crate::network::wire::{Malformed, malformed};
-use crate::raft::types::NodeId;
+use crate::raft::types::{Entry, LogId, NodeId};
 
 /// Answers peers. A call whose caller gave up is dropped where it waits.
 pub trait PeerHandler: Send + Sync + 'static {
@@ -29,9 +29,19 @@ pub trait PeerHandler: Send + Sync + 'static {
     /// This node's clock, now.
     fn clock(&self) -> ClockReading;
 
-    /// Whether an encoded block may be appended here. It is asked before Raft sees the block; a refusal is
-    /// the peer's to deal with, and costs this node nothing.
-    fn accept_block(&self, block: &[u8]) -> Result<(), Declined>;
+    /// Whether `entries` may be appended here after `prev`. It is asked before Raft sees them; a refusal is
+    /// the peer's to deal with, and costs this node nothing. `last_block` is what this said of the entries
+    /// before, if it was asked: the hash of the last block up to there. Says what it is after these.
+    fn accept_entries(
+        &self,
+        prev: Option<LogId>,
+        last_block: Option<Hash>,
+        entries: &[Entry],
+    ) -> Result<Option<Hash>, Declined>;
+
+    /// The encoded roster chain after `since_block`, as far as this node knows it. Any node may ask, one that
+    /// is removed too: it has to learn that it is.
+    fn roster_links(&self, since_block: u64) -> Vec<u8>;
 
     /// Takes a command, if this node leads. It is not forwarded again.
     fn submit(&self, caller: PeerId, signed_command: Vec<u8>) -> impl Future<Output = SubmitResult> + Send;

@@ -33,18 +33,35 @@ struct Shared {
     tls: PeerTls,
     options: LinkOptions,
     links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
+    /// Where this node is told to reach some, wherever others reach them.
+    configured: RwLock<BTreeMap<NodeId, Arc<str>>>,
 }
 
 impl Peers {
     /// No peers yet.
     pub fn new(tls: PeerTls, options: LinkOptions) -> Self {
-        Self { shared: Arc::new(Shared { tls, options, links: RwLock::default() }) }
+        let (links, configured) = (RwLock::default(), RwLock::default());
+        Self { shared: Arc::new(Shared { tls, options, links, configured }) }
     }
 
     /// `peer` is reached at `address` from now on; Raft's network says so for all that it talks to.
     /// Connects only when used. Returns whether it can be a peer: this node cannot.
     pub fn add(&self, peer: NodeId, address: &str) -> bool {
         self.learn(peer, address).is_some()
+    }
+
+    /// This node reaches `peer` at `address`, whatever the membership says.
+    pub fn configure(&self, peer: NodeId, address: &str) {
+        let mut configured = self.shared.configured.write().unwrap_or_else(PoisonError::into_inner);
+        configured.insert(peer, address.into());
+        drop(configured);
+        self.add(peer, address);
+    }
+
+    /// Where `peer` is reached.
+    pub fn address(&self, peer: NodeId) -> Option<Arc<str>> {
+        let links = self.shared.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.get(&peer).map(|link| Arc::clone(&link.address))
     }
 
     /// `peer` is none any more. Its connections close when their last user is done.
@@ -107,6 +124,18 @@ impl Peers {
         Ok(of_submit_reply(self.call(node, deadline, request, call).await?)?)
     }
 
+    /// The encoded roster chain of `node` after `since_block`.
+    pub async fn roster_links(
+        &self,
+        node: NodeId,
+        since_block: u64,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, PeerError> {
+        let request = peer::RosterLinksRequest { since_block };
+        let call = |mut client: PeerClient<_>, request| async move { client.roster_links(request).await };
+        Ok(self.call(node, deadline, request, call).await?.chain)
+    }
+
     /// One call, on the connection for calls, in its turn.
     async fn call<Q, T, F>(
         &self,
@@ -144,6 +173,8 @@ impl Peers {
         if peer == shared.tls.node() {
             return None;
         }
+        let configured = shared.configured.read().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned();
+        let address = configured.as_deref().unwrap_or(address);
         let mut links = shared.links.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = links.get(&peer).filter(|kept| &*kept.address == address) {
             return Some(Arc::clone(kept));

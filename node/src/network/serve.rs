@@ -91,15 +91,15 @@ where
     ) -> Result<(), ServeError> {
         let options = self.options;
         let (phase, watched) = watch::channel(Phase::Serving);
-        let (own, admitted) = (self.tls.node(), Arc::clone(&self.roster));
+        let own = self.tls.node();
         let accepting = Accepting {
             listener,
             tls: Arc::clone(&self.tls.server),
             identify: Arc::new(move |certificate| {
                 let peer = peer_of(certificate).ok_or("the certificate is not a node's")?;
-                // This node does not call itself.
-                let admits = peer.node() != own && admitted.admits(peer.node());
-                if admits { Ok(peer) } else { Err(format!("node {} is not admitted", peer.node())) }
+                // This node does not call itself. Whether another's call is answered is asked at each one: a
+                // node that was removed while it was away must be able to learn of it.
+                if peer.node() != own { Ok(peer) } else { Err("it is this node's own".to_owned()) }
             }),
             handshake_timeout: options.handshake_timeout,
             connections: Arc::new(Semaphore::new(options.connections_max)),

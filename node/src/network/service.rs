@@ -25,7 +25,7 @@ use crate::network::wire::{
     malformed, of_append, of_transfer, of_vote_request, to_append_reply, to_transfer_reply, to_vote,
     to_vote_reply,
 };
-use crate::raft::types::{SnapshotFolder, TypeConfig, Vote};
+use crate::raft::types::{Entry, LogId, SnapshotFolder, TypeConfig, Vote};
 
 /// The service behind every connection.
 pub(super) struct PeerService<SM, H, K>
@@ -92,7 +92,8 @@ where
         let handler = Arc::clone(&self.handler);
         let intake = Arc::new(Intake {
             peer,
-            accept_block: Box::new(move |block| handler.accept_block(block)),
+            accept: Box::new(move |prev, last, entries| handler.accept_entries(prev, last, entries)),
+            accepted: Mutex::default(),
             roster: Arc::clone(&self.roster),
             room: Arc::new(Semaphore::new(APPEND_BYTES_IN_FLIGHT_MAX)),
             taken: Mutex::default(),
@@ -215,16 +216,27 @@ where
         }
         Ok(Response::new(to_submit_reply(self.handler.submit(peer, command).await)))
     }
+
+    async fn roster_links(
+        &self,
+        request: Request<peer::RosterLinksRequest>,
+    ) -> Result<Response<peer::RosterLinksReply>, Status> {
+        // Whoever the CA signed for: a node that was removed while it was away must be able to learn of it.
+        let chain = self.handler.roster_links(request.into_inner().since_block);
+        Ok(Response::new(peer::RosterLinksReply { chain }))
+    }
 }
 
-type AcceptBlock = dyn Fn(&[u8]) -> Result<(), Declined> + Send + Sync;
+type Accept = dyn Fn(Option<LogId>, Option<Hash>, &[Entry]) -> Result<Option<Hash>, Declined> + Send + Sync;
 
 /// What one append stream has taken in and not answered yet: bounded in bytes. Answers come in order, so
 /// each gives back what the oldest request took.
 struct Intake {
     peer: PeerId,
     roster: Arc<dyn PeerRoster>,
-    accept_block: Box<AcceptBlock>,
+    accept: Box<Accept>,
+    /// Where the last accepted request ended, and the hash of the last block up to there.
+    accepted: Mutex<Option<(Option<LogId>, Hash)>>,
     room: Arc<Semaphore>,
     taken: Mutex<VecDeque<OwnedSemaphorePermit>>,
     /// Why no more is taken.
@@ -261,13 +273,21 @@ impl Intake {
         if !self.roster.admits(self.peer.node()) {
             return Err(Status::permission_denied("not admitted"));
         }
-        for block in request.entries.iter().filter_map(|entry| entry.payload.block()) {
-            (self.accept_block)(block.bytes())?;
-        }
+        self.accept(&request)?;
         let room = Arc::clone(&self.room).acquire_many_owned(size_bytes).await;
         let room = room.map_err(|error| Status::cancelled(error.to_string()))?;
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).push_back(room);
         Ok(Some(request))
+    }
+
+    /// Entries that follow what this stream brought before are held against that.
+    fn accept(&self, request: &AppendEntriesRequest<TypeConfig>) -> Result<(), Declined> {
+        let Some(last) = request.entries.last() else { return Ok(()) };
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = accepted.filter(|(at, _)| *at == request.prev_log_id).map(|(_, hash)| hash);
+        let after = (self.accept)(request.prev_log_id, before, &request.entries)?;
+        *accepted = after.map(|hash| (Some(last.log_id), hash));
+        Ok(())
     }
 
     fn answered(&self) {

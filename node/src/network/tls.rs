@@ -36,7 +36,7 @@ impl PeerId {
     }
 }
 
-/// Which of the nodes that the CA signed for are still served. Asked at each connection and each call.
+/// Which of the nodes that the CA signed for are still served. Asked at each call but the one for roster links.
 ///
 /// It must not be the applied membership alone: a follower that is behind hears of a new leader from
 /// that leader. Refuse nodes known to be removed, and ids that cannot be.

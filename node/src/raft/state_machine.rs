@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::raft::types::{
     Applied, LogId, Snapshot, SnapshotFolder, SnapshotMeta, StoredMembership, TypeConfig,
 };
+use crate::sabotage::{self, Sabotage};
 use crate::store::applied::{AppliedFault, AppliedStore};
 use crate::store::snapshot::{HeadQuorumSource, Snapshots};
 use crate::store::{NodeStores, RaftLog};
@@ -56,7 +57,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let view = self.applied.view();
-        Ok((view.applied(), view.membership()))
+        Ok((sabotage::applied_again(&self.log, view.applied()), view.membership()))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
@@ -65,7 +66,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            self.log.wait_flushed(entry.log_id).await?;
+            if !sabotage::active(Sabotage::ApplyBeforeFlush) {
+                self.log.wait_flushed(entry.log_id).await?;
+            }
             let position = self.on_disk(move |applied| Ok(applied.apply(&entry)?)).await?;
             self.log.raise_floor(&position);
             if let Some(responder) = responder {

@@ -8,6 +8,8 @@ pub mod applied;
 mod database;
 mod fault;
 mod log_index;
+#[cfg(feature = "failpoints")]
+mod power_trace;
 mod raft_log;
 mod reader;
 mod reconcile;
@@ -26,4 +28,5 @@ pub use raft_log::{RaftLog, RaftLogOptions, SignedHead};
 pub use reader::LogReader;
 pub use reconcile::{Reconciliation, Refusal, reconcile};
 pub use start::{NodeStores, StartError, StoreOptions, open_node_stores};
-pub use tail::{BlockFormat, BlockFormatError, Genesis, Position, Tail, voters_digest};
+pub(crate) use tail::roster_of;
+pub use tail::{BlockFormat, BlockFormatError, BlockRoster, Genesis, Position, Tail, voters_digest};

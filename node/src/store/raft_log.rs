@@ -16,6 +16,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::sabotage;
 use crate::store::database;
 use crate::store::fault::{Latch, LogError, LogFault, OpenError};
 use crate::store::log_index::{LogIndex, entry_size_bytes};
@@ -81,6 +82,8 @@ pub(super) struct Core {
     /// The last entry that is durable.
     pub(super) flushed: watch::Sender<Option<LogId>>,
     pub(super) read_bytes_max: usize,
+    #[cfg(feature = "failpoints")]
+    pub(super) power_trace: crate::store::power_trace::PowerTrace,
 }
 
 /// The sender to the writer thread, which ends when this is dropped, and is waited for.
@@ -123,6 +126,8 @@ impl RaftLog {
             index: Mutex::new(index),
             flushed: watch::Sender::new(end.last),
             read_bytes_max: options.read_bytes_max,
+            #[cfg(feature = "failpoints")]
+            power_trace: crate::store::power_trace::PowerTrace::from_environment(path)?,
         });
 
         let (ops, queue) = mpsc::channel(options.queued_ops_max.max(1));
@@ -147,6 +152,11 @@ impl RaftLog {
         let tail = self.core.tail.lock().unwrap_or_else(PoisonError::into_inner);
         self.core.latch.check()?;
         Ok(read(&tail.tail()))
+    }
+
+    /// The hash of the last block in the log, if that durably ends at `at`.
+    pub fn block_hash_at_end(&self, at: Option<LogId>) -> Option<Hash> {
+        self.core.tail.lock().unwrap_or_else(PoisonError::into_inner).block_hash_at_end(at)
     }
 
     /// State at `applied` was applied from the log, or restored: tail and roster never fall below it.
@@ -326,6 +336,7 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
 
         let mut index = self.core.index.lock().unwrap_or_else(PoisonError::into_inner);
         let append = index.append(&entries).map_err(|fault| self.core.latch.trip(fault))?;
+        sabotage::appended(&entries);
         place.send(Op::Append { entries, append, done: callback, permit });
         Ok(())
     }

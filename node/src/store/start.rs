@@ -10,7 +10,8 @@
 //! | where | names |
 //! |---|---|
 //! | start | `start-before-identity`, `start-before-restore`, `start-before-raft-log`, `start-before-reconcile`, `start-after-reconcile` |
-//! | founding, applying | `applied-before-founding`, `applied-before-write`, `applied-after-write` |
+//! | founding, applying | `applied-before-founding`, `applied-before-write`, `applied-after-write`, `applied-roster-block` |
+//! | proving a roster | `applied-before-roster-proof`, `applied-after-roster-proof` |
 //! | building a snapshot | `snapshot-build-before-copy`, `snapshot-build-after-copy`, `snapshot-build-before-sync` |
 //! | receiving one | `snapshot-receive-begin`, `snapshot-receive-chunk`, `snapshot-receive-before-verify`, `snapshot-receive-before-sync` |
 //! | registering one | `snapshot-before-rename`, `snapshot-after-rename`, `snapshot-before-removal` |

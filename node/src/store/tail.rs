@@ -7,15 +7,17 @@
 //!
 //! What a node states to others is the maximum of the log's tail and a *floor*: what it knows to be
 //! committed from applied state and registered snapshots. The floor only rises, whatever is truncated
-//! or purged, so a node never un-knows a committed block or roster. Block and roster are raised each
-//! on its own: a longer, not yet truncated tail may end under an older roster than a snapshot proves.
+//! or purged, so a node never un-knows a committed block or roster. A longer, not yet truncated tail may
+//! end under an older roster than a snapshot proves, or under one that was never committed: the log's
+//! roster counts only if its block is beyond the floor.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterId;
 
-use crate::raft::types::{LogId, Membership, NodeId, Payload};
+use crate::raft::types::{LogId, NodeId, Payload};
+use crate::sabotage::{self, Sabotage};
 use crate::store::fault::LogFault;
 
 /// What a log position means: everything that depends on which entries come up to it.
@@ -33,12 +35,13 @@ pub struct Position {
 
 impl Position {
     /// The position after an entry with `payload` at `index`, if that entry may stand there: a block
-    /// must name the last one as its predecessor, and only a roster block may change voters.
+    /// must name the last one as its predecessor, and a roster block must carry the membership with exactly
+    /// its voters. Nothing else may change voters.
     pub fn after(&self, index: u64, payload: &Payload, format: &dyn BlockFormat) -> Result<Self, LogFault> {
-        let refused = |error: BlockFormatError| LogFault::Block { index, reason: error.to_string() };
+        let refused = |reason: String| LogFault::Block { index, reason };
         let mut next = *self;
         if let Some(block) = payload.block() {
-            let found = format.previous(block.bytes()).map_err(refused)?;
+            let found = format.previous(block.bytes()).map_err(|error| refused(error.0))?;
             if found != self.block_hash {
                 return Err(LogFault::Chain { index, expected: self.block_hash, found });
             }
@@ -48,16 +51,39 @@ impl Position {
             })?;
             next.block_hash = format.hash(block.bytes());
         }
-        if let Some(membership) = payload.membership() {
-            next.voters = voters_digest(membership.get_joint_config());
-            if let Some(block) = payload.block() {
-                let digest = format.roster_digest(block.bytes(), membership).map_err(refused)?;
-                next.roster = RosterId { block: next.block, digest };
-            } else if next.voters != self.voters {
-                return Err(LogFault::VotersWithoutRoster { index });
+        match roster_of(payload, format).map_err(|error| refused(error.0))? {
+            Some(roster) => {
+                next.voters = roster.voters;
+                next.roster = RosterId { block: next.block, digest: roster.digest };
+            }
+            None => {
+                let voters =
+                    payload.membership().map(|membership| voters_digest(membership.get_joint_config()));
+                if voters.is_some_and(|voters| voters != self.voters) {
+                    return Err(LogFault::VotersWithoutRoster { index });
+                }
             }
         }
         Ok(next)
+    }
+}
+
+/// The roster of a roster block, which must carry the membership with exactly its voters. No other block may
+/// carry a membership.
+pub(crate) fn roster_of(
+    payload: &Payload,
+    format: &dyn BlockFormat,
+) -> Result<Option<BlockRoster>, BlockFormatError> {
+    let Some(block) = payload.block() else { return Ok(None) };
+    let refused = |reason: &str| Err(BlockFormatError(reason.to_owned()));
+    let voters = payload.membership().map(|membership| voters_digest(membership.get_joint_config()));
+    match (voters, format.roster(block.bytes())?) {
+        (Some(voters), Some(roster)) if voters != roster.voters => {
+            refused("its roster has other voters than its membership")
+        }
+        (None, Some(_)) => refused("it brings a roster without a membership"),
+        (Some(_), None) => refused("it brings a membership without a roster"),
+        (_, roster) => Ok(roster),
     }
 }
 
@@ -99,14 +125,22 @@ pub trait BlockFormat: Send + Sync + 'static {
     /// The hash of the previous block, from the block's header.
     fn previous(&self, block: &[u8]) -> Result<Hash, BlockFormatError>;
 
-    /// The digest of the roster that a roster block puts in force together with `membership`. Must
-    /// fail if the block's roster does not name exactly the membership's voter sets.
-    fn roster_digest(&self, block: &[u8], membership: &Membership) -> Result<Hash, BlockFormatError>;
+    /// The roster that the block brings into force, if it is a roster block.
+    fn roster(&self, block: &[u8]) -> Result<Option<BlockRoster>, BlockFormatError>;
 
     /// The block's hash.
     fn hash(&self, block: &[u8]) -> Hash {
         Hash::labelled("chancery/block/v1", &[block])
     }
+}
+
+/// What a roster block says of its roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRoster {
+    /// The roster's digest: with the block's number, its id.
+    pub digest: Hash,
+    /// [`voters_digest`] of its sets.
+    pub voters: Hash,
 }
 
 /// A block that is none, or not the one that belongs here.
@@ -164,9 +198,15 @@ impl TailState {
         } else {
             (floor_block, floor_hash)
         };
-        let roster =
-            if self.log.roster.block > self.floor_roster.block { self.log.roster } else { self.floor_roster };
+        // Up to the floor's block the committed log has the floor's roster: another one that this log names for
+        // there is of a tail that a snapshot went past, and that will be cut.
+        let roster = if self.log.roster.block > floor_block { self.log.roster } else { self.floor_roster };
         Tail { block, block_hash, roster, log_id: self.log_id }
+    }
+
+    /// The hash of the last block in the log itself, if that ends at `at`.
+    pub(super) fn block_hash_at_end(&self, at: Option<LogId>) -> Option<Hash> {
+        (self.log_id == at).then_some(self.log.block_hash)
     }
 
     /// The log now durably ends at `log_id`, with `log` as its position.
@@ -177,6 +217,9 @@ impl TailState {
 
     /// `committed` is known to be committed, and durable here or re-derivable from what is.
     pub(super) fn raise_floor(&mut self, committed: &Position) {
+        if sabotage::active(Sabotage::NoFloor) {
+            return;
+        }
         if committed.block > self.floor_block.0 {
             self.floor_block = (committed.block, committed.block_hash);
         }

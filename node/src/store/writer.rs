@@ -16,6 +16,7 @@ use rocksdb::{WriteBatch, WriteOptions};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::sabotage;
 use crate::store::fault::{LogError, LogFault};
 use crate::store::raft_log::{Core, SignedHead};
 use crate::store::record;
@@ -154,7 +155,7 @@ impl Writer {
         }
         number.mark(&mut staged.batch);
         let Staged { batch, end, append, vote, signed, dropped_all, .. } = staged;
-        self.write(batch)?;
+        self.write(batch, sabotage::syncs(ops.iter().all(|op| matches!(op, Op::Vote { .. }))))?;
         self.batch = number;
         self.end = end;
         if let Some(Some(committed)) = self.committed.take() {
@@ -187,12 +188,14 @@ impl Writer {
     }
 
     /// The one write to the disk, and its sync.
-    fn write(&self, batch: WriteBatch) -> Result<(), LogFault> {
+    fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), LogFault> {
         let injected = |reason: Option<String>| LogFault::Write(reason.unwrap_or_default());
         fail::fail_point!("raft-log-before-write", |reason| Err(injected(reason)));
         let mut synced = WriteOptions::default();
-        synced.set_sync(true);
+        synced.set_sync(sync);
         self.core.db.write_opt(batch, &synced).map_err(|error| injected(Some(error.into_string())))?;
+        #[cfg(feature = "failpoints")]
+        self.core.power_trace.written(sync).map_err(|error| injected(Some(error.to_string())))?;
         fail::fail_point!("raft-log-after-sync", |reason| Err(injected(reason)));
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chancery_ledger::hash::Hash;
-use chancery_node::raft::types::{Entry, Membership, Payload, TypeConfig, Vote, log_id};
+use chancery_node::raft::types::{Entry, Payload, TypeConfig, Vote, log_id};
 use chancery_node::store::{
-    BlockFormat, BlockFormatError, Genesis, LogError, LogFault, RaftLog, RaftLogOptions,
+    BlockFormat, BlockFormatError, BlockRoster, Genesis, LogError, LogFault, RaftLog, RaftLogOptions,
 };
 use fail::FailScenario;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
@@ -22,8 +22,8 @@ impl BlockFormat for HashOnly {
         Hash::from_slice(block).ok_or_else(|| BlockFormatError("not a hash".to_owned()))
     }
 
-    fn roster_digest(&self, _: &[u8], _: &Membership) -> Result<Hash, BlockFormatError> {
-        Err(BlockFormatError("no rosters here".to_owned()))
+    fn roster(&self, _: &[u8]) -> Result<Option<BlockRoster>, BlockFormatError> {
+        Ok(None)
     }
 }
 

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub use certificates::Authority;
 pub use clock::TestClock;
 pub use node::{Fault, Node};
-pub use world::{World, now_ms};
+pub use world::{World, now_ms, voters};
 
 /// Nodes of one ledger, and a client's context for it.
 pub struct Cluster {

@@ -9,10 +9,13 @@ use chancery_ledger::authority::Outcome;
 use chancery_ledger::command::{Name, SignedCommand};
 use chancery_ledger::decide::Request as Question;
 use chancery_ledger::hash::Hash;
+use chancery_ledger::head::RosterChain;
 use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_proto::v1::api::{
-    CheckReply, CheckRequest, Failure, LeafReply, LeafRequest, Refused, StatusReply, StatusRequest,
-    SubmitReply, SubmitRequest, WatchEvent, WatchRequest, submit_reply,
+    AddLearnerProgress, AddLearnerRequest, CheckReply, CheckRequest, Failure, LeafReply, LeafRequest,
+    Learner, LogStatus, Refused, RemoveLearnerReply, RemoveLearnerRequest, RostersReply, RostersRequest,
+    StatusReply, StatusRequest, SubmitReply, SubmitRequest, TransferLeadershipReply,
+    TransferLeadershipRequest, WatchEvent, WatchRequest, submit_reply,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -54,6 +57,12 @@ pub enum Fault {
     Huge(usize),
     /// A gap in the leaves that it streams.
     Gap,
+    /// Shows no roster but genesis'.
+    NoRosters,
+    /// Shows the roster chain with the first link's statements missing.
+    ForgedRosters,
+    /// Stops to tell of a learner's progress.
+    SilentLearner,
 }
 
 /// What a node does, and what it was asked.
@@ -63,6 +72,8 @@ pub struct Shared {
     pub fault: Arc<Mutex<Fault>>,
     pub nonces: Arc<Mutex<Vec<Vec<u8>>>>,
     pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Blocks since which it was asked for rosters.
+    pub rosters: Arc<Mutex<Vec<u64>>>,
 }
 
 pub struct Node {
@@ -79,8 +90,13 @@ impl Node {
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(certificate, key))
             .client_ca_root(Certificate::from_pem(authority.pem()));
-        let shared =
-            Shared { world, fault: Arc::default(), nonces: Arc::default(), commands: Arc::default() };
+        let shared = Shared {
+            world,
+            fault: Arc::default(),
+            nonces: Arc::default(),
+            commands: Arc::default(),
+            rosters: Arc::default(),
+        };
         let service = LedgerServer::new(shared.clone());
         let mut server = Server::builder().tls_config(tls).unwrap();
         // Without it, each small reply would wait for the acknowledgement of the one before.
@@ -218,7 +234,7 @@ impl Ledger for Shared {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
         self.fault().await?;
         let head = self.world.lock().unwrap().head();
-        let tail_block = head.block;
+        let (tail_block, head_roster) = (head.block, head.roster);
         let (name, head) = ("node-1\u{7}".into(), head.encode().to_vec());
         Ok(Response::new(StatusReply {
             node: 1,
@@ -226,8 +242,65 @@ impl Ledger for Shared {
             signing: true,
             head,
             tail_block,
+            roster: self.world.lock().unwrap().roster_on_the_wire(),
+            roster_block: head_roster.block,
+            roster_digest: head_roster.digest.0.to_vec(),
+            learners: vec![Learner { node: 9, name: "new\u{7}".into(), address: "127.0.0.1:9".into() }],
+            log: Some(LogStatus { last_index: Some(7), ..LogStatus::default() }),
             ..Default::default()
         }))
+    }
+
+    /// One link at a time, so that whoever wants more asks again.
+    async fn rosters(&self, request: Request<RostersRequest>) -> Result<Response<RostersReply>, Status> {
+        let fault = self.fault().await?;
+        let since_block = request.into_inner().since_block;
+        self.rosters.lock().unwrap().push(since_block);
+        let mut links = self.world.lock().unwrap().chain.links.clone();
+        links.retain(|link| link.head.block > since_block);
+        links.truncate(1);
+        match fault {
+            Fault::NoRosters => links.clear(),
+            Fault::ForgedRosters => links.iter_mut().for_each(|link| link.statements.truncate(1)),
+            _ => {}
+        }
+        Ok(Response::new(RostersReply { chain: RosterChain { links }.encode() }))
+    }
+
+    type AddLearnerStream =
+        Pin<Box<dyn futures_util::Stream<Item = Result<AddLearnerProgress, Status>> + Send>>;
+
+    async fn add_learner(
+        &self,
+        request: Request<AddLearnerRequest>,
+    ) -> Result<Response<Self::AddLearnerStream>, Status> {
+        let fault = self.fault().await?;
+        assert_eq!(request.into_inner().node, 4);
+        let at =
+            |matched_index, caught_up| Ok(AddLearnerProgress { matched_index, last_index: 9, caught_up });
+        let mut told = vec![at(None, false), at(Some(5), false), at(Some(9), true)];
+        if matches!(fault, Fault::SilentLearner) {
+            told.pop();
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(told))))
+    }
+
+    async fn remove_learner(
+        &self,
+        request: Request<RemoveLearnerRequest>,
+    ) -> Result<Response<RemoveLearnerReply>, Status> {
+        self.fault().await?;
+        assert_eq!(request.into_inner().node, 4);
+        Ok(Response::new(RemoveLearnerReply {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipReply>, Status> {
+        self.fault().await?;
+        let leader = request.into_inner().to;
+        Ok(Response::new(TransferLeadershipReply { leader, term: 8 }))
     }
 
     type WatchStream = Pin<Box<dyn futures_util::Stream<Item = Result<WatchEvent, Status>> + Send>>;

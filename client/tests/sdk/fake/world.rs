@@ -2,13 +2,15 @@
 
 use chancery_client::SigningKey;
 use chancery_ledger::answer::Answer;
-use chancery_ledger::authority::{Applied, Block, Cause, Outcome, State};
+use chancery_ledger::authority::{Admission, Applied, Block, Cause, Outcome, State};
 use chancery_ledger::command::{
     Body, Command, Genesis, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
     SignedCommand,
 };
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::head::{Fresh, Head, Number, Roster, Statement, Voter, VoterSet};
+use chancery_ledger::head::{
+    Fresh, Head, Number, Roster, RosterChain, RosterLink, Statement, Voter, VoterSet,
+};
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
 use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
@@ -23,25 +25,27 @@ pub fn now_ms() -> u64 {
 pub struct World {
     pub operator: SigningKey,
     origin: String,
+    genesis: Roster,
+    /// Sorted by node.
     voters: Vec<(Voter, SigningKey)>,
+    /// Those of the roster before, while the last block is a roster block.
+    before: Vec<(Voter, SigningKey)>,
+    pub chain: RosterChain,
     state: State,
     nodes: MemoryNodes,
     tiles: MemoryTiles,
     pub leaves: Vec<Vec<u8>>,
-    counter: u64,
+    /// The last number of a statement.
+    pub counter: u64,
+    /// Places of the voters that sign.
+    pub signers: Vec<usize>,
     requests: u64,
 }
 
 impl World {
     pub fn found(origin: &str) -> Self {
         let operator = SigningKey::from_bytes(&[1; 32]);
-        let voters: Vec<_> = (1..=3_u8)
-            .map(|node| {
-                let key = SigningKey::from_bytes(&[100 + node; 32]);
-                let name = Name::new(format!("node-{node}")).unwrap();
-                (Voter { node: node.into(), name, key: public(&key) }, key)
-            })
-            .collect();
+        let voters: Vec<_> = (1..=3).map(voter).collect();
         let all = || Patterns::collect(["*"]).unwrap();
         let genesis = Genesis {
             origin: origin.into(),
@@ -67,16 +71,25 @@ impl World {
         let mut world = Self {
             operator,
             origin: origin.into(),
+            genesis: roster(&voters),
             voters,
+            before: Vec::new(),
+            chain: RosterChain::default(),
             state,
             nodes,
             tiles: MemoryTiles::new(),
             leaves: Vec::new(),
             counter: 0,
+            signers: vec![0, 1],
             requests: 0,
         };
         world.store(&applied);
         world
+    }
+
+    /// Becomes what it was as `old`; the numbers of statements go on.
+    pub fn forget_since(&mut self, old: &Self) {
+        *self = Self { counter: self.counter, ..old.clone() };
     }
 
     pub fn ledger(&self) -> LedgerId {
@@ -88,7 +101,7 @@ impl World {
     }
 
     pub fn trust(&self) -> Trust {
-        Trust::new(self.origin.clone(), self.ledger(), roster(&self.voters), 500)
+        Trust::new(self.origin.clone(), self.ledger(), self.genesis.clone(), 500)
     }
 
     /// Applies the operator's command, which must take effect.
@@ -105,8 +118,53 @@ impl World {
         }
     }
 
-    /// Applies a block of this command alone.
+    /// Changes the voters to these nodes, by the operator.
+    pub fn change(&mut self, nodes: &[u8]) {
+        let voters = voters(nodes);
+        let replaces = self.head().roster;
+        self.command(Body::SetRoster { voters, replaces, operators: vec![] });
+    }
+
+    /// Both roster blocks, if the command may be.
+    fn apply_change(&mut self, signed: SignedCommand, next: &VoterSet) -> Outcome {
+        match self.state.admit(&self.nodes, &signed, now_ms()).unwrap() {
+            Ok(Admission::Admit) => {}
+            Ok(Admission::Before(cause)) => return Outcome::Before(cause),
+            Err(refusal) => return Outcome::Refused(refusal),
+        }
+        let now = roster(&self.voters);
+        let joint = now.joint_with(next).unwrap();
+        let uniform = joint.completed().unwrap();
+        let (head, previous) = (self.head(), self.state.summary().block_hash);
+        let (proposer, key) = ((self.voters[0].0.node, 1), self.voters[0].1.clone());
+        let (ledger, at, stamp) = (head.ledger, (head.block, head.hash()), now_ms());
+        let change = (joint.clone(), signed);
+        let first = Block::propose_joint(ledger, previous, stamp, proposer, at, change, &key);
+        let then = uniform.clone();
+        let second = Block::propose_uniform(ledger, first.hash(), stamp, proposer, at, then, &key);
+        let all: Vec<_> = joint.voters().map(|one| voter(u8::try_from(one.node).unwrap())).collect();
+        let mut outcome = None;
+        for (block, roster) in [(first, joint), (second, uniform)] {
+            let applied = self.state.apply(&self.nodes, &block).unwrap();
+            self.state.advance(&applied);
+            self.store(&applied);
+            outcome = outcome.or(applied.outcomes.first().cloned());
+            self.before = all.clone();
+            self.before.sort_by_key(|(voter, _)| voter.node);
+            let (head, statements) = (self.head(), self.sign_all(&self.before.clone(), None));
+            self.chain.links.push(RosterLink { roster, head, statements });
+        }
+        self.voters = next.voters().iter().map(|one| voter(u8::try_from(one.node).unwrap())).collect();
+        outcome.unwrap()
+    }
+
+    /// Applies a block of this command alone, or the two that a change of the voters takes.
     pub fn apply(&mut self, signed: SignedCommand) -> Outcome {
+        if let Body::SetRoster { voters, .. } = &signed.command().body {
+            let next = voters.clone();
+            return self.apply_change(signed, &next);
+        }
+        self.before.clear();
         let (head, previous) = (self.head(), self.state.summary().block_hash);
         let (voter, key) = &self.voters[0];
         let block = Block::propose(
@@ -136,10 +194,13 @@ impl World {
         let tree = prune(&self.nodes, root, &recording.into_keys()).unwrap();
         let fresh =
             Fresh { nonce_root: round.root(), clock_ms, tail_block: head.block, tail_roster: head.roster };
+        let signers = self.signing();
+        let mut others = self.before.clone();
+        others.retain(|(other, _)| signers.iter().all(|(voter, _)| voter.node != other.node));
         Answer {
             head,
-            statements: self.statements(2, Some(fresh)),
-            head_statements: Vec::new(),
+            statements: self.sign_all(&signers, Some(fresh)),
+            head_statements: self.sign_all(&others, None),
             nonce_path: round.path(1).unwrap(),
             tree,
             hint: None,
@@ -147,7 +208,8 @@ impl World {
     }
 
     pub fn acknowledge(&mut self, cause: Cause, before: bool) -> Acknowledged {
-        let (head, statements) = (self.head(), self.statements(2, None));
+        let signers = if self.before.is_empty() { self.signing() } else { self.before.clone() };
+        let (head, statements) = (self.head(), self.sign_all(&signers, None));
         let (entry, inclusion) = self.leaf(cause.index, head.log_size);
         Acknowledged {
             index: cause.index,
@@ -161,16 +223,35 @@ impl World {
         }
     }
 
+    /// In force, as a node says in its status.
+    pub fn roster_on_the_wire(&self) -> Option<chancery_proto::v1::Roster> {
+        let set = roster(&self.voters).sets()[0].clone();
+        let one = |v: &Voter| chancery_proto::v1::Voter {
+            node: v.node,
+            name: v.name.to_string(),
+            key: v.key.0.to_vec(),
+        };
+        let voters = set.voters().iter().map(one).collect();
+        let sets = vec![chancery_proto::v1::VoterSet { voters, quorum: set.quorum() }];
+        Some(chancery_proto::v1::Roster { sets })
+    }
+
     pub fn leaf(&self, index: u64, log_size: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
         let proof = prove_inclusion(&self.tiles, index, log_size).unwrap();
         (self.leaves[index as usize].clone(), proof.iter().map(|hash| hash.0.to_vec()).collect())
     }
 
-    fn statements(&mut self, count: usize, fresh: Option<Fresh>) -> Vec<Statement> {
-        self.counter += 1;
+    /// The voters that sign, with their keys.
+    fn signing(&self) -> Vec<(Voter, SigningKey)> {
+        self.signers.iter().map(|place| self.voters[*place].clone()).collect()
+    }
+
+    fn sign_all(&mut self, voters: &[(Voter, SigningKey)], fresh: Option<Fresh>) -> Vec<Statement> {
+        // A number is taken only if somebody signs under it.
+        self.counter += u64::from(!voters.is_empty());
         let (head, number) = (self.head(), Number { epoch: 1, counter: self.counter });
         let sign = |(voter, key): &(Voter, SigningKey)| Statement::sign(voter, key, number, fresh, head);
-        self.voters.iter().take(count).map(sign).collect()
+        voters.iter().map(sign).collect()
     }
 
     fn store(&mut self, applied: &Applied) {
@@ -183,6 +264,17 @@ impl World {
         self.tiles.append(&applied.leaves.iter().map(|leaf| leaf_hash(leaf)).collect::<Vec<_>>());
         self.leaves.extend(applied.leaves.iter().cloned());
     }
+}
+
+/// The voter with this number, and its key.
+fn voter(node: u8) -> (Voter, SigningKey) {
+    let key = SigningKey::from_bytes(&[100 + node; 32]);
+    let name = Name::new(format!("node-{node}")).unwrap();
+    (Voter { node: node.into(), name, key: public(&key) }, key)
+}
+
+pub fn voters(nodes: &[u8]) -> VoterSet {
+    VoterSet::majority(nodes.iter().map(|node| voter(*node).0).collect()).unwrap()
 }
 
 fn roster(voters: &[(Voter, SigningKey)]) -> Roster {

@@ -22,7 +22,9 @@ use crate::network::{
     ClockReading, Declined, LinkOptions, Manifest, PeerHandler, PeerId, PeerServer, Peers, ServerOptions,
     SnapshotError, SnapshotSink, SnapshotWriter, SubmitOutcome, SubmitResult,
 };
-use crate::raft::types::{EncodedBlock, NodeId, RaftNode, SnapshotFolder, SnapshotMeta, TypeConfig, Vote};
+use crate::raft::types::{
+    EncodedBlock, Entry, LogId, NodeId, RaftNode, SnapshotFolder, SnapshotMeta, TypeConfig, Vote,
+};
 
 pub(super) type TestRaft = Raft<TypeConfig, State>;
 
@@ -30,8 +32,13 @@ pub(super) type TestRaft = Raft<TypeConfig, State>;
 pub(super) struct Echo;
 
 impl PeerHandler for Echo {
-    fn accept_block(&self, _block: &[u8]) -> Result<(), Declined> {
-        Ok(())
+    fn accept_entries(
+        &self,
+        _: Option<LogId>,
+        last_block: Option<Hash>,
+        _: &[Entry],
+    ) -> Result<Option<Hash>, Declined> {
+        Ok(last_block)
     }
 
     async fn statement(&self, caller: PeerId, nonce_root: Hash) -> Result<Vec<u8>, Declined> {
@@ -64,6 +71,10 @@ impl PeerHandler for Echo {
             before: false,
         };
         SubmitResult { outcome, head: vec![1], head_statements: vec![vec![2], vec![3]] }
+    }
+
+    fn roster_links(&self, since_block: u64) -> Vec<u8> {
+        since_block.to_be_bytes().to_vec()
     }
 }
 

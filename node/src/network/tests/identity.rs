@@ -77,6 +77,12 @@ async fn only_nodes_of_the_ca_are_served() {
     let refused = client(&server, &own).clock(peer::ClockRequest {}).await;
     assert!(refused.is_err());
     assert!(ask(&server, ca.node(3)).await.is_ok());
+    // But who is not in the roster, perhaps no more, may ask for what proves that.
+    let outside = Peers::new(ca.node(77), quick());
+    outside.add(server.id, &server.address.to_string());
+    assert_eq!(outside.roster_links(server.id, 5, soon()).await, Ok(5_u64.to_be_bytes().to_vec()));
+    let refused = outside.clock(server.id, soon()).await.unwrap_err();
+    assert!(matches!(refused, PeerError::Refused(_)), "{refused:?}");
 }
 
 #[tokio::test]

@@ -166,6 +166,13 @@ impl Peer for Scripted {
     async fn submit(&self, _: Request<peer::SubmitRequest>) -> Result<Response<peer::SubmitReply>, Status> {
         none()
     }
+
+    async fn roster_links(
+        &self,
+        _: Request<peer::RosterLinksRequest>,
+    ) -> Result<Response<peer::RosterLinksReply>, Status> {
+        none()
+    }
 }
 
 /// A link to a peer with this script, and what it sees.
@@ -299,9 +306,9 @@ async fn the_end_of_the_stream_is_noticed_at_once() {
 async fn a_dropped_session_lets_go_of_its_input_at_once() {
     let (link, mut sizes) = peer_with(Script::Withhold).await;
     let (requests, input) = mpsc::channel(1);
+    requests.send(request(None, 1, 1)).await.unwrap();
     let mut session =
         Box::pin(append_session::open(link, ReceiverStream::new(input), option()).await.unwrap());
-    requests.send(request(None, 1, 1)).await.unwrap();
     assert!(timeout(Duration::from_millis(100), session.next()).await.is_err());
     assert!(!requests.is_closed());
     drop(session);
@@ -310,4 +317,18 @@ async fn a_dropped_session_lets_go_of_its_input_at_once() {
     // The peer sees the end of the stream too: it has no more to wait for.
     let ended = timeout(Duration::from_secs(2), sizes.recv()).await;
     assert_eq!(ended, Ok(Some(Seen::End)));
+}
+
+/// Raft backs off by holding back its requests: a session that failed before it had one would be replaced at once.
+#[tokio::test]
+async fn a_peer_is_not_called_before_there_is_a_request() {
+    // Nobody listens there.
+    let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+    let link = Arc::new(Link::over(&channel, LinkOptions::default()));
+    let (requests, input) = mpsc::channel(1);
+    let mut opening = Box::pin(append_session::open(link, ReceiverStream::new(input), option()));
+    assert!(timeout(Duration::from_millis(300), &mut opening).await.is_err(), "Raft backs off");
+    requests.send(request(None, 1, 1)).await.unwrap();
+    let opened = timeout(Duration::from_secs(5), opening).await.unwrap();
+    assert!(matches!(opened.map(|_| ()), Err(RPCError::Unreachable(_))));
 }

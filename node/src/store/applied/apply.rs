@@ -1,30 +1,35 @@
 //! Applying one log entry: what it changes is written in one batch, together with its log id.
 
+use std::sync::Arc;
+
 use chancery_ledger::authority::{self, Block, State};
+use chancery_ledger::head::{RosterLink, Statement};
 use chancery_ledger::log::{leaf_hash, tiles};
-use chancery_ledger::state::NodeRead;
 
 use super::AppliedOptions;
 use super::database::{Batch, Column, Database};
 use super::fault::{AppliedFault, with_causes};
-use super::founding::Founding;
+use super::founding::{Founding, has_voters_of};
 use super::history;
 use super::record;
 use super::view::{AppliedView, Live, Opened};
-use crate::raft::types::{EncodedBlock, Entry, LogId, Membership, StoredMembership};
+use crate::raft::types::{EncodedBlock, Entry, LogId, Payload, StoredMembership};
+use crate::rosters::Rosters;
+use crate::sabotage::{self, Sabotage};
 use crate::store::Position;
 
 /// Applies `entry` to what is open in `view`. Only one thread does so at a time.
 pub(super) fn apply(
     view: &AppliedView,
-    founding: &Founding,
     options: &AppliedOptions,
     entry: &Entry,
 ) -> Result<Position, AppliedFault> {
     let opened = &*view.opened;
     let Entry { log_id, payload } = entry;
-    check_order(opened.live().applied, *log_id)?;
-    check_membership(founding, *log_id, payload.membership(), payload.block().is_some())?;
+    if !sabotage::active(Sabotage::ApplyTwiceAfterRestart) {
+        check_order(opened.live().applied, *log_id)?;
+    }
+    let rosters = Arc::clone(&opened.live().rosters);
     let membership =
         payload.membership().map(|membership| StoredMembership::new(Some(*log_id), membership.clone()));
 
@@ -35,15 +40,28 @@ pub(super) fn apply(
     {
         batch.put(Column::Meta, record::MEMBERSHIP, bytes)?;
     }
+    let mut link = None;
     let applied = match payload.block() {
-        Some(block) => {
+        Some(bytes) => {
             let live = opened.live();
-            let applied = apply_block(&live.state, view, *log_id, block)?;
+            let block = decode_block(*log_id, bytes)?;
+            let applied = live.state.apply(view, &block);
+            let applied = applied
+                .map_err(|error| AppliedFault::Apply { index: log_id.index, reason: with_causes(&error) })?;
             write_block(&mut batch, &opened.database, &live.state, &applied)?;
+            link = block.roster.map(|roster| RosterLink {
+                roster,
+                head: applied.summary.head,
+                statements: Vec::new(),
+            });
             Some(applied)
         }
         None => None,
     };
+    check_membership(&rosters, *log_id, payload, link.as_ref())?;
+    if let Some(link) = &link {
+        batch.put(Column::Rosters, link.head.block.to_be_bytes(), record::encode_roster_link(link))?;
+    }
     if let Some(applied) = &applied {
         // More than a block makes stale, so that what was left behind is caught up with.
         let nodes_max = 1024_usize.saturating_add(applied.stale_nodes.len().saturating_mul(2));
@@ -54,7 +72,27 @@ pub(super) fn apply(
     fail::fail_point!("applied-before-write", AppliedFault::injected);
     batch.write()?;
     fail::fail_point!("applied-after-write", AppliedFault::injected);
-    Ok(publish(opened, *log_id, membership, applied))
+    if link.is_some() {
+        fail::fail_point!("applied-roster-block", AppliedFault::injected);
+    }
+    Ok(publish(opened, *log_id, membership, link, applied))
+}
+
+/// Writes what proves the roster of a block that is applied.
+pub(super) fn prove_roster(
+    opened: &Opened,
+    block: u64,
+    statements: Vec<Statement>,
+) -> Result<(), AppliedFault> {
+    let proven = opened.live().rosters.proven_by(block, statements);
+    let Some(link) = proven.link(block) else { return Ok(()) };
+    let mut batch = opened.database.batch();
+    batch.put(Column::Rosters, block.to_be_bytes(), record::encode_roster_link(link))?;
+    fail::fail_point!("applied-before-roster-proof", AppliedFault::injected);
+    batch.write()?;
+    fail::fail_point!("applied-after-roster-proof", AppliedFault::injected);
+    opened.change().rosters = Arc::new(proven);
+    Ok(())
 }
 
 /// Writes block 0 to an empty database.
@@ -78,27 +116,26 @@ fn check_order(last: Option<LogId>, next: LogId) -> Result<(), AppliedFault> {
     if follows { Ok(()) } else { Err(AppliedFault::Order { last, next }) }
 }
 
-/// The roster in force is the founding one as long as no rule changes it, and so are Raft's voters.
+/// A roster block carries the membership with its roster's voters; any other entry leaves them alone.
 fn check_membership(
-    founding: &Founding,
+    rosters: &Rosters,
     log_id: LogId,
-    membership: Option<&Membership>,
-    is_block: bool,
+    payload: &Payload,
+    link: Option<&RosterLink>,
 ) -> Result<(), AppliedFault> {
-    let Some(membership) = membership else { return Ok(()) };
     let index = log_id.index;
-    if !founding.has_voters_of(membership) {
-        return Err(AppliedFault::VotersDiffer { index });
+    match (payload.membership(), link) {
+        (None, None) => Ok(()),
+        (Some(_), None) if payload.block().is_some() => Err(AppliedFault::RosterBlock { index }),
+        (None, Some(_)) => Err(AppliedFault::RosterBlock { index }),
+        (Some(membership), link) => {
+            let roster = link.map_or_else(|| rosters.newest().1, |link| &link.roster);
+            if has_voters_of(roster, membership) { Ok(()) } else { Err(AppliedFault::VotersDiffer { index }) }
+        }
     }
-    if is_block { Err(AppliedFault::RosterBlock { index }) } else { Ok(()) }
 }
 
-fn apply_block<N: NodeRead>(
-    state: &State,
-    nodes: &N,
-    log_id: LogId,
-    bytes: &EncodedBlock,
-) -> Result<authority::Applied, AppliedFault> {
+fn decode_block(log_id: LogId, bytes: &EncodedBlock) -> Result<Block, AppliedFault> {
     let index = log_id.index;
     let block = Block::decode(bytes.bytes())
         .map_err(|error| AppliedFault::Block { index, reason: with_causes(&error) })?;
@@ -106,7 +143,7 @@ fn apply_block<N: NodeRead>(
     if block.term != term {
         return Err(AppliedFault::Term { index, claimed: block.term, term });
     }
-    state.apply(nodes, &block).map_err(|error| AppliedFault::Apply { index, reason: with_causes(&error) })
+    Ok(block)
 }
 
 fn write_block(
@@ -167,11 +204,12 @@ fn publish(
     opened: &Opened,
     log_id: LogId,
     membership: Option<StoredMembership>,
+    link: Option<RosterLink>,
     applied: Option<authority::Applied>,
 ) -> Position {
     if let Some(applied) = &applied {
         for (id, node) in &applied.new_nodes {
-            opened.cache.insert(*id, std::sync::Arc::clone(node));
+            opened.cache.insert(*id, Arc::clone(node));
         }
     }
     let mut live = opened.change();
@@ -179,6 +217,9 @@ fn publish(
     live.applied = Some(log_id);
     if let Some(membership) = membership {
         live.membership = membership;
+    }
+    if let Some(link) = link {
+        live.rosters = Arc::new(live.rosters.followed_by(link));
     }
     if let Some(applied) = applied {
         live.state.advance(&applied);

@@ -29,13 +29,23 @@ pub(in crate::store) enum Column {
     Dedup,
     /// Block → [`Summary`](chancery_ledger::authority::Summary).
     Summaries,
+    /// Roster block → the link that it adds to the roster chain, proven or not yet.
+    Rosters,
     /// Names → the few records that there is one of.
     Meta,
 }
 
 impl Column {
-    const ALL: [Self; 7] =
-        [Self::Nodes, Self::Stale, Self::Entries, Self::Tiles, Self::Dedup, Self::Summaries, Self::Meta];
+    const ALL: [Self; 8] = [
+        Self::Nodes,
+        Self::Stale,
+        Self::Entries,
+        Self::Tiles,
+        Self::Dedup,
+        Self::Summaries,
+        Self::Rosters,
+        Self::Meta,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -45,6 +55,7 @@ impl Column {
             Self::Tiles => "tiles",
             Self::Dedup => "dedup",
             Self::Summaries => "summaries",
+            Self::Rosters => "rosters",
             Self::Meta => "meta",
         }
     }
@@ -114,6 +125,13 @@ impl Database {
         let columns: Vec<&ColumnFamily> =
             Column::ALL.into_iter().map(|column| self.column(column)).collect::<Result<_, _>>()?;
         Ok(self.db.flush_cfs_opt(&columns, &rocksdb::FlushOptions::default())?)
+    }
+
+    /// Deletes every record of `column`.
+    #[cfg(feature = "sabotage")]
+    pub(super) fn clear(&self, column: Column) -> Result<(), AppliedFault> {
+        let (begin, end): (&[u8], &[u8]) = (&[], &[0xFF; 32]);
+        Ok(self.db.delete_range_cf(self.column(column)?, begin, end)?)
     }
 
     /// Makes a copy in the folder `path`, which does not exist, out of hard links.

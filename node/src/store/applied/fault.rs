@@ -65,8 +65,8 @@ pub enum AppliedFault {
         /// Its entry.
         index: u64,
     },
-    /// A block that is also a membership, which no rule of this version makes.
-    #[error("entry at log index {index} is a roster block, which this version of the rules does not have")]
+    /// A roster block without a membership, or another block with one.
+    #[error("the block at log index {index} brings a roster without a membership, or the other way round")]
     RosterBlock {
         /// Its entry.
         index: u64,

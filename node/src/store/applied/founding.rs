@@ -1,13 +1,15 @@
 //! The genesis block, checked once, and what every store of a ledger derives from it.
 
+use std::collections::BTreeSet;
+
 use chancery_ledger::authority::{self, Block, BlockError, State};
 use chancery_ledger::command::{Body, LedgerId};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Roster;
 use chancery_ledger::state::MemoryNodes;
 
-use crate::raft::types::Membership;
-use crate::store::{BlockFormat, BlockFormatError, Genesis, voters_digest};
+use crate::raft::types::{Membership, NodeId};
+use crate::store::{BlockFormat, BlockFormatError, BlockRoster, Genesis, voters_digest};
 
 /// A ledger's founding: block 0, what it does to the empty state, and its roster.
 #[derive(Clone, Debug)]
@@ -71,15 +73,20 @@ impl Founding {
         }
     }
 
-    /// Whether `membership` has exactly the founding roster's voters.
-    pub fn has_voters_of(&self, membership: &Membership) -> bool {
-        voters_digest(membership.get_joint_config()) == self.log_genesis().position().voters
-    }
-
     /// The state after block 0, and what block 0 writes.
     pub(in crate::store) const fn effects(&self) -> (&State, &authority::Applied) {
         (&self.state, &self.applied)
     }
+}
+
+/// Whether `membership` has exactly the voter sets of `roster`.
+pub fn has_voters_of(roster: &Roster, membership: &Membership) -> bool {
+    voters_digest(&voter_ids(roster)) == voters_digest(membership.get_joint_config())
+}
+
+/// The node ids in each set of `roster`.
+pub fn voter_ids(roster: &Roster) -> Vec<BTreeSet<NodeId>> {
+    roster.sets().iter().map(|set| set.voters().iter().map(|voter| voter.node).collect()).collect()
 }
 
 /// Reads blocks for the log store.
@@ -98,8 +105,11 @@ impl BlockFormat for LedgerBlocks {
             .ok_or_else(|| BlockFormatError("it does not start with the previous block's hash".into()))
     }
 
-    /// No command of this version of the rules changes the roster.
-    fn roster_digest(&self, _: &[u8], _: &Membership) -> Result<Hash, BlockFormatError> {
-        Err(BlockFormatError("no block of this version of the rules changes the roster".into()))
+    fn roster(&self, block: &[u8]) -> Result<Option<BlockRoster>, BlockFormatError> {
+        let roster = Block::roster_of(block).map_err(|error| BlockFormatError(error.to_string()))?;
+        Ok(roster.map(|roster| BlockRoster {
+            digest: roster.digest(),
+            voters: voters_digest(&voter_ids(&roster)),
+        }))
     }
 }

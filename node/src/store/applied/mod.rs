@@ -23,17 +23,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chancery_ledger::authority::{Outcome, State, Summary};
-use chancery_ledger::head::Head;
+use chancery_ledger::head::{Head, Statement};
 use chancery_ledger::state::Root;
 use tokio::sync::watch;
 
 pub use fault::{AppliedDead, AppliedFault};
-pub use founding::{Founding, FoundingError, LedgerBlocks};
+pub use founding::{Founding, FoundingError, LedgerBlocks, has_voters_of, voter_ids};
 pub use view::AppliedView;
 
 pub(in crate::store) use fault::with_causes;
 
+/// Takes the deduplication entries out of the store at `path`.
+#[cfg(feature = "sabotage")]
+pub(crate) fn forget_dedup(path: &Path) -> Result<(), AppliedFault> {
+    let database = Database::open(path)?;
+    database.clear(database::Column::Dedup)?;
+    database.flush()
+}
+
 use crate::raft::types::{Entry, LogId, StoredMembership};
+use crate::rosters::Rosters;
 use crate::store::Position;
 use crate::store::snapshot::manifest::Manifest;
 use database::Database;
@@ -70,6 +79,7 @@ struct Shared {
     /// Held by whoever changes anything; says which generation is current.
     changing: Mutex<u64>,
     block: watch::Sender<u64>,
+    rosters: watch::Sender<Arc<Rosters>>,
     latch: Latch,
 }
 
@@ -84,6 +94,7 @@ impl AppliedStore {
         let opened = Opened::load(Database::open(&folder)?, &founding, &options)?;
         let view = AppliedView { opened: Arc::new(opened) };
         let block = view.read_state(|state| state.head().block);
+        let rosters = view.rosters();
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.into(),
@@ -92,6 +103,7 @@ impl AppliedStore {
                 current: RwLock::new(view),
                 changing: Mutex::new(generation),
                 block: watch::Sender::new(block),
+                rosters: watch::Sender::new(rosters),
                 latch: Latch::new(),
             }),
         })
@@ -102,12 +114,27 @@ impl AppliedStore {
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.latch.check()?;
         let view = self.view();
-        let applied = apply::apply(&view, &self.shared.founding, &self.shared.options, entry);
+        let applied = apply::apply(&view, &self.shared.options, entry);
         let position = applied.map_err(|fault| self.shared.latch.trip(fault))?;
+        // The rosters first: whoever waits for a block finds the roster that it brought.
+        if position.roster.block == position.block {
+            self.shared.rosters.send_replace(view.rosters());
+        }
         if entry.payload.block().is_some() {
             self.shared.block.send_replace(position.block);
         }
         Ok(position)
+    }
+
+    /// Keeps `statements`, which are verified, as what proves the roster of `block`. Blocks on the disk.
+    pub fn prove_roster(&self, block: u64, statements: Vec<Statement>) -> Result<(), AppliedDead> {
+        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.latch.check()?;
+        let view = self.view();
+        apply::prove_roster(&view.opened, block, statements)
+            .map_err(|fault| self.shared.latch.trip(fault))?;
+        self.shared.rosters.send_replace(view.rosters());
+        Ok(())
     }
 
     /// Deletes at most `nodes_max` nodes of states that are no longer kept, and says how many it found.
@@ -149,8 +176,10 @@ impl AppliedStore {
         let block = view.read_state(|state| state.head().block);
         *generation = next;
         let mut current = self.shared.current.write().unwrap_or_else(PoisonError::into_inner);
+        let rosters = view.rosters();
         std::mem::replace(&mut *current, view).opened.database.retire();
         drop(current);
+        self.shared.rosters.send_replace(rosters);
         self.shared.block.send_replace(block);
         Ok(())
     }
@@ -163,6 +192,16 @@ impl AppliedStore {
     /// The number of the last applied block, whenever it changes.
     pub fn block(&self) -> watch::Receiver<u64> {
         self.shared.block.subscribe()
+    }
+
+    /// The rosters up to the last applied block, whenever they change, or one of them is proven.
+    pub fn watch_rosters(&self) -> watch::Receiver<Arc<Rosters>> {
+        self.shared.rosters.subscribe()
+    }
+
+    /// [`AppliedView::rosters`].
+    pub fn rosters(&self) -> Arc<Rosters> {
+        self.view().rosters()
     }
 
     /// Why the store is dead, once it is. The node is to be stopped then.

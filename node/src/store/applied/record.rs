@@ -7,12 +7,13 @@
 //! | `schema` | 1 ‖ ledger id (32) |
 //! | `applied` | 1 ‖ term (8) ‖ index (8) |
 //! | `membership` | 1 ‖ term (8) ‖ index (8) ‖ [payload](crate::raft::payload_bytes) with the membership |
+//! | roster | 1 ‖ roster chain of the block's link alone, which has no statements until it is proven |
 //! | `history` | 1 ‖ oldest block whose state is whole (8) ‖ oldest block that has a summary (8) |
 
 use chancery_ledger::authority::Summary;
 use chancery_ledger::command::LedgerId;
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{HEAD_SIZE_BYTES, Head};
+use chancery_ledger::head::{HEAD_SIZE_BYTES, Head, RosterChain, RosterLink};
 use chancery_ledger::log::{Frontier, TileIndex};
 use chancery_ledger::state::{Child, NodeId, Root};
 
@@ -137,6 +138,21 @@ pub(in crate::store) fn decode_membership(bytes: &[u8]) -> Result<StoredMembersh
         let payload = payload_bytes::decode(fields.rest()).ok()?;
         let membership = payload.membership().filter(|_| payload.block().is_none())?;
         Some(StoredMembership::new(Some(set_at), membership.clone()))
+    })
+}
+
+/// Without statements, as long as it is not proven.
+pub(in crate::store) fn encode_roster_link(link: &RosterLink) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend_from_slice(&RosterChain { links: vec![link.clone()] }.encode());
+    out
+}
+
+pub(in crate::store) fn decode_roster_link(bytes: &[u8]) -> Result<RosterLink, AppliedFault> {
+    whole("rosters", bytes, |fields| {
+        let chain = RosterChain::decode(fields.rest()).ok()?;
+        let [link] = <[RosterLink; 1]>::try_from(chain.links).ok()?;
+        Some(link)
     })
 }
 

@@ -17,6 +17,7 @@ use super::founding::Founding;
 use super::node_cache::NodeCache;
 use super::record::{self, HistoryStart};
 use crate::raft::types::{LogId, StoredMembership};
+use crate::rosters::Rosters;
 use crate::store::{Position, voters_digest};
 
 /// Blocks whose outcomes are kept in memory.
@@ -51,6 +52,11 @@ impl AppliedView {
     /// The membership that the last applied entry left.
     pub fn membership(&self) -> StoredMembership {
         self.opened.live().membership.clone()
+    }
+
+    /// The rosters up to the last applied block.
+    pub fn rosters(&self) -> Arc<Rosters> {
+        Arc::clone(&self.opened.live().rosters)
     }
 
     /// The last applied entry, if there is one, and what it means for the log.
@@ -164,6 +170,7 @@ pub(super) struct Live {
     pub(super) state: State,
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
+    pub(super) rosters: Arc<Rosters>,
     pub(super) history: HistoryStart,
     pub(super) outcomes: RecentOutcomes,
     founding_position: Position,
@@ -203,11 +210,13 @@ impl Opened {
         if !gapless || heads.last() != Some(&summary.head) {
             return Err(AppliedFault::corrupt("summaries", "there is a gap"));
         }
+        let summary_head = summary.head;
         let state = State::resume(summary, load_dedup(&database)?, heads);
         let live = Live {
             state,
             applied,
             membership,
+            rosters: Arc::new(load_rosters(&database, founding, &summary_head)?),
             history,
             outcomes: RecentOutcomes::default(),
             founding_position: founding.log_genesis().position(),
@@ -268,6 +277,27 @@ pub(in crate::store) fn last_summary(database: &Database) -> Result<(u64, Summar
         return Err(AppliedFault::corrupt("the last summary", "its roots are not its head's"));
     }
     Ok((block, summary))
+}
+
+/// The rosters that brought about the one that `head` names.
+pub(in crate::store) fn load_rosters(
+    database: &Database,
+    founding: &Founding,
+    head: &Head,
+) -> Result<Rosters, AppliedFault> {
+    let corrupt = |reason| AppliedFault::corrupt("rosters", reason);
+    let mut links = Vec::new();
+    for found in database.records_from(Column::Rosters, &[])? {
+        let (key, value) = found?;
+        let link = record::decode_roster_link(&value)?;
+        let block = link.head.block;
+        if record::decode_key(&key) != Some(block) || link.roster.id(block) != link.head.roster {
+            return Err(corrupt("one stands in another's place"));
+        }
+        links.push(link);
+    }
+    let rosters = Rosters::with_links(founding.roster().clone(), links);
+    if rosters.newest().0 == head.roster { Ok(rosters) } else { Err(corrupt("the one in force is missing")) }
 }
 
 /// The live deduplication entries, each bucket in the order of its chain.

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Statement, verify_head};
+use chancery_ledger::head::{RosterChain, Statement};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use super::files::{self, Unfinished};
 use super::manifest::{FileRecord, Manifest};
 use super::verify::Contents;
 use super::{DATABASE, Registered, SnapshotError, Snapshots, seal};
+use crate::sabotage;
 use crate::store::applied::{AppliedFault, AppliedStore};
 
 /// How long to wait before a quorum is asked again.
@@ -41,12 +42,24 @@ impl Snapshots {
         mut stopping: watch::Receiver<bool>,
     ) -> Result<Registered, SnapshotError> {
         loop {
+            // A snapshot carries the proof of each roster up to its own: that of a change that is still
+            // going on is waited for.
+            let mut rosters = applied.watch_rosters();
+            tokio::select! {
+                _ = stopping.changed() => return Err(SnapshotError::Stopping),
+                proven = rosters.wait_for(|rosters| rosters.unproven().is_none()) => {
+                    proven.map_err(|_| SnapshotError::Stopping)?;
+                }
+            }
             let (snapshots, store) = (self.clone(), applied.clone());
             let copy = on_disk(move || snapshots.copy(&store)).await?;
             if let Some(current) = self.current()
                 && current.manifest().log_id() >= copy.contents.applied
             {
                 return Ok(current);
+            }
+            if copy.contents.rosters.unproven().is_some() {
+                continue;
             }
             let Some(statements) = self.quorum_on(&copy, applied, heads, &mut stopping).await? else {
                 continue;
@@ -61,11 +74,12 @@ impl Snapshots {
         let (_, unfinished) = self.unfinished()?;
         let database = unfinished.path().join(DATABASE);
         applied.view().checkpoint(&database)?;
+        sabotage::leave_out_dedup(&database)?;
         fail::fail_point!("snapshot-build-after-copy", super::injected);
         if applied.applied().is_none() {
             return Err(SnapshotError::Nothing);
         }
-        let contents = Contents::open(&database, unfinished.path())?.ends()?;
+        let contents = Contents::open(&database, unfinished.path())?.ends(&self.shared.founding)?;
         files::remove_folder(&unfinished.path().join(super::verify::NOTES))?;
         Ok(Copy { unfinished, contents })
     }
@@ -83,7 +97,7 @@ impl Snapshots {
         loop {
             let asked = async {
                 if let Some(statements) = heads.quorum(head.block).await {
-                    match verify_head(self.shared.founding.roster(), head, &statements) {
+                    match copy.contents.rosters.head_voters(head.block).verify(head, &statements) {
                         Ok(()) => return Some(statements),
                         Err(error) => tracing::warn!(%error, "no quorum for the head of a snapshot"),
                     }
@@ -118,8 +132,9 @@ impl Snapshots {
         let files = names.into_iter().map(measure).collect::<Result<_, _>>()?;
         let (log_id, membership) = (contents.applied, contents.membership);
         let summary = contents.summary;
+        let rosters = RosterChain { links: contents.rosters.chain_since(0) };
         let manifest =
-            Manifest::new(summary.head, summary.block_hash, log_id, membership, statements, files)?;
+            Manifest::new(summary.head, summary.block_hash, log_id, membership, rosters, statements, files)?;
         fail::fail_point!("snapshot-build-before-sync", super::injected);
         seal(&unfinished, &manifest)?;
         match self.register(unfinished, manifest) {

@@ -3,14 +3,14 @@
 //! One encoding; integers are big-endian:
 //!
 //! `"chancery/snapshot/v1\n"` ‖ head (164) ‖ block hash (32) ‖ term (8) ‖ index (8) ‖ term and index of the
-//! membership (16) ‖ length (4) ‖ [payload](crate::raft::payload_bytes) with the membership ‖ number of
-//! statements (2) ‖ each: length (2) ‖ statement ‖ number of files (4) ‖ each: length of its name (1) ‖ name
+//! membership (16) ‖ length (4) ‖ [payload](crate::raft::payload_bytes) with the membership ‖ length (4) ‖
+//! roster chain from genesis to the head ‖ number of statements (2) ‖ each: length (2) ‖ statement ‖ number of files (4) ‖ each: length of its name (1) ‖ name
 //! ‖ size (8) ‖ SHA-256 (32) ‖ SHA-256 of everything before (32).
 //!
 //! Files are sorted by name. Names are those that a RocksDB gives its own files, so they hold no separator.
 
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{HEAD_SIZE_BYTES, Head, Statement};
+use chancery_ledger::head::{HEAD_SIZE_BYTES, Head, RosterChain, Statement};
 
 use crate::raft::payload_bytes;
 use crate::raft::types::{LogId, Payload, SnapshotMeta, StoredMembership, log_id};
@@ -45,6 +45,7 @@ pub struct Manifest {
     block_hash: Hash,
     log_id: LogId,
     membership: StoredMembership,
+    rosters: RosterChain,
     statements: Vec<Statement>,
     files: Vec<FileRecord>,
 }
@@ -76,6 +77,7 @@ impl Manifest {
         block_hash: Hash,
         log_id: LogId,
         membership: StoredMembership,
+        rosters: RosterChain,
         statements: Vec<Statement>,
         files: Vec<FileRecord>,
     ) -> Result<Self, ManifestError> {
@@ -91,7 +93,7 @@ impl Manifest {
         if !fits || files.len() > SNAPSHOT_FILES_MAX || u16::try_from(statements.len()).is_err() {
             return Err(ManifestError::TooLarge);
         }
-        Ok(Self { head, block_hash, log_id, membership, statements, files })
+        Ok(Self { head, block_hash, log_id, membership, rosters, statements, files })
     }
 
     /// The head after the last block in it.
@@ -107,6 +109,11 @@ impl Manifest {
     /// The membership after that entry.
     pub const fn membership(&self) -> &StoredMembership {
         &self.membership
+    }
+
+    /// How the roster of the head came about.
+    pub const fn rosters(&self) -> &RosterChain {
+        &self.rosters
     }
 
     /// Who signed the head.
@@ -150,6 +157,9 @@ impl Manifest {
         .map_err(|_| ManifestError::Malformed)?;
         out.extend_from_slice(&u32::try_from(membership.len()).map_err(malformed)?.to_be_bytes());
         out.extend_from_slice(&membership);
+        let rosters = self.rosters.encode();
+        out.extend_from_slice(&u32::try_from(rosters.len()).map_err(malformed)?.to_be_bytes());
+        out.extend_from_slice(&rosters);
         out.extend_from_slice(&u16::try_from(self.statements.len()).map_err(malformed)?.to_be_bytes());
         for statement in &self.statements {
             let statement = statement.encode();
@@ -216,6 +226,9 @@ impl<'a> Fields<'a> {
             .filter(|payload| payload.block().is_none());
         let membership = payload.as_ref().and_then(Payload::membership).ok_or(ManifestError::Malformed)?;
         let membership = StoredMembership::new(Some(set_at), membership.clone());
+        let length = u32::from_be_bytes(self.take()?);
+        let rosters =
+            RosterChain::decode(self.bytes(length as usize)?).map_err(|_| ManifestError::Malformed)?;
         let mut statements = Vec::new();
         for _ in 0..u16::from_be_bytes(self.take()?) {
             let length = u16::from_be_bytes(self.take()?);
@@ -238,7 +251,7 @@ impl<'a> Fields<'a> {
         if !self.rest.is_empty() {
             return Err(ManifestError::Malformed);
         }
-        Manifest::new(head, block_hash, log_id, membership, statements, files)
+        Manifest::new(head, block_hash, log_id, membership, rosters, statements, files)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], ManifestError> {

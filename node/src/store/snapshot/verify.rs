@@ -1,6 +1,7 @@
 //! Whether a received snapshot is the ledger's.
 //!
-//! A quorum of the roster signed the head that its manifest names. Everything that the head commits to is
+//! A roster chain leads from the founding roster to one of which a quorum signed the head that its manifest
+//! names. Everything that the head commits to is
 //! recomputed from the files: the state tree, node by node; the deduplication entries, whose chains stand in
 //! that tree; the log, entry by entry, with every tile. Then the heads of earlier blocks, against the log.
 //! What no head commits to is checked for being harmless: numbers of nodes, and which are stale.
@@ -14,7 +15,7 @@ use std::path::Path;
 use chancery_ledger::authority::{DedupBucketRecord, Entry, Place, Summary};
 use chancery_ledger::command::LedgerId;
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, QuorumError, verify_head};
+use chancery_ledger::head::{Head, QuorumError, RosterChain, RosterLinkError};
 use chancery_ledger::log::{Frontier, TileIndex, leaf_hash, tiles};
 use chancery_ledger::state::{Key, Node, NodeId, NodeRead, TreeError, Walk};
 use chancery_proto::v1 as wire;
@@ -22,9 +23,11 @@ use prost::Message;
 
 use super::manifest::Manifest;
 use crate::raft::types::{LogId, StoredMembership};
+use crate::rosters::Rosters;
+use crate::sabotage::{self, Sabotage};
 use crate::store::applied::database::{Column, Database};
-use crate::store::applied::view::{last_summary, load_dedup, summaries_from};
-use crate::store::applied::{AppliedFault, Founding, record, with_causes};
+use crate::store::applied::view::{last_summary, load_dedup, load_rosters, summaries_from};
+use crate::store::applied::{AppliedFault, Founding, has_voters_of, record, with_causes};
 
 /// Where RocksDB leaves its notes while a snapshot is read; not part of it.
 pub(super) const NOTES: &str = "notes";
@@ -38,8 +41,11 @@ pub enum VerifyError {
     /// Its head is of another ledger.
     #[error("it is of another ledger")]
     OtherLedger,
-    /// Its head is under a roster that the founding one does not prove.
-    #[error("its head is under a roster that is not this ledger's")]
+    /// Its roster chain proves nothing.
+    #[error("its roster chain: {0}")]
+    RosterLink(#[from] RosterLinkError),
+    /// Its head is under another roster than its chain leads to.
+    #[error("its head is under a roster that its roster chain does not end with")]
     OtherRoster,
     /// Its membership has other voters than the roster.
     #[error("its membership has other voters than the roster")]
@@ -86,13 +92,26 @@ pub(super) fn check_claims(manifest: &Manifest, founding: &Founding) -> Result<(
     if head.ledger != founding.ledger() {
         return Err(VerifyError::OtherLedger);
     }
-    if head.roster != founding.roster().id(0) {
+    let rosters = prove_rosters(founding, manifest.rosters())?;
+    let (id, roster) = rosters.newest();
+    if head.roster != id || head.block < id.block {
         return Err(VerifyError::OtherRoster);
     }
-    if !founding.has_voters_of(manifest.membership().membership()) {
+    if !has_voters_of(roster, manifest.membership().membership()) {
         return Err(VerifyError::VotersDiffer);
     }
-    Ok(verify_head(founding.roster(), head, manifest.statements())?)
+    Ok(rosters.head_voters(head.block).verify(head, manifest.statements())?)
+}
+
+/// The rosters of `chain`, each of which the one before it proves, from the founding one on.
+pub fn prove_rosters(founding: &Founding, chain: &RosterChain) -> Result<Rosters, RosterLinkError> {
+    let mut rosters = Rosters::founded(founding.roster().clone());
+    for link in &chain.links {
+        let (id, previous) = rosters.newest();
+        link.verify(founding.ledger(), id, previous)?;
+        rosters = rosters.followed_by(link.clone());
+    }
+    Ok(rosters)
 }
 
 /// Verifies the database in `folder` whole. Notes go beside it, below `beside`.
@@ -109,7 +128,7 @@ pub(super) fn verify(
     if record::decode_schema(&schema)? != founding.ledger() {
         return Err(VerifyError::OtherLedger);
     }
-    let ends = contents.ends()?;
+    let ends = contents.ends(founding)?;
     if ends.summary.head != *manifest.head() {
         return Err(VerifyError::Manifest("head"));
     }
@@ -119,6 +138,9 @@ pub(super) fn verify(
     let position = manifest.position();
     if ends.summary.block_hash != position.block_hash {
         return Err(VerifyError::Manifest("block hash"));
+    }
+    if ends.rosters.chain_since(0) != manifest.rosters().links || ends.rosters.unproven().is_some() {
+        return Err(VerifyError::Manifest("rosters"));
     }
     let in_use = contents.verify_state(&ends.summary)?;
     contents.verify_stale(&ends.summary.head, &in_use)?;
@@ -135,6 +157,7 @@ pub(super) struct Ends {
     pub(super) summary: Summary,
     pub(super) applied: LogId,
     pub(super) membership: StoredMembership,
+    pub(super) rosters: Rosters,
 }
 
 impl Contents {
@@ -145,13 +168,15 @@ impl Contents {
     }
 
     /// Where it ends. The summary's roots are its head's.
-    pub(super) fn ends(&self) -> Result<Ends, AppliedFault> {
+    pub(super) fn ends(&self, founding: &Founding) -> Result<Ends, AppliedFault> {
         let missing = |what| AppliedFault::corrupt(what, "it is missing");
         let applied = self.database.get(Column::Meta, record::APPLIED)?.ok_or_else(|| missing("applied"))?;
         let membership =
             self.database.get(Column::Meta, record::MEMBERSHIP)?.ok_or_else(|| missing("membership"))?;
+        let summary = last_summary(&self.database)?.1;
         Ok(Ends {
-            summary: last_summary(&self.database)?.1,
+            rosters: load_rosters(&self.database, founding, &summary.head)?,
+            summary,
             applied: record::decode_applied(&applied)?,
             membership: record::decode_membership(&membership)?,
         })
@@ -179,7 +204,7 @@ impl Contents {
                 continue;
             }
             let Some(chain) = dedup_chain(value) else { continue };
-            if chains.remove(key) != Some(chain) {
+            if chains.remove(key) != Some(chain) && !sabotage::active(Sabotage::NoDedupInSnapshots) {
                 return Err(VerifyError::Dedup("a bucket is not the one in the state"));
             }
         }

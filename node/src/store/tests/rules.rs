@@ -186,6 +186,25 @@ async fn the_floor_never_falls() {
 }
 
 #[tokio::test]
+async fn a_roster_that_was_never_committed_gives_way_to_a_snapshot_that_is_past_it() {
+    let folder = Folder::new();
+    let mut log = folder.open();
+    let chain = Chain::new();
+    let (mut committed, mut diverged) = (chain, Chain { term: 2, ..chain });
+    append(&mut log, vec![diverged.block(), diverged.roster(&[&[1, 2, 4]])]).await;
+    let uncommitted = diverged.position.roster;
+    assert_eq!((tail(&log).block, tail(&log).roster), (2, uncommitted));
+    // Up to block 1 nothing is known of block 2.
+    committed.blocks(1);
+    log.register_snapshot(log_id(3, 9), committed.position);
+    assert_eq!((tail(&log).block, tail(&log).roster), (2, uncommitted));
+    // Past it: block 2 is no roster block. Before Raft cuts this log, the node may sign the snapshot's head.
+    committed.blocks(2);
+    log.register_snapshot(log_id(3, 10), committed.position);
+    assert_eq!((tail(&log).block, tail(&log).roster), (3, genesis().position().roster));
+}
+
+#[tokio::test]
 async fn a_purge_keeps_the_count() {
     let folder = Folder::new();
     let mut log = folder.open();

@@ -1,5 +1,6 @@
 //! A small ledger for tests: its keys, and a leader that makes entries, as nodes would get them from Raft.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chancery_ledger::authority::{Applied, Block, State};
@@ -7,10 +8,10 @@ use chancery_ledger::command::{
     Body, Command, Genesis, GrantId, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role,
     Scope, SignedCommand, Terms,
 };
-use chancery_ledger::head::{Head, Number, Roster, Statement, Voter, VoterSet};
+use chancery_ledger::head::{Head, Number, Roster, RosterLink, Statement, Voter, VoterSet};
 use chancery_ledger::state::{MemoryNodes, Update};
 use chancery_node::raft::types::{Entry, Membership, NodeId, Payload, log_id};
-use chancery_node::store::applied::Founding;
+use chancery_node::store::applied::{Founding, voter_ids};
 use chancery_node::store::snapshot::HeadQuorumSource;
 use ed25519_dalek::SigningKey;
 use futures_util::future::BoxFuture;
@@ -34,10 +35,16 @@ fn name(text: String) -> Name {
     Name::new(text).unwrap()
 }
 
+pub(crate) fn voter(node: NodeId) -> Voter {
+    Voter { node, name: name(format!("node-{node}")), key: public(&node_key(node)) }
+}
+
+pub(crate) fn voters(nodes: &[NodeId]) -> VoterSet {
+    VoterSet::majority(nodes.iter().copied().map(voter).collect()).unwrap()
+}
+
 pub(crate) fn roster() -> Roster {
-    let voter =
-        |node: NodeId| Voter { node, name: name(format!("node-{node}")), key: public(&node_key(node)) };
-    Roster::new(vec![VoterSet::majority(VOTERS.map(voter).to_vec()).unwrap()]).unwrap()
+    Roster::new(vec![voters(&VOTERS)]).unwrap()
 }
 
 /// The genesis block of the ledger with this origin.
@@ -86,6 +93,10 @@ pub(crate) struct Leader {
     commands: u64,
     stamp_ms: u64,
     grants: Vec<GrantId>,
+    /// The roster in force.
+    roster: Roster,
+    /// The links of the roster blocks, signed by all of their voters.
+    pub(crate) links: Vec<RosterLink>,
 }
 
 impl Leader {
@@ -94,7 +105,19 @@ impl Leader {
         let mut nodes = MemoryNodes::new();
         keep(&mut nodes, &applied);
         let (history, grants) = (vec![applied], Vec::new());
-        Self { state, nodes, history, term: 1, next_index: 0, commands: 0, stamp_ms: GENESIS_MS, grants }
+        let (roster, links) = (roster(), Vec::new());
+        Self {
+            state,
+            nodes,
+            history,
+            term: 1,
+            next_index: 0,
+            commands: 0,
+            stamp_ms: GENESIS_MS,
+            grants,
+            roster,
+            links,
+        }
     }
 
     pub(crate) fn entry(&mut self, payload: Payload) -> Entry {
@@ -130,11 +153,49 @@ impl Leader {
     pub(crate) fn block(&mut self, commands: Vec<SignedCommand>) -> Entry {
         self.stamp_ms += 1000;
         let block = self.propose(commands);
-        let applied = self.state.apply(&self.nodes, &block).unwrap();
+        self.apply(&block);
+        self.entry(Payload::new(Some(block.encode().into()), None))
+    }
+
+    /// Moves on to what `block` makes of the state.
+    pub(crate) fn apply(&mut self, block: &Block) {
+        let applied = self.state.apply(&self.nodes, block).unwrap();
         keep(&mut self.nodes, &applied);
         self.state.advance(&applied);
         self.history.push(applied);
-        self.entry(Payload::new(Some(block.encode().into()), None))
+    }
+
+    /// The two blocks of a change of the voters to `nodes`, made at once as a leader does.
+    pub(crate) fn roster_blocks(&mut self, nodes: &[NodeId]) -> [Block; 2] {
+        self.stamp_ms += 1000;
+        let head = *self.state.head();
+        let (replaces, operators) = (head.roster, Vec::new());
+        let command = self.command(Body::SetRoster { voters: voters(nodes), replaces, operators });
+        let joint = self.roster.joint_with(&voters(nodes)).unwrap();
+        let uniform = joint.completed().unwrap();
+        let (proposer, newest, key) = ((1, self.term), (head.block, head.hash()), node_key(1));
+        let previous = self.state.summary().block_hash;
+        let change = (joint, command);
+        let first =
+            Block::propose_joint(head.ledger, previous, self.stamp_ms, proposer, newest, change, &key);
+        let second =
+            Block::propose_uniform(head.ledger, first.hash(), self.stamp_ms, proposer, newest, uniform, &key);
+        [first, second]
+    }
+
+    /// A change of the voters to `nodes`: its joint and its uniform entry.
+    pub(crate) fn change_voters(&mut self, nodes: &[NodeId]) -> [Entry; 2] {
+        self.roster_blocks(nodes).map(|block| {
+            self.apply(&block);
+            let before = std::mem::replace(&mut self.roster, block.roster.clone().unwrap());
+            let signers: BTreeSet<NodeId> =
+                before.voters().chain(self.roster.voters()).map(|voter| voter.node).collect();
+            let head = *self.state.head();
+            let statements = sign_head(head, &signers.iter().copied().collect::<Vec<_>>());
+            self.links.push(RosterLink { roster: self.roster.clone(), head, statements });
+            let membership = Membership::new_with_defaults(voter_ids(&self.roster), signers);
+            self.entry(Payload::new(Some(block.encode().into()), Some(membership)))
+        })
     }
 
     /// Moves the clock on.
@@ -205,10 +266,8 @@ fn keep(nodes: &mut MemoryNodes, applied: &Applied) {
 
 /// `head`, signed by these nodes.
 pub(crate) fn sign_head(head: Head, nodes: &[NodeId]) -> Vec<Statement> {
-    let roster = roster();
     let number = Number { epoch: 1, counter: 1 };
-    let sign =
-        |node: &NodeId| Statement::sign(roster.voter(*node).unwrap(), &node_key(*node), number, None, head);
+    let sign = |node: &NodeId| Statement::sign(&voter(*node), &node_key(*node), number, None, head);
     nodes.iter().map(sign).collect()
 }
 

@@ -6,6 +6,7 @@ pub(in crate::store) mod ledger;
 #[allow(dead_code, reason = "shared with the tests outside the crate")]
 pub(in crate::store) mod node;
 mod refused;
+mod rosters;
 mod store;
 
 use std::path::Path;

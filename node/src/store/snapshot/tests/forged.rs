@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use chancery_ledger::authority::DedupEntry;
+use chancery_ledger::head::RosterChain;
 use chancery_ledger::state::{self, Child, Key, NodeId};
 
 use crate::raft::types::{Membership, StoredMembership, log_id};
@@ -88,6 +89,7 @@ fn with_files_of(manifest: &Manifest, database: &Path) -> Manifest {
         manifest.position().block_hash,
         manifest.log_id(),
         manifest.membership().clone(),
+        manifest.rosters().clone(),
         manifest.statements().to_vec(),
         found,
     )
@@ -327,8 +329,16 @@ async fn claims_without_a_quorum() {
     let claim = |head, membership: StoredMembership, statements| {
         let (position, log_id) = (built.manifest().position(), built.manifest().log_id());
         let files = built.manifest().files().to_vec();
-        let manifest =
-            Manifest::new(head, position.block_hash, log_id, membership, statements, files).unwrap();
+        let manifest = Manifest::new(
+            head,
+            position.block_hash,
+            log_id,
+            membership,
+            RosterChain::default(),
+            statements,
+            files,
+        )
+        .unwrap();
         send(built.folder().path(), manifest)
     };
     let membership_now = || built.manifest().membership().clone();

@@ -1,6 +1,7 @@
 //! Manifests: one encoding, in its bounds.
 
 use chancery_ledger::hash::Hash;
+use chancery_ledger::head::RosterChain;
 
 use crate::raft::types::{StoredMembership, log_id};
 use crate::store::applied::tests::ledger::{Leader, membership, sign_head};
@@ -13,7 +14,8 @@ fn file(name: &str, size_bytes: u64) -> FileRecord {
 fn manifest(files: Vec<FileRecord>) -> Result<Manifest, ManifestError> {
     let head = *Leader::new().state.head();
     let membership = StoredMembership::new(Some(log_id(1, 0)), membership(&[9]));
-    Manifest::new(head, Hash::ZERO, log_id(2, 7), membership, sign_head(head, &[1, 2]), files)
+    let rosters = RosterChain::default();
+    Manifest::new(head, Hash::ZERO, log_id(2, 7), membership, rosters, sign_head(head, &[1, 2]), files)
 }
 
 #[test]

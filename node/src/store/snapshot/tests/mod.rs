@@ -3,5 +3,6 @@
 
 mod forged;
 mod manifests;
+mod rosters;
 mod start;
 mod transfer;

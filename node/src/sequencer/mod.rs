@@ -2,7 +2,10 @@
 //!
 //! One block is in flight at a time; what waits meanwhile makes the next one, so that the fsync of a block
 //! is shared by all of its commands. A block is proposed only in the term in which its predecessor was
-//! read, so a leader that was deposed meanwhile cannot append it.
+//! read, so a leader that was deposed meanwhile cannot append it. A change of the voters takes a way of its
+//! own, between two blocks: see [`roster_change`].
+
+mod roster_change;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,16 +14,17 @@ use std::time::Duration;
 use chancery_ledger::authority::{
     Admission, BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, Cause, Outcome, Refusal,
 };
-use chancery_ledger::command::SignedCommand;
+use chancery_ledger::command::{Body, SignedCommand};
 use chancery_ledger::head::HeadQuorum;
 use openraft::ReadPolicy;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::ClockWatch;
 use crate::heads::HeadQuorums;
+use crate::membership::Memberships;
 use crate::raft::Raft;
 use crate::raft::types::EncodedBlock;
 use crate::signer::Signer;
@@ -96,6 +100,8 @@ pub struct Workshop {
     pub store: AppliedStore,
     /// Signs blocks.
     pub signer: Arc<Signer>,
+    /// Changes Raft's membership.
+    pub memberships: Arc<Memberships>,
     /// Gathers acknowledgements.
     pub heads: Arc<HeadQuorums>,
     /// Stamps blocks.
@@ -148,33 +154,37 @@ impl Sequencer {
     /// so before it refuses it asks a quorum whether it still leads, catches up, and looks again.
     async fn admit(&self, signed: SignedCommand) -> Result<SignedCommand, Submitted> {
         let not_done = |why: &dyn std::fmt::Display| Submitted::NotDone(why.to_string());
-        let (signed, first) = self.look(signed).await?;
+        let stamp_ms = || self.clocks.clock().wall_ms();
+        let (signed, first) = look(&self.store, signed, stamp_ms()).await?;
         if first.is_ok() {
             return Ok(signed);
         }
         self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| not_done(&error))?;
-        match self.look(signed).await? {
-            (signed, Ok(())) => Ok(signed),
+        match look(&self.store, signed, stamp_ms()).await? {
+            // A command that was done before goes through a block too: its answer is then ordered after
+            // everything that was acknowledged.
+            (signed, Ok(Admission::Admit | Admission::Before(_))) => Ok(signed),
             (_, Err(refusal)) => Err(Submitted::Refused(refusal)),
         }
     }
+}
 
-    async fn look(&self, signed: SignedCommand) -> Result<(SignedCommand, Result<(), Refusal>), Submitted> {
-        let stamp_ms = self.clocks.clock().wall_ms();
-        let store = self.store.clone();
-        let admitted = tokio::task::spawn_blocking(move || {
-            let view = store.view();
-            let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms));
-            (signed, admission)
-        });
-        match admitted.await {
-            // A command that was done before goes through a block too: its answer is then ordered after
-            // everything that was acknowledged.
-            Ok((signed, Ok(Ok(Admission::Admit | Admission::Before(_))))) => Ok((signed, Ok(()))),
-            Ok((signed, Ok(Err(refusal)))) => Ok((signed, Err(refusal))),
-            Ok((_, Err(fault))) => Err(Submitted::NotDone(fault.to_string())),
-            Err(error) => Err(Submitted::NotDone(error.to_string())),
-        }
+/// What the state says of `signed` in a block stamped `stamp_ms`, and the command back.
+async fn look(
+    store: &AppliedStore,
+    signed: SignedCommand,
+    stamp_ms: u64,
+) -> Result<(SignedCommand, Result<Admission, Refusal>), Submitted> {
+    let store = store.clone();
+    let admitted = tokio::task::spawn_blocking(move || {
+        let view = store.view();
+        let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms));
+        (signed, admission)
+    });
+    match admitted.await {
+        Ok((signed, Ok(admission))) => Ok((signed, admission)),
+        Ok((_, Err(fault))) => Err(Submitted::NotDone(fault.to_string())),
+        Err(error) => Err(Submitted::NotDone(error.to_string())),
     }
 }
 
@@ -187,9 +197,18 @@ async fn run(workshop: Arc<Workshop>, mut queue: mpsc::Receiver<Waiting>) {
     loop {
         let first = match held.take() {
             Some(waiting) => waiting,
-            None => match queue.recv().await {
-                Some(waiting) => waiting,
-                None => return,
+            None => tokio::select! {
+                waiting = queue.recv() => match waiting {
+                    Some(waiting) => waiting,
+                    None => return,
+                },
+                () = roster_change::found_unfinished(&workshop) => {
+                    if let Err(why) = roster_change::finish(&workshop).await {
+                        tracing::warn!(?why, "a change of the voters could not be finished yet");
+                        sleep(roster_change::RETRY_AFTER).await;
+                    }
+                    continue;
+                }
             },
         };
         let (batch, rest) = gather(first, &mut queue);
@@ -198,8 +217,13 @@ async fn run(workshop: Arc<Workshop>, mut queue: mpsc::Receiver<Waiting>) {
             .into_iter()
             .filter(|w| w.stage.compare_exchange(QUEUED, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok())
             .collect();
-        if !batch.is_empty() {
-            sequence(&workshop, batch).await;
+        match <[Waiting; 1]>::try_from(batch) {
+            Ok([waiting]) if changes_voters(&waiting) => {
+                let _ = waiting.reply.send(roster_change::change(&workshop, waiting.signed).await);
+            }
+            Ok(alone) => sequence(&workshop, alone.into()).await,
+            Err(batch) if batch.is_empty() => {}
+            Err(batch) => sequence(&workshop, batch).await,
         }
     }
 }
@@ -207,16 +231,22 @@ async fn run(workshop: Arc<Workshop>, mut queue: mpsc::Receiver<Waiting>) {
 /// What fits into one block; and the command that did not, if one did not.
 fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> (Vec<Waiting>, Option<Waiting>) {
     let mut size_bytes = size(&first);
+    let alone = changes_voters(&first);
     let mut batch = vec![first];
-    while batch.len() < BLOCK_COMMANDS_MAX {
+    while !alone && batch.len() < BLOCK_COMMANDS_MAX {
         let Ok(next) = queue.try_recv() else { break };
         size_bytes += size(&next);
-        if size_bytes > COMMANDS_SIZE_BYTES_MAX {
+        if size_bytes > COMMANDS_SIZE_BYTES_MAX || changes_voters(&next) {
             return (batch, Some(next));
         }
         batch.push(next);
     }
     (batch, None)
+}
+
+/// A roster block holds no other command.
+fn changes_voters(waiting: &Waiting) -> bool {
+    matches!(waiting.signed.command().body, Body::SetRoster { .. })
 }
 
 /// The command, its signatures, and what protobuf puts around them.
@@ -267,15 +297,10 @@ fn acknowledged(cause: Cause, before: bool, quorum: &Arc<HeadQuorum>) -> Submitt
 /// Proposes a block of `commands` and waits until it is applied here; its number.
 async fn propose(workshop: &Workshop, commands: Vec<SignedCommand>) -> Result<u64, Submitted> {
     let not_done = |why: &dyn std::fmt::Display| Submitted::NotDone(why.to_string());
+    roster_change::settle(workshop).await?;
     let term = workshop.raft.as_leader().map_err(|_| Submitted::NotLeader)?.term();
     let (head, tail) = wait_for_tail(workshop).await?;
-    let stamp_ms = match workshop.clocks.now_to_stamp_ms() {
-        Ok(stamp_ms) => stamp_ms,
-        Err(error) => {
-            hand_over(workshop).await;
-            return Err(not_done(&error));
-        }
-    };
+    let stamp_ms = stamp_ms(workshop).await?;
     let voter = workshop.signer.voter();
     let block = Block::propose(
         head.ledger,
@@ -326,13 +351,14 @@ async fn wait_for_tail(
     }
 }
 
-/// A leader whose clock is off cannot stamp blocks: another one can.
-async fn hand_over(workshop: &Workshop) {
-    let own = workshop.signer.voter().node;
-    if let Some(other) = workshop.raft.voter_ids().find(|node| *node != own) {
-        tracing::warn!(to = other, "the clock is off: leadership is handed over");
-        if let Err(error) = workshop.raft.trigger().transfer_leader(other).await {
-            tracing::warn!(%error, "leadership could not be handed over");
+/// The time for a block's stamp. A leader whose clock is off cannot stamp blocks: another one can.
+async fn stamp_ms(workshop: &Workshop) -> Result<u64, Submitted> {
+    match workshop.clocks.now_to_stamp_ms() {
+        Ok(stamp_ms) => Ok(stamp_ms),
+        Err(error) => {
+            tracing::warn!(%error, "the clock is off: another node must lead");
+            workshop.memberships.step_down().await;
+            Err(Submitted::NotDone(error.to_string()))
         }
     }
 }

@@ -1,0 +1,82 @@
+//! Every check's result, from the log up to the block that it was decided from.
+
+use chancery_ledger::command::{Body, Patterns, Terms};
+
+use super::authority::{Authority, Granted};
+use super::{Finding, Leaf, Leaves, Verdict};
+use crate::history::{Call, Operation, Outcome};
+
+/// The checker's name.
+pub const NAME: &str = "replay";
+
+/// Replays the log through a plain model of authority, and demands of each check that a permit is one, by the
+/// chain that it names, and a denial is none.
+pub fn check(operations: &[Operation], leaves: &Leaves) -> Finding {
+    let mut checks: Vec<(u64, &Operation)> = operations
+        .iter()
+        .filter_map(|one| match one.outcome {
+            Outcome::Permitted { block, .. } | Outcome::Denied { block, .. } => Some((block, one)),
+            _ => None,
+        })
+        .collect();
+    checks.sort_by_key(|(block, _)| *block);
+    Finding::of(NAME, checks.len(), judge(&checks, leaves))
+}
+
+fn judge(checks: &[(u64, &Operation)], leaves: &Leaves) -> Result<(), Verdict> {
+    let mut authority = Authority::default();
+    let mut log = leaves.commands().iter().peekable();
+    for (block, check) in checks {
+        while let Some(leaf) = log.next_if(|leaf| leaf.block <= *block) {
+            apply(&mut authority, leaves, leaf);
+        }
+        judge_one(&authority, *block, check)?;
+    }
+    Ok(())
+}
+
+fn judge_one(authority: &Authority, block: u64, check: &Operation) -> Result<(), Verdict> {
+    let wrong = |what: String| Err(Verdict::violation(NAME, what, &[check.id]));
+    let Call::Check { agent, action, resource } = &check.call else {
+        return wrong("a command with the outcome of a check".into());
+    };
+    match &check.outcome {
+        Outcome::Permitted { chain, .. } => {
+            let leaf = chain.first().map_or("", String::as_str);
+            if authority.chain(leaf, agent, action, resource).as_ref() != Some(chain) {
+                return wrong(format!("permitted at block {block}, where the log gives no such authority"));
+            }
+        }
+        Outcome::Denied { reason, .. } => {
+            if authority.permits(agent, action, resource) {
+                return wrong(format!("denied at block {block} ({reason}), where the log permits it"));
+            }
+            if (reason == "unknown_agent") == authority.is_registered(agent) {
+                return wrong(format!("denied at block {block} for {reason}, which the log contradicts"));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn apply(authority: &mut Authority, leaves: &Leaves, leaf: &Leaf) {
+    let texts = |patterns: &Patterns| patterns.iter().map(|one| one.as_str().to_owned()).collect();
+    let granted = |terms: &Terms, parent: Option<String>| Granted {
+        agent: terms.agent.to_string(),
+        actions: texts(&terms.actions),
+        resources: texts(&terms.resources),
+        parent,
+    };
+    match &leaf.signed.command().body {
+        Body::RegisterAgent { agent, .. } => authority.register(agent.as_str()),
+        Body::RetireAgent { agent } => authority.retire(agent.as_str()),
+        Body::Grant(terms) => authority.grant(leaves.grant_id(leaf), granted(terms, None)),
+        Body::Delegate { parent, terms } => {
+            authority.grant(leaves.grant_id(leaf), granted(terms, Some(parent.to_string())));
+        }
+        Body::RevokeGrant { grant, .. } => authority.revoke(&grant.to_string()),
+        Body::RevokeAgent { agent, .. } => authority.revoke_all(agent.as_str()),
+        _ => {}
+    }
+}

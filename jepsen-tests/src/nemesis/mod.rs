@@ -1,0 +1,354 @@
+//! What happens to a cluster: faults, chosen by a seed, each begun, held for a while and ended, and counted.
+//!
+//! A fault counts only if it happened: a process was there to kill, bytes met the weather, a node ended at its
+//! failing disk, its peers saw its clock off, a lost power took something. It is counted apart when commands were under way at that moment.
+
+mod cuts;
+mod faults;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use faults::{Fault, Group};
+
+use crate::cluster::{ClockError, Cluster};
+use crate::fault::HarnessError;
+use crate::recorder::Recorder;
+use crate::seed::Choices;
+use cuts::{Rules, rules};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// What a fault amounted to over a round or a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count {
+    /// Times that it was begun, and had an effect.
+    pub happened: u64,
+    /// Of these, how often commands were under way.
+    pub in_flight: u64,
+}
+
+/// How often each fault happened.
+pub type Counts = BTreeMap<Fault, Count>;
+
+/// Brings the faults of a group over a cluster.
+pub struct Nemesis {
+    group: Group,
+    choices: Choices,
+    /// The longest that a fault is held.
+    hold_max: Duration,
+    deck: Vec<Fault>,
+    active: Vec<Active>,
+    next: Instant,
+    counts: Counts,
+}
+
+struct Active {
+    fault: Fault,
+    until: Instant,
+    /// Nodes that it is done to; none if it is done to links.
+    nodes: Vec<u64>,
+    rules: Rules,
+    /// When something about it changes next.
+    changes: Option<Instant>,
+    /// Of flapping links: whether they are cut now.
+    on: bool,
+    in_flight: bool,
+    /// Whether it had an effect.
+    happened: bool,
+    felt_before: u64,
+}
+
+impl Nemesis {
+    /// A nemesis that holds a fault, a pause above all, for `hold_max` at most.
+    pub fn new(group: Group, choices: Choices, hold_max: Duration) -> Self {
+        let next = Instant::now() + Duration::from_millis(500);
+        let (deck, active) = (Vec::new(), Vec::new());
+        Self { group, choices, hold_max, deck, active, next, counts: Counts::new() }
+    }
+
+    /// How often each fault happened.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether every fault of the group has happened while commands were under way.
+    pub fn is_complete(&self) -> bool {
+        let missing = |fault: &Fault| self.counts.get(fault).is_none_or(|count| count.in_flight == 0);
+        self.group == Group::Mixed || !self.group.faults().iter().any(missing)
+    }
+
+    /// Ends what is over, changes what changes, and begins what is due. To be called often. A node that ended by
+    /// itself without a reason is returned, with its last words.
+    ///
+    /// # Errors
+    /// A fault cannot be brought about.
+    pub async fn act(
+        &mut self,
+        cluster: &mut Cluster,
+        recorder: &Recorder,
+    ) -> Result<Option<String>, HarnessError> {
+        if let Some(words) = self.mourn(cluster)? {
+            return Ok(Some(words));
+        }
+        let now = Instant::now();
+        while let Some(place) = self.active.iter().position(|active| active.until <= now) {
+            let over = self.active.remove(place);
+            self.end(over, cluster).await?;
+        }
+        self.change(cluster, now)?;
+        if now >= self.next && self.active.len() < self.group.at_once() {
+            self.begin(cluster, recorder).await?;
+        }
+        Ok(None)
+    }
+
+    /// Ends everything that is under way, and starts every node that does not run.
+    ///
+    /// # Errors
+    /// As [`Nemesis::act`].
+    pub async fn heal(&mut self, cluster: &mut Cluster) -> Result<Option<String>, HarnessError> {
+        if let Some(words) = self.mourn(cluster)? {
+            return Ok(Some(words));
+        }
+        for active in std::mem::take(&mut self.active) {
+            self.end(active, cluster).await?;
+        }
+        Ok(None)
+    }
+
+    /// Nodes that ended by themselves: those whose disk fails should have.
+    fn mourn(&mut self, cluster: &mut Cluster) -> Result<Option<String>, HarnessError> {
+        for (node, status) in cluster.ended()? {
+            let failing = |active: &&mut Active| {
+                matches!(active.fault, Fault::DiskFull | Fault::DiskError) && active.nodes.contains(&node)
+            };
+            match self.active.iter_mut().find(failing) {
+                Some(active) => active.happened = true,
+                None => {
+                    let words = cluster.last_words(node);
+                    return Ok(Some(format!("node {node} ended by itself ({status}); it said:\n{words}")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn begin(&mut self, cluster: &mut Cluster, recorder: &Recorder) -> Result<(), HarnessError> {
+        let Some(fault) = self.draw() else { return Ok(()) };
+        let leader = cluster.leader().await;
+        let taken = |node: &u64| self.active.iter().any(|active| active.nodes.contains(node));
+        let free: Vec<u64> = cluster.awake().into_iter().filter(|node| !taken(node)).collect();
+        let nodes = self.targets(fault, cluster, &free, leader.filter(|leader| free.contains(leader)));
+        let rules = rules(fault, &cluster.nodes(), leader, &mut self.choices);
+        if nodes.is_empty() && rules.is_empty() {
+            // Not now: there is no leader, or nobody to do it to. It comes again.
+            self.deck.insert(0, fault);
+            self.next = Instant::now() + Duration::from_millis(100);
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut active = Active {
+            fault,
+            until: now + self.duration(fault),
+            nodes,
+            rules,
+            changes: Some(now).filter(|_| matches!(fault, Fault::Flapping | Fault::ClockSteps)),
+            on: true,
+            in_flight: recorder.writes_open() > 0,
+            happened: false,
+            felt_before: cluster.network.felt(),
+        };
+        self.bring(&mut active, cluster)?;
+        tracing::info!(fault = fault.name(), nodes = ?active.nodes, "begun");
+        self.active.push(active);
+        self.apply_weather(cluster);
+        self.next = Instant::now() + Duration::from_millis(self.choices.between(200, 1_500));
+        Ok(())
+    }
+
+    /// Each fault of the group once, in some order, then again.
+    fn draw(&mut self) -> Option<Fault> {
+        if self.deck.is_empty() {
+            self.deck = self.choices.shuffled(self.group.faults().iter().copied());
+        }
+        self.deck.pop()
+    }
+
+    fn targets(&mut self, fault: Fault, cluster: &Cluster, free: &[u64], leader: Option<u64>) -> Vec<u64> {
+        let order = self.choices.shuffled(free.iter().copied());
+        let majority = cluster.nodes().len() / 2 + 1;
+        let often_the_leader = leader.filter(|_| self.choices.chance(400)).or_else(|| order.first().copied());
+        match fault {
+            Fault::KillLeader | Fault::PauseLeader => leader.into_iter().collect(),
+            Fault::KillMajority | Fault::PauseMajority => order.into_iter().take(majority).collect(),
+            Fault::KillAll | Fault::PowerAll => order,
+            Fault::KillOne
+            | Fault::PauseOne
+            | Fault::ClockAhead
+            | Fault::ClockBehind
+            | Fault::ClockSteps
+            | Fault::ClockDrift
+            | Fault::DiskFull
+            | Fault::DiskError
+            | Fault::SlowSync
+            | Fault::PowerOne
+            | Fault::LongAbsence => often_the_leader.into_iter().collect(),
+            Fault::Halves
+            | Fault::MajoritiesRing
+            | Fault::OneWay
+            | Fault::IsolateOne
+            | Fault::IsolateLeader
+            | Fault::Flapping
+            | Fault::Slow
+            | Fault::Lossy
+            | Fault::Clogged => Vec::new(),
+        }
+    }
+
+    fn duration(&mut self, fault: Fault) -> Duration {
+        let longest = u64::try_from(self.hold_max.as_millis()).unwrap_or(u64::MAX);
+        let (least, most) = match fault {
+            Fault::KillOne | Fault::KillLeader | Fault::KillMajority | Fault::KillAll => (100, 2_000),
+            Fault::PowerOne | Fault::PowerAll => (50, 1_000),
+            Fault::PauseOne | Fault::PauseLeader | Fault::PauseMajority => (2_000, longest),
+            Fault::LongAbsence => (4_000, 8_000),
+            Fault::ClockDrift => (longest / 3, longest.min(8_000)),
+            _ => (longest.min(4_500) / 3, longest.min(4_500)),
+        };
+        Duration::from_millis(self.choices.between(least, most))
+    }
+
+    /// Does to the nodes what is done once.
+    fn bring(&mut self, active: &mut Active, cluster: &mut Cluster) -> Result<(), HarnessError> {
+        match active.fault {
+            Fault::KillOne
+            | Fault::KillLeader
+            | Fault::KillMajority
+            | Fault::KillAll
+            | Fault::LongAbsence => {
+                cluster.kill(&active.nodes)?;
+                active.happened = true;
+            }
+            Fault::PowerOne | Fault::PowerAll => {
+                cluster.kill(&active.nodes)?;
+                for node in &active.nodes {
+                    active.happened |= cluster.lose_power(*node, &mut self.choices)? > 0;
+                }
+            }
+            Fault::PauseOne | Fault::PauseLeader | Fault::PauseMajority => {
+                for node in &active.nodes {
+                    cluster.pause(*node)?;
+                }
+                active.happened = true;
+            }
+            Fault::ClockAhead | Fault::ClockBehind => {
+                let offset_ms = if active.fault == Fault::ClockAhead { HOUR_MS } else { -HOUR_MS };
+                set_clocks(active, cluster, ClockError { offset_ms, drift_ppm: 0 })?;
+            }
+            Fault::ClockDrift => {
+                let much = i64::try_from(self.choices.between(20_000, 150_000)).unwrap_or(0);
+                let drift_ppm = if self.choices.chance(500) { much } else { -much };
+                set_clocks(active, cluster, ClockError { offset_ms: 0, drift_ppm })?;
+            }
+            Fault::DiskFull => set_failpoints(active, cluster, FULL)?,
+            Fault::DiskError => {
+                let points = self.choices.pick(&FAILING).copied().unwrap_or(FULL);
+                set_failpoints(active, cluster, points)?;
+            }
+            Fault::SlowSync => {
+                let ms = self.choices.between(50, 600);
+                set_failpoints(active, cluster, &format!("raft-log-before-write=sleep({ms})"))?;
+                active.happened = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Flaps what flaps, and steps what steps.
+    fn change(&mut self, cluster: &Cluster, now: Instant) -> Result<(), HarnessError> {
+        for active in &mut self.active {
+            if active.changes.is_none_or(|at| at > now) {
+                continue;
+            }
+            active.changes = Some(now + Duration::from_millis(self.choices.between(100, 900)));
+            if active.fault == Fault::Flapping {
+                active.on = !active.on;
+            } else {
+                let much = i64::try_from(self.choices.between(30, 5_000)).unwrap_or(0);
+                let offset_ms = if self.choices.chance(500) { much } else { -much };
+                let error = ClockError { offset_ms, drift_ppm: 0 };
+                active.nodes.iter().try_for_each(|node| cluster.set_clock(*node, error))?;
+            }
+        }
+        self.apply_weather(cluster);
+        Ok(())
+    }
+
+    fn apply_weather(&self, cluster: &Cluster) {
+        let mut all = Rules::new();
+        for active in self.active.iter().filter(|active| active.on) {
+            for (direction, weather) in &active.rules {
+                let known = all.entry(*direction).or_default();
+                *known = known.and(*weather);
+            }
+        }
+        cluster.network.set_weather(&all);
+    }
+
+    async fn end(&mut self, mut over: Active, cluster: &mut Cluster) -> Result<(), HarnessError> {
+        match over.fault {
+            Fault::PauseOne | Fault::PauseLeader | Fault::PauseMajority => {
+                over.nodes.iter().try_for_each(|node| cluster.resume(*node))?;
+            }
+            Fault::ClockAhead | Fault::ClockBehind | Fault::ClockSteps | Fault::ClockDrift => {
+                over.happened = cluster.clock_is_seen_wrong(&over.nodes).await;
+                over.nodes.iter().try_for_each(|node| cluster.set_clock(*node, ClockError::default()))?;
+            }
+            Fault::DiskFull | Fault::DiskError => {
+                over.nodes.iter().try_for_each(|node| cluster.set_failpoints(*node, ""))?;
+                // It may have failed and not have ended yet; a node with a failed disk does not go on.
+                cluster.kill(&over.nodes)?;
+            }
+            Fault::SlowSync => over.nodes.iter().try_for_each(|node| cluster.set_failpoints(*node, ""))?,
+            _ => {}
+        }
+        for node in &over.nodes {
+            cluster.start_node(*node)?;
+        }
+        if over.nodes.is_empty() {
+            over.happened = cluster.network.felt() > over.felt_before;
+        }
+        self.apply_weather(cluster);
+        // The cluster is to do something before the next one.
+        self.next = Instant::now() + Duration::from_millis(self.choices.between(500, 2_500));
+        tracing::info!(fault = over.fault.name(), happened = over.happened, "ended");
+        if over.happened {
+            let count = self.counts.entry(over.fault).or_default();
+            count.happened += 1;
+            count.in_flight += u64::from(over.in_flight);
+        }
+        Ok(())
+    }
+}
+
+const FULL: &str = "raft-log-before-write=return(No space left on device)";
+
+/// Where a disk may fail.
+const FAILING: [&str; 3] = [
+    "raft-log-before-write=return(Input/output error)",
+    // Written, perhaps synced, and reported as failed.
+    "raft-log-after-sync=return(Input/output error)",
+    "applied-before-write=return",
+];
+
+fn set_failpoints(active: &Active, cluster: &Cluster, lines: &str) -> Result<(), HarnessError> {
+    active.nodes.iter().try_for_each(|node| cluster.set_failpoints(*node, lines))
+}
+
+fn set_clocks(active: &Active, cluster: &Cluster, error: ClockError) -> Result<(), HarnessError> {
+    active.nodes.iter().try_for_each(|node| cluster.set_clock(*node, error))
+}

@@ -1,0 +1,224 @@
+//! A ledger in this process, what its clients did, and what they were told.
+
+use chancery_jepsen::checkers::{Finding, Verdict, heads, linearizability, proofs, witnessed};
+use chancery_jepsen::history::{Call, NodeLog, Operation, Outcome, Proof};
+use chancery_ledger::answer::verify;
+use chancery_ledger::authority::Outcome as Applied;
+use chancery_ledger::command::{Body, GrantId, SignedCommand};
+use chancery_ledger::decide::Decision;
+use chancery_ledger::hash::{Hash, to_hex};
+
+use crate::house::{self, FOUNDED_MS, House};
+
+/// Configurations that a search may look at.
+pub const STEPS_MAX: u64 = 200_000;
+
+pub const RESOURCE: &str = "r/x";
+
+pub struct Run {
+    pub house: House,
+    pub operations: Vec<Operation>,
+    pub proofs: Vec<Proof>,
+    /// Time between two operations of [`Run::give`] and [`Run::check`].
+    pub now_us: u64,
+}
+
+impl Run {
+    pub fn new() -> Self {
+        Self { house: House::found(), operations: Vec::new(), proofs: Vec::new(), now_us: 1_000 }
+    }
+
+    // ------------------------------------------------------------------------------------------------
+    // What clients ask for.
+
+    pub fn register(&mut self, agent: &str) -> (SignedCommand, Call) {
+        let (name, owner, key) =
+            (house::name(agent), house::name("owner@example.com"), Some(house::public(agent)));
+        let signed = self.house.signed("operator-1", Body::RegisterAgent { agent: name, owner, key });
+        (signed, Call::Register { agent: agent.into() })
+    }
+
+    pub fn grant(&mut self, agent: &str, action: &str, resource: &str) -> (SignedCommand, Call) {
+        let terms = house::terms(agent, &[action], &[resource], FOUNDED_MS);
+        let signed = self.house.signed("issuer", Body::Grant(terms));
+        let grant = self.id(&signed);
+        let (agent, action, resource) = (agent.into(), action.into(), resource.into());
+        (signed, Call::Grant { agent, action, resource, grant })
+    }
+
+    /// `holder` delegates all of `parent`, at a lesser depth.
+    pub fn delegate(&mut self, holder: &str, parent: &str, agent: &str, depth: u32) -> (SignedCommand, Call) {
+        let mut terms = house::terms(agent, &["a"], &[RESOURCE], FOUNDED_MS);
+        terms.delegable_depth = 2 - depth;
+        let body = Body::Delegate { parent: GrantId(Hash::from_hex(parent).unwrap()), terms };
+        let signed = self.house.signed(holder, body);
+        let (grant, parent) = (self.id(&signed), parent.into());
+        let (agent, action, resource) = (agent.into(), "a".into(), RESOURCE.into());
+        (signed, Call::Delegate { agent, action, resource, grant, parent })
+    }
+
+    pub fn revoke(&mut self, grant: &str) -> (SignedCommand, Call) {
+        let id = GrantId(Hash::from_hex(grant).unwrap());
+        let signed = self.house.signed("revoker", Body::RevokeGrant { grant: id, reason: "test".into() });
+        (signed, Call::RevokeGrant { grant: grant.into() })
+    }
+
+    pub fn revoke_all(&mut self, agent: &str) -> (SignedCommand, Call) {
+        let body = Body::RevokeAgent { agent: house::name(agent), reason: "test".into() };
+        (self.house.signed("revoker", body), Call::RevokeAgent { agent: agent.into() })
+    }
+
+    fn id(&self, signed: &SignedCommand) -> String {
+        GrantId::of(self.house.ledger, signed.command_bytes()).to_string()
+    }
+
+    // ------------------------------------------------------------------------------------------------
+    // What becomes of it.
+
+    /// Applies `commands` in one block; each is told what became of it, between `invoked_us` and `returned_us`.
+    pub fn apply(
+        &mut self,
+        commands: Vec<(SignedCommand, Call)>,
+        invoked_us: u64,
+        returned_us: u64,
+    ) -> Vec<u64> {
+        self.house.now_ms += 1_000;
+        let block = commands.iter().map(|(signed, _)| signed.clone()).collect();
+        let applied = self.house.block(block);
+        let mut ids = Vec::new();
+        for ((signed, call), outcome) in commands.into_iter().zip(applied.outcomes) {
+            let outcome = match outcome {
+                Applied::Applied(cause) => {
+                    Outcome::Acknowledged { index: cause.index, block: cause.block, before: false }
+                }
+                Applied::Before(cause) => {
+                    Outcome::Acknowledged { index: cause.index, block: cause.block, before: true }
+                }
+                Applied::Refused(refusal) => Outcome::Refused { reason: refusal.code().into() },
+            };
+            ids.push(self.record(Some(&signed), call, outcome, invoked_us, returned_us));
+        }
+        let head = *self.house.head();
+        let statement = |node| to_hex(&self.house.head_statement(node, head).encode());
+        let (operation, statements) = (ids[0], vec![statement(1), statement(2)]);
+        self.proofs.push(Proof::Receipt { operation, head: to_hex(&head.encode()), statements });
+        ids
+    }
+
+    pub fn record(
+        &mut self,
+        signed: Option<&SignedCommand>,
+        call: Call,
+        outcome: Outcome,
+        invoked_us: u64,
+        returned_us: u64,
+    ) -> u64 {
+        let id = self.operations.len() as u64;
+        let command = signed.map(|signed| signed.command_hash().to_string());
+        let (process, returned_us) = (id as u32, Some(returned_us));
+        let operation =
+            Operation { id, process, node: None, invoked_us, returned_us, command, call, outcome };
+        self.operations.push(operation);
+        id
+    }
+
+    /// Asks, and decides from the proof.
+    pub fn ask(&mut self, agent: &str, action: &str, invoked_us: u64, returned_us: u64) -> u64 {
+        let request = house::request(agent, action, RESOURCE);
+        let nonce = house::nonce(&self.operations.len().to_string());
+        let answer = self.house.answer(&request, nonce);
+        let verified = verify(&self.house.trust, &request, nonce, &answer).unwrap();
+        let block = verified.head.block;
+        let outcome = match verified.decision {
+            Decision::Permit(authority) => {
+                let chain = authority.chain.iter().map(|link| link.grant.to_string()).collect();
+                Outcome::Permitted { block, chain }
+            }
+            Decision::Denied(denial) => Outcome::Denied { block, reason: denial.code().into() },
+        };
+        let call = Call::Check { agent: agent.into(), action: action.into(), resource: RESOURCE.into() };
+        let operation = self.record(None, call, outcome, invoked_us, returned_us);
+        self.proofs.push(Proof::Answer {
+            operation,
+            args_digest: request.args_digest.to_string(),
+            nonce: to_hex(&nonce.0),
+            answer: to_hex(&answer.encode()),
+        });
+        operation
+    }
+
+    // ------------------------------------------------------------------------------------------------
+    // One thing after another.
+
+    /// Gives one command, alone, and returns its operation.
+    pub fn give(&mut self, command: (SignedCommand, Call)) -> u64 {
+        let (invoked_us, returned_us) = self.pass();
+        self.apply(vec![command], invoked_us, returned_us)[0]
+    }
+
+    /// Grants `a` on [`RESOURCE`], alone, and returns the grant's id.
+    pub fn granted(&mut self, agent: &str) -> String {
+        let command = self.grant(agent, "a", RESOURCE);
+        let grant = grant_of(&command.1);
+        self.give(command);
+        grant
+    }
+
+    pub fn check(&mut self, agent: &str) -> u64 {
+        let (invoked_us, returned_us) = self.pass();
+        self.ask(agent, "a", invoked_us, returned_us)
+    }
+
+    fn pass(&mut self) -> (u64, u64) {
+        self.now_us += 100;
+        (self.now_us, self.now_us + 50)
+    }
+
+    // ------------------------------------------------------------------------------------------------
+    // What the checkers say.
+
+    pub fn logs(&self) -> Vec<NodeLog> {
+        let log = |(node, replica): (u64, &house::Replica)| NodeLog { node, leaves: replica.leaves.clone() };
+        (1..).zip(&self.house.replicas).map(log).collect()
+    }
+
+    pub fn findings(&self) -> Vec<Finding> {
+        self.findings_over(&self.logs())
+    }
+
+    pub fn findings_over(&self, logs: &[NodeLog]) -> Vec<Finding> {
+        let mut findings = witnessed(self.house.ledger, &self.operations, logs);
+        findings.push(linearizability::check(&self.operations, STEPS_MAX));
+        findings.push(proofs::check(&self.house.trust, &self.operations, &self.proofs));
+        findings.push(self.heads());
+        findings
+    }
+
+    pub fn heads(&self) -> Finding {
+        let rosters = [self.house.trust.genesis.clone()];
+        heads::check(&rosters, &self.house.replicas[0].leaves, &self.proofs)
+    }
+
+    pub fn operation(&mut self, id: u64) -> &mut Operation {
+        &mut self.operations[id as usize]
+    }
+}
+
+pub fn grant_of(call: &Call) -> String {
+    match call {
+        Call::Grant { grant, .. } | Call::Delegate { grant, .. } => grant.clone(),
+        other => panic!("{other:?} grants nothing"),
+    }
+}
+
+pub fn assert_valid(findings: &[Finding]) {
+    for finding in findings {
+        assert!(finding.verdict.is_valid(), "{}: {}", finding.checker, finding.verdict);
+    }
+}
+
+/// The checkers that found a violation.
+pub fn caught_by(findings: &[Finding]) -> Vec<&'static str> {
+    let violated = |finding: &&Finding| matches!(finding.verdict, Verdict::Violation { .. });
+    findings.iter().filter(violated).map(|finding| finding.checker).collect()
+}

@@ -1,0 +1,134 @@
+//! For harnesses that cut the power: how much of `raft/` is certain to outlast it.
+//!
+//! A kill leaves what the kernel has; only a power cut takes what was not synced. So that a harness can take it,
+//! the file that the variable `CHANCERY_POWER_TRACE` names holds one line of [`LINE_BYTES`]: the write-ahead log
+//! that is written to, and how many of its bytes are synced. It is rewritten in place after the store was opened
+//! and after each sync, before anything that the sync made durable is answered.
+//!
+//! What a power cut may do then: anything to the bytes of that log after the synced ones, anything to logs of a
+//! higher number (a start that did not come to its end made them), and nothing else. RocksDB starts a new log
+//! with a batch, never between two, so the one before it is synced whole; it is removed once its contents are
+//! in a table.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::store::fault::OpenError;
+
+/// The variable that names the file.
+const VARIABLE: &str = "CHANCERY_POWER_TRACE";
+
+/// The line's size: the name, filled up with blanks, a blank, the size, filled up on its left, and a line feed.
+/// Within one page, so that a kill leaves the old line or the new one.
+const LINE_BYTES: usize = 64;
+
+/// Tells, if it is to, what is synced of the store in one folder.
+pub(super) struct PowerTrace(Option<Traced>);
+
+struct Traced {
+    store: PathBuf,
+    file: File,
+}
+
+impl PowerTrace {
+    /// Of the store at `store`, which is open, as the environment asks for.
+    pub(super) fn from_environment(store: &Path) -> Result<Self, OpenError> {
+        let Some(path) = std::env::var_os(VARIABLE) else { return Ok(Self(None)) };
+        Self::into_file(store, Path::new(&path)).map_err(|error| OpenError::Disk(error.to_string()))
+    }
+
+    fn into_file(store: &Path, path: &Path) -> io::Result<Self> {
+        let file = File::options().create(true).write(true).truncate(false).open(path)?;
+        let trace = Self(Some(Traced { store: store.to_owned(), file }));
+        trace.written(true)?;
+        Ok(trace)
+    }
+
+    /// A batch was written, and unless this is a build that must fail all that was written so far is synced.
+    /// Called by the store's one writer only.
+    pub(super) fn written(&self, synced: bool) -> io::Result<()> {
+        let Some(Traced { store, file }) = self.0.as_ref().filter(|_| synced) else { return Ok(()) };
+        let (name, size_bytes) = newest_wal(store)?;
+        let line = format!("{name:<41} {size_bytes:>21}\n");
+        debug_assert_eq!(line.len(), LINE_BYTES, "no line leaves a part of a longer one");
+        file.write_all_at(line.as_bytes(), 0)
+    }
+}
+
+/// The write-ahead log of the highest number, and its size in bytes.
+fn newest_wal(store: &Path) -> io::Result<(String, u64)> {
+    let mut newest: Option<(u64, String)> = None;
+    for found in fs::read_dir(store)? {
+        let name = found?.file_name().to_string_lossy().into_owned();
+        let number = name.strip_suffix(".log").and_then(|number| number.parse().ok());
+        if let Some(number) = number
+            && newest.as_ref().is_none_or(|(newest, _)| *newest < number)
+        {
+            newest = Some((number, name));
+        }
+    }
+    let (_, name) = newest.ok_or_else(|| io::Error::other("the store has no write-ahead log"))?;
+    let size_bytes = fs::metadata(store.join(&name))?.len();
+    Ok((name, size_bytes))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use rocksdb::{WriteBatch, WriteOptions};
+
+    use super::*;
+    use crate::store::database;
+    use crate::store::torn_tail::BatchNumber;
+
+    /// What is there after the power was cut: the folder, with the traced log cut to its synced size.
+    fn after_the_cut(store: &Path, trace: &Path, into: &Path) -> u64 {
+        let line = fs::read_to_string(trace).unwrap();
+        assert_eq!(line.len(), LINE_BYTES);
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (name, synced_bytes): (&str, u64) = (fields[0], fields[1].parse().unwrap());
+        for found in fs::read_dir(store).unwrap() {
+            let found = found.unwrap();
+            // A table that a background job is done with may be removed meanwhile.
+            let _ = fs::copy(found.path(), into.join(found.file_name()));
+        }
+        let log = File::options().write(true).open(into.join(name)).unwrap();
+        assert!(log.metadata().unwrap().len() >= synced_bytes);
+        log.set_len(synced_bytes).unwrap();
+        let reopened = database::open(into).unwrap();
+        BatchNumber::last_in(&reopened).unwrap().number
+    }
+
+    #[test]
+    fn a_cut_to_what_is_traced_leaves_each_synced_batch_and_no_unsynced_one() {
+        let (folder, traces) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = traces.path().join("power");
+        let db = database::open(folder.path()).unwrap();
+        let trace = PowerTrace::into_file(folder.path(), &path).unwrap();
+        let mut number = BatchNumber::last_in(&db).unwrap();
+        let mut logs = std::collections::BTreeSet::new();
+        // Enough for two memtables, so that the log changes twice.
+        for round in 0_u64..10 {
+            for synced in [true, true, false] {
+                number = number.next();
+                let mut batch = WriteBatch::default();
+                number.mark(&mut batch);
+                batch.put(number.number.to_be_bytes(), vec![0xAB; 2 << 20]);
+                let mut options = WriteOptions::default();
+                options.set_sync(synced);
+                db.write_opt(batch, &options).unwrap();
+                trace.written(synced).unwrap();
+            }
+            logs.insert(newest_wal(folder.path()).unwrap().0);
+            // The log that the unsynced batch began, if it did, is one of those that a cut may take.
+            let traced = fs::read_to_string(&path).unwrap();
+            if round % 3 == 2 && traced.starts_with(&newest_wal(folder.path()).unwrap().0) {
+                let left = tempfile::tempdir().unwrap();
+                assert_eq!(after_the_cut(folder.path(), &path, left.path()), number.number - 1);
+            }
+        }
+        assert!(logs.len() > 1, "the log changed: {logs:?}");
+    }
+}

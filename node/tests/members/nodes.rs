@@ -1,0 +1,204 @@
+//! Nodes, each in a runtime of its own, so that one can be killed: started, killed, told to stop, started again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chancery_node::config::{NodeConfig, PeerConfig, TlsConfig, Tuning};
+use chancery_node::serve;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::world::{World, node_key};
+
+/// What a loaded machine may need for anything that ends at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One cluster at a time: the machine is small, and failpoints are the process's.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// The nodes of a ledger, running or not.
+pub(crate) struct Nodes {
+    pub(crate) world: Arc<World>,
+    folder: TempDir,
+    ports: BTreeMap<u64, (u16, u16)>,
+    running: BTreeMap<u64, Running>,
+    tuning: Tuning,
+    _alone: MutexGuard<'static, ()>,
+}
+
+struct Running {
+    runtime: Runtime,
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<String>,
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for (_, running) in std::mem::take(&mut self.running) {
+            running.runtime.shutdown_background();
+        }
+    }
+}
+
+impl Nodes {
+    /// The three founding nodes, running; ports for two more.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(tune: impl Fn(&mut Tuning)) -> Self {
+        let alone = ALONE.lock().await;
+        // A busy machine must not depose the leader of these tests.
+        let mut tuning = Tuning { election_timeout_ms: (1_000, 2_000), ..Tuning::default() };
+        tune(&mut tuning);
+        let mut held = Vec::new();
+        let mut ports = BTreeMap::new();
+        for node in 1..=5 {
+            ports.insert(node, (free_port(&mut held).await, free_port(&mut held).await));
+        }
+        drop(held);
+        let folder = tempfile::tempdir().unwrap();
+        let world = Arc::new(World::found());
+        let running = BTreeMap::new();
+        let mut nodes = Self { world, folder, ports, running, tuning, _alone: alone };
+        fs::write(nodes.folder.path().join("genesis"), nodes.world.genesis.encode()).unwrap();
+        fs::write(nodes.folder.path().join("ca.pem"), &nodes.world.ca_pem).unwrap();
+        for node in 1..=3 {
+            nodes.start_node(node, &[1, 2, 3]);
+        }
+        nodes
+    }
+
+    pub(crate) fn peer_address(&self, node: u64) -> String {
+        format!("127.0.0.1:{}", self.ports[&node].0)
+    }
+
+    pub(crate) fn client_address(&self, node: u64) -> String {
+        format!("127.0.0.1:{}", self.ports[&node].1)
+    }
+
+    /// The nodes that run.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        self.running.keys().copied().collect()
+    }
+
+    /// Starts a node that knows `peers` from its configuration.
+    pub(crate) fn start_node(&mut self, node: u64, peers: &[u64]) {
+        let config = self.config(node, peers);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(thread_name(node))
+            .enable_all()
+            .build()
+            .unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        runtime.spawn(async move {
+            let deadline = Instant::now() + PATIENCE;
+            let mut stopped = Some(stopped);
+            loop {
+                let stopped = stopped.take();
+                let shutdown = async move {
+                    match stopped {
+                        Some(stopped) => drop(stopped.await),
+                        None => std::future::pending().await,
+                    }
+                };
+                match serve(config.clone(), shutdown).await {
+                    // A node that was killed in this process gives back its folder and ports a little later.
+                    Err(error) if is_still_taken(&error.to_string()) && Instant::now() < deadline => {
+                        sleep(Duration::from_millis(50)).await;
+                    }
+                    ended => {
+                        let _ = end.send(format!("{ended:?}"));
+                        return;
+                    }
+                }
+            }
+        });
+        self.running.insert(node, Running { runtime, stop, ended });
+    }
+
+    /// Ends a node as a power switch would, but for what its system has taken.
+    pub(crate) fn kill(&mut self, node: u64) {
+        self.running.remove(&node).unwrap().runtime.shutdown_background();
+    }
+
+    /// Tells a node to stop, and waits until it has.
+    pub(crate) async fn stop(&mut self, node: u64) {
+        let Running { runtime, stop, ended } = self.running.remove(&node).unwrap();
+        let _ = stop.send(());
+        let said = timeout(PATIENCE, ended).await.unwrap().unwrap();
+        assert_eq!(said, "Ok(())");
+        runtime.shutdown_background();
+    }
+
+    /// What a node said when it ended by itself, if it did.
+    pub(crate) fn ended(&mut self, node: u64) -> Option<String> {
+        self.running.get_mut(&node).unwrap().ended.try_recv().ok()
+    }
+
+    fn config(&self, node: u64, peers: &[u64]) -> NodeConfig {
+        let folder = self.folder.path().join(format!("node-{node}"));
+        let file = |name: &str| folder.join(name);
+        if !folder.exists() {
+            fs::create_dir(&folder).unwrap();
+            let seed: String = node_key(node).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            let (certificate, key) = self.world.node_certificate(node);
+            fs::write(file("signing.key"), seed).unwrap();
+            fs::write(file("tls.pem"), certificate).unwrap();
+            fs::write(file("tls.key"), key).unwrap();
+        }
+        let (peer, client) = self.ports[&node];
+        let ca = self.folder.path().join("ca.pem");
+        let tls = TlsConfig {
+            certificate: file("tls.pem"),
+            key: file("tls.key"),
+            node_ca: ca.clone(),
+            client_ca: ca,
+        };
+        NodeConfig {
+            node,
+            name: (node > 3).then(|| format!("node-{node}")),
+            data: file("data"),
+            genesis: self.folder.path().join("genesis"),
+            key: file("signing.key"),
+            peer_listen: ([127, 0, 0, 1], peer).into(),
+            client_listen: ([127, 0, 0, 1], client).into(),
+            tls,
+            peers: peers
+                .iter()
+                .map(|peer| PeerConfig { node: *peer, address: self.peer_address(*peer) })
+                .collect(),
+            tuning: self.tuning.clone(),
+        }
+    }
+}
+
+/// The name of every thread of a node: failpoints tell nodes apart by it.
+pub(crate) fn thread_name(node: u64) -> String {
+    format!("member-{node}")
+}
+
+fn is_still_taken(error: &str) -> bool {
+    error.contains("another process uses the node's folder") || error.contains("in use")
+}
+
+async fn free_port(held: &mut Vec<TcpListener>) -> u16 {
+    for _ in 0..1_000 {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        // Below the range that systems give to outgoing connections.
+        let port = 20_000 + u16::from_be_bytes(random) % 12_000;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+            held.push(listener);
+            return port;
+        }
+    }
+    panic!("there is no free port on the loopback interface");
+}
