@@ -1,5 +1,6 @@
 # make demo: everything from nothing to the story, on a machine with a Rust toolchain and a C++ compiler.
 # make test: every test, the lints, the formatting and the documentation.
+# make sabotage: builds that are broken on purpose, each of which must be caught.
 #
 # Both build with one profile and the same flags into one folder outside the checkout, so that RocksDB is
 # compiled once.
@@ -7,7 +8,7 @@
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chancery/target
 export CARGO_TARGET_DIR
 
-.PHONY: demo replay test build clean
+.PHONY: demo replay test sabotage build clean
 
 demo:
 	@deploy/demo
@@ -18,6 +19,10 @@ replay:
 
 test:
 	@deploy/test
+
+# make sabotage ONLY=tail-before-nonce
+sabotage:
+	@deploy/sabotage $(ONLY)
 
 build:
 	@deploy/build

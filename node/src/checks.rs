@@ -115,7 +115,9 @@ async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
             continue;
         }
         let ended = rounds.run(&batch).await;
-        while sabotage::active(Sabotage::JoinRunningRound) && let Ok(late) = queue.try_recv() {
+        while sabotage::active(Sabotage::JoinRunningRound)
+            && let Ok(late) = queue.try_recv()
+        {
             batch.push(late);
         }
         match ended {
@@ -308,7 +310,8 @@ impl Rounds {
         let head_statements =
             round.quorum.statements.iter().filter(|s| !counted.contains(&s.node)).copied().collect();
         let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
-        let nonce_path = round.nonces.path(index).or_else(late).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
+        let nonce_path =
+            round.nonces.path(index).or_else(late).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
         let statements = round.statements.clone();
         let answer = Answer { head, statements, head_statements, nonce_path, tree, hint };
         let size = answer.encode().len();
