@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use chancery_client::{CheckError, Ledger, SubmitError};
-use chancery_jepsen::checkers::{Finding, Leaves, Verdict, heads, real_time, witnessed};
+use chancery_jepsen::checkers::{Finding, Leaves, Verdict, heads, permits, real_time, replay, witnessed};
 use chancery_jepsen::history::{Call, NodeLog, Operation, Outcome, Proof};
 use chancery_ledger::answer::{Answer, Nonce, decode_answer};
+use chancery_ledger::authority::Entry;
 use chancery_ledger::command::{Body, GrantId, LedgerId, Name, SignedCommand};
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::{Hash, to_hex};
@@ -189,9 +190,7 @@ impl Record {
     /// What the checkers say of it all, and the SDK of what it was sent.
     pub(crate) async fn judge(&self, house: &House, roster: &Roster) -> Vec<Finding> {
         let logs = logs(&house.cluster).await;
-        let operations = self.operations.lock().unwrap().clone();
-        let mut findings = vec![self.verifier()];
-        findings.extend(witnessed(ledger_of(&house.cluster).await, &operations, &logs));
+        let mut findings = self.judge_by(ledger_of(&house.cluster).await, &logs);
         let statements = self.statements.lock().unwrap();
         if !statements.is_empty() {
             let bytes = |one: &Statement| Proof::Statement { statement: to_hex(&one.encode()) };
@@ -209,10 +208,41 @@ impl Record {
             }
         }
         let logs = logs(&house.cluster).await;
-        let operations = self.operations.lock().unwrap().clone();
+        self.judge_by(ledger_of(&house.cluster).await, &logs)
+    }
+
+    fn judge_by(&self, ledger: LedgerId, logs: &[NodeLog]) -> Vec<Finding> {
+        let operations = self.operations.lock().unwrap();
         let mut findings = vec![self.verifier()];
-        findings.extend(witnessed(ledger_of(&house.cluster).await, &operations, &logs));
+        findings.extend(witnessed(ledger, &operations, logs));
+        if operations.iter().all(|one| one.command.is_some()) {
+            // Nothing was checked in this scenario.
+            findings.retain(|finding| finding.checker != replay::NAME && finding.checker != permits::NAME);
+        }
+        if findings.iter().any(|finding| !finding.verdict.is_valid()) {
+            self.tell(&operations, logs);
+        }
         findings
+    }
+
+    /// What whoever looks into a finding wants to see.
+    fn tell(&self, operations: &[Operation], logs: &[NodeLog]) {
+        for operation in operations {
+            eprintln!("{}", serde_json::to_string(operation).unwrap());
+        }
+        for NodeLog { node, leaves } in logs {
+            for (index, leaf) in leaves.iter().enumerate() {
+                match Entry::decode(leaf) {
+                    Ok(Entry::Command { block, signed, .. }) => {
+                        eprintln!("node {node} {index} block {block}: {}", signed.command_hash());
+                    }
+                    Ok(Entry::State { block, time_ms, .. }) => {
+                        eprintln!("node {node} {index} block {block} ends at {time_ms}");
+                    }
+                    Err(error) => eprintln!("node {node} {index}: {error}"),
+                }
+            }
+        }
     }
 
     /// What the clock says of the checks in here, and of the commands in `others`.
