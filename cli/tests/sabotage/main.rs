@@ -73,7 +73,7 @@ fn cases() -> Vec<Case> {
         case!("skip-vote-fsync", Who::All, power::after_a_vote, ["votes"]),
         case!("serve-without-round", Who::All, freshness::of_revocations, [record::TRUSTING]),
         case!("join-running-round", Who::All, freshness::of_revocations, ["client"]),
-        case!("tail-before-nonce", Who::All, freshness::of_revocations, ["real-time", "permits"]),
+        case!("tail-before-nonce", Who::All, freshness::of_revocations, ["permits"]),
         case!("tail-of-applied-state", Who::All, restart::leader_alone, ["tail"]),
         case!("no-floor", Who::All, floor::below_a_snapshot, ["tail"]),
         case!("apply-before-flush", Who::All, restart::leader_with_a_slow_disk, ["statements"]),

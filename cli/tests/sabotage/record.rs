@@ -151,7 +151,7 @@ impl Record {
             }
             Err(CheckError::Denied(denied)) => {
                 self.judged(None);
-                let reason = format!("{:?}", denied.denial);
+                let reason = denied.denial.code().into();
                 Outcome::Denied { block: denied.checked.verified.head.block, reason }
             }
             Err(CheckError::Unproven { source, .. }) => {
@@ -290,7 +290,7 @@ fn believed(request: &Request, answer: &Answer) -> Outcome {
             let chain = authority.chain.iter().map(|one| one.grant.to_string()).collect();
             Outcome::Permitted { block, chain }
         }
-        Ok(Decision::Denied(denial)) => Outcome::Denied { block, reason: format!("{denial:?}") },
+        Ok(Decision::Denied(denial)) => Outcome::Denied { block, reason: denial.code().into() },
         Err(error) => Outcome::NotDone { reason: error.to_string() },
     }
 }
