@@ -17,7 +17,10 @@ use crate::restart::stopped;
 pub(crate) const LIAR: u64 = 2;
 
 /// Agents that are granted something and lose it again.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
+
+/// Between them: what is stale must have been true for a while.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// For a statement that may never come.
 const STATEMENT_MAX: Duration = Duration::from_millis(300);
@@ -76,6 +79,7 @@ async fn lying(setting: Setting, as_leader: bool) -> Vec<Finding> {
             record.check(after, *node, &agent).await;
         }
         listen(&house, &record, newest).await;
+        sleep(PAUSE).await;
     }
     let mut findings = vec![stopped(&mut house), record.statements(&roster)];
     // Nobody lies any more: what is in the log is what was done.
