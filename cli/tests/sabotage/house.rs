@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Statement;
-use chancery_node::config::Tuning;
+use chancery_node::config::{NodeConfig, Tuning};
+use chancery_node::store::applied::{Founding, LedgerBlocks};
+use chancery_node::store::{RaftLog, RaftLogOptions};
 use chancery_proto::v1::peer::peer_client::PeerClient;
 use chancery_proto::v1::peer::{SignHeadRequest, StatementRequest};
 use tonic::transport::Channel;
@@ -133,6 +136,15 @@ impl House {
         if let Some(log) = logs.max() {
             cut(&log, 0);
         }
+    }
+
+    /// The last block in the Raft log of a node that does not run.
+    pub(crate) fn block_in_log(&self, node: u64) -> u64 {
+        let config = NodeConfig::load(&self.cluster.config(node)).unwrap();
+        let founding = Founding::decode(&fs::read(config.genesis).unwrap()).unwrap();
+        let (path, genesis) = (self.cluster.data(node).join("raft"), founding.log_genesis());
+        let log = RaftLog::open(&path, &genesis, Arc::new(LedgerBlocks), RaftLogOptions::default()).unwrap();
+        log.read_tail_with(|tail| tail.block).unwrap()
     }
 
     /// The peer port of `node`, as another node speaks to it.

@@ -76,7 +76,7 @@ fn cases() -> Vec<Case> {
         case!("tail-before-nonce", Who::All, freshness::of_revocations, ["permits"]),
         case!("tail-of-applied-state", Who::All, restart::leader_alone, ["tail"]),
         case!("no-floor", Who::All, floor::below_a_snapshot, ["tail"]),
-        case!("apply-before-flush", Who::All, restart::leader_with_a_slow_disk, ["statements"]),
+        case!("apply-before-flush", Who::All, restart::leader_with_a_slow_disk, ["durability"]),
         case!("apply-twice-after-restart", Who::All, restart::after_a_block, ["statements", "node"]),
         case!("no-dedup-in-snapshots", Who::All, restart::with_a_snapshot, ["statements", "node"]),
         case!(

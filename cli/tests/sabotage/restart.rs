@@ -14,11 +14,11 @@ use crate::record::{Record, agent};
 /// Entries between snapshots where one is to be sent.
 const SNAPSHOT_EVERY: u64 = 4;
 
-/// How long each write to the slow disk of a leader takes: the others are done long before, however busy the machine.
-const SLOW_DISK: &str = "raft-log-before-write=sleep(500)";
+/// A write to the slow disk of a leader ends long after the others'.
+const SLOW_DISK: &str = "raft-log-before-write=sleep(6000)";
 
-/// Commands that it is given.
-const SLOW_WRITES: usize = 12;
+/// How long it is watched: less than one write.
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// Commands that a node misses.
 const MISSED: usize = 24;
@@ -197,26 +197,44 @@ pub(crate) async fn leader_alone(setting: Setting) -> Vec<Finding> {
     findings
 }
 
-/// The leader's disk is slow: the others have its blocks before it has flushed them.
+/// The leader's disk is slow: the others have its block before it has flushed it. Then its power fails. Whatever it
+/// signed, its own log must hold.
 pub(crate) async fn leader_with_a_slow_disk(setting: Setting) -> Vec<Finding> {
-    let house = House::start(setting, |_| {}).await;
+    let mut house = House::start(setting, |_| {}).await;
     let record = Record::new();
     let issuer = house.cluster.connect("issuer").await;
     record.register(&issuer, "bots/before").await;
     let leader = house.cluster.leader().await;
-    house.switch_on(leader, SLOW_DISK);
     let mut peer = house.peer(leader);
+    house.switch_on(leader, SLOW_DISK);
+    sleep(Duration::from_millis(100)).await;
+    let options = Options { tries_max: 1, submit_timeout: WATCHED, ..Options::default() };
+    let hasty = house.cluster.connect_with("issuer", Some(leader), options).await;
+    let (mut signed, mut examined) = (0, 0);
     let watching = async {
-        loop {
-            record.saw(statement(&mut peer).await);
-            sleep(Duration::from_millis(5)).await;
+        let until = Instant::now() + WATCHED;
+        while Instant::now() < until {
+            if let Some(stated) = statement(&mut peer).await {
+                signed = stated.head.block.max(signed);
+                examined += 1;
+                record.saw([stated]);
+            }
+            sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::select! {
-        () = watching => {}
-        _ = write(&record, &issuer, 0..SLOW_WRITES) => {}
-    }
-    let mut findings = vec![record.statements(&issuer.trust().genesis)];
+    tokio::join!(watching, record.register(&hasty, "bots/hasty"));
+    house.cluster.kill(leader);
+    house.cut_power(leader);
+    let held = house.block_in_log(leader);
+    let verdict = if held < signed {
+        let what = format!("node {leader} signed the head of block {signed}, its log holds block {held}");
+        Verdict::Violation { checker: "durability", what, operations: Vec::new() }
+    } else {
+        Verdict::Valid
+    };
+    house.start_node(leader);
+    house.cluster.wait_until_serving(NODES).await;
+    let mut findings = vec![Finding { checker: "durability", examined, verdict }];
     findings.extend(record.judge(&house, &issuer.trust().genesis).await);
     findings
 }
