@@ -35,8 +35,11 @@ use chancery_proto::v1 as wire;
 /// Most bytes of an answer or a pruned tree here: what a genesis may allow at most.
 const PROOF_SIZE_BYTES_MAX: usize = 16 << 20;
 
+/// What is given the bytes; it panics if a claim does not hold.
+pub(crate) type Decoder = fn(&[u8]);
+
 /// Decoders by name; a corpus bears the same name.
-pub(crate) const DECODERS: &[(&str, fn(&[u8]))] = &[
+pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("answer", answer),
     ("block", block),
     ("checkpoint", checkpoint),
