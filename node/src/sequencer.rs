@@ -162,7 +162,7 @@ impl Sequencer {
     async fn look(&self, signed: SignedCommand) -> Result<(SignedCommand, Result<(), Refusal>), Submitted> {
         let stamp_ms = self.clocks.clock().wall_ms();
         let store = self.store.clone();
-        let admitted = tokio::task::spawn_blocking(move || {
+        let admitted = crate::blocking::spawn(move || {
             let view = store.view();
             let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms));
             (signed, admission)

@@ -6,6 +6,7 @@
 
 pub mod applied;
 mod database;
+mod disk;
 mod fault;
 mod log_index;
 mod raft_log;
@@ -21,9 +22,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use disk::{Change, Disks, LogBatch, LogDisk, Record};
 pub use fault::{LogError, LogFault, OpenError};
 pub use raft_log::{RaftLog, RaftLogOptions, SignedHead};
 pub use reader::LogReader;
 pub use reconcile::{Reconciliation, Refusal, reconcile};
-pub use start::{NodeStores, StartError, StoreOptions, open_node_stores};
+pub use start::{NodeStores, StartError, StoreOptions, open_node_stores, open_node_stores_on};
 pub use tail::{BlockFormat, BlockFormatError, Genesis, Position, Tail, voters_digest};

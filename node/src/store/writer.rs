@@ -10,12 +10,14 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use openraft::storage::IOFlushed;
-use rocksdb::{WriteBatch, WriteOptions};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::sleep;
 
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::store::disk::LogBatch;
 use crate::store::fault::{LogError, LogFault};
 use crate::store::raft_log::{Core, SignedHead};
 use crate::store::record;
@@ -104,18 +106,37 @@ impl Writer {
     /// Runs until every handle of the store is dropped. Whatever was queued then is still written.
     pub(super) fn run(mut self) {
         while let Some(op) = self.ops.blocking_recv() {
-            let mut ops = vec![op];
-            while ops.len() < BATCH_OPS_MAX
-                && let Ok(op) = self.ops.try_recv()
-            {
-                ops.push(op);
-            }
-            self.carry_out(ops);
+            self.carry_out_with(op);
         }
+        self.finish();
+    }
+
+    /// The same, as a task of a runtime that blocks on nothing: each batch is written `takes` after its
+    /// first operation came.
+    pub(super) async fn run_simulated(mut self, takes: fn() -> Duration) {
+        while let Some(op) = self.ops.recv().await {
+            sleep(takes()).await;
+            self.carry_out_with(op);
+        }
+        self.finish();
+    }
+
+    fn finish(&mut self) {
         if self.committed.is_some() && self.core.latch.check().is_ok() {
             // Only a hint for the next start: losing it costs nothing but time then.
             let _ = self.write_and_publish(&[]);
         }
+    }
+
+    /// `op`, and what waits behind it.
+    fn carry_out_with(&mut self, op: Op) {
+        let mut ops = vec![op];
+        while ops.len() < BATCH_OPS_MAX
+            && let Ok(op) = self.ops.try_recv()
+        {
+            ops.push(op);
+        }
+        self.carry_out(ops);
     }
 
     fn carry_out(&mut self, ops: Vec<Op>) {
@@ -187,12 +208,10 @@ impl Writer {
     }
 
     /// The one write to the disk, and its sync.
-    fn write(&self, batch: WriteBatch) -> Result<(), LogFault> {
+    fn write(&self, batch: LogBatch) -> Result<(), LogFault> {
         let injected = |reason: Option<String>| LogFault::Write(reason.unwrap_or_default());
         fail::fail_point!("raft-log-before-write", |reason| Err(injected(reason)));
-        let mut synced = WriteOptions::default();
-        synced.set_sync(true);
-        self.core.db.write_opt(batch, &synced).map_err(|error| injected(Some(error.into_string())))?;
+        self.core.disk.write_synced(batch).map_err(LogFault::Write)?;
         fail::fail_point!("raft-log-after-sync", |reason| Err(injected(reason)));
         Ok(())
     }
@@ -201,7 +220,7 @@ impl Writer {
 /// A batch in the making, and what will be true once it is durable.
 struct Staged<'a> {
     core: &'a Core,
-    batch: WriteBatch,
+    batch: LogBatch,
     end: LogEnd,
     /// The entries that this batch adds.
     added: BTreeMap<u64, (LogId, Position)>,
@@ -217,7 +236,7 @@ impl<'a> Staged<'a> {
         let index = writer.core.index.lock().unwrap_or_else(PoisonError::into_inner);
         Self {
             core: &writer.core,
-            batch: WriteBatch::default(),
+            batch: LogBatch::default(),
             end: writer.end,
             added: BTreeMap::new(),
             append: 0,
