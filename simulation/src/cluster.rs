@@ -29,6 +29,9 @@ const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
 const CLIENTS: u64 = 4;
 
+/// By so much a wall clock is set, in milliseconds: around what is allowed, and far beyond.
+const STEPS_MS: [i64; 6] = [5, 100, 260, 600, 5_000, 3_600_000];
+
 thread_local! {
     /// How long work on disk takes, in milliseconds, and the chance that decides it.
     static DISK: RefCell<(u64, Random)> = RefCell::new((2, Random::new(0, 0)));
@@ -234,8 +237,7 @@ impl Cluster<'_> {
                 self.ending.push((until, Ending::FastDisks));
             }
             Kind::ClockStep => {
-                let ms = i64::try_from(*random.pick(&[5, 100, 260, 600, 5_000, 3_600_000]).unwrap_or(&5));
-                let ms = ms.unwrap_or(0);
+                let ms = random.pick(&STEPS_MS).copied().unwrap_or(0);
                 machine.clock.step(if random.one_in(2) { ms } else { -ms });
                 self.ending.push((until, Ending::Clock(node)));
             }

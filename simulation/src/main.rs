@@ -24,41 +24,36 @@ mod workload;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
-
 use crate::disk::Lie;
 
 /// Set for a process that runs one seed; read before `main`, by whatever first draws from the system.
 const SEED_VARIABLE: &str = "CHANCERY_SIMULATION_SEED";
 
-/// Simulates a Chancery cluster under seeds.
-#[derive(Debug, Parser)]
+const USAGE: &str = "\
+usage: chancery-simulation [--seeds N | --minutes N] [--from SEED] [--jobs N] [--bug BUG]
+       chancery-simulation --seed SEED [--trace FILE] [--bug BUG]
+  --seeds N     run so many seeds (8), each in a process of its own
+  --minutes N   run seeds for so long
+  --from SEED   the first of them (1)
+  --jobs N      processes at once (2)
+  --seed SEED   run this one, and print the hash of its trace
+  --trace FILE  write its trace there
+  --bug BUG     with a deliberate bug, which is to be found: ack-before-sync, unsynced-vote";
+
+/// What is asked of this program.
+#[derive(Debug)]
 struct Options {
-    /// Run this one seed and print its trace's hash.
-    #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
     seed: Option<u64>,
-    /// Run so many seeds.
-    #[arg(long, default_value_t = 8)]
     seeds: u64,
-    /// The first of them.
-    #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Run seeds for so long instead.
-    #[arg(long)]
     minutes: Option<u64>,
-    /// Processes at once.
-    #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// A deliberate bug, which is to be found.
-    #[arg(long)]
     bug: Option<Bug>,
-    /// Write the trace to this file.
-    #[arg(long, requires = "seed")]
     trace: Option<PathBuf>,
 }
 
 /// Deliberate bugs.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug)]
 enum Bug {
     /// The Raft log answers before its batch is durable.
     AckBeforeSync,
@@ -66,8 +61,45 @@ enum Bug {
     UnsyncedVote,
 }
 
+impl Bug {
+    fn of(name: &str) -> Option<Self> {
+        [Self::AckBeforeSync, Self::UnsyncedVote].into_iter().find(|bug| bug.name() == name)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeSync => "ack-before-sync",
+            Self::UnsyncedVote => "unsynced-vote",
+        }
+    }
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
+        let mut options =
+            Self { seed: None, seeds: 8, from: 1, minutes: None, jobs: 2, bug: None, trace: None };
+        while let Some(option) = arguments.next() {
+            let value = arguments.next()?;
+            match option.as_str() {
+                "--seed" => options.seed = Some(value.parse().ok()?),
+                "--seeds" => options.seeds = value.parse().ok()?,
+                "--from" => options.from = value.parse().ok()?,
+                "--minutes" => options.minutes = Some(value.parse().ok()?),
+                "--jobs" => options.jobs = value.parse().ok()?,
+                "--bug" => options.bug = Some(Bug::of(&value)?),
+                "--trace" => options.trace = Some(value.into()),
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let Some(options) = Options::parse(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
     match options.seed {
         Some(seed) if std::env::var(SEED_VARIABLE).is_ok_and(|set| set == seed.to_string()) => {
             one(seed, &options)

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
-
 use crate::{Options, SEED_VARIABLE};
 
 /// Runs the seed that this process was asked for in one whose randomness is seeded, with the same arguments.
@@ -83,19 +81,15 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn replay_command(seed: u64, options: &Options) -> String {
-    let bug = bug_name(options).map_or_else(String::new, |bug| format!(" BUG={bug}"));
+    let bug = options.bug.map_or_else(String::new, |bug| format!(" BUG={}", bug.name()));
     format!("make simulate SEED={seed}{bug}")
-}
-
-fn bug_name(options: &Options) -> Option<String> {
-    Some(options.bug?.to_possible_value()?.get_name().to_owned())
 }
 
 fn start(seed: u64, options: &Options) -> std::io::Result<Child> {
     let mut program = this_program()?;
     program.args(["--seed", &seed.to_string()]).env(SEED_VARIABLE, seed.to_string());
-    if let Some(bug) = bug_name(options) {
-        program.args(["--bug", &bug]);
+    if let Some(bug) = options.bug {
+        program.args(["--bug", bug.name()]);
     }
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()
 }
