@@ -16,8 +16,8 @@ use crate::random::Random;
 type Key = (u8, Box<[u8]>);
 type Map = BTreeMap<Key, Vec<u8>>;
 
-/// The one file of a checkpoint.
-const CHECKPOINT: &str = "tables";
+/// The one file of a checkpoint; snapshots take only names that databases give.
+const CHECKPOINT: &str = "000001.log";
 
 /// In the folder of tables that are in use: without it, what is known of such a folder is of an earlier one.
 const IN_USE: &str = "in-use";

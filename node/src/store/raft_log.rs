@@ -230,7 +230,7 @@ impl RaftLog {
         };
         let Some((applied, position)) = applied else { return Ok(reconcile(purged, last, None, None)) };
         let log = self.clone();
-        let at_applied = crate::blocking::spawn(move || log.position_at(applied.index))
+        let at_applied = blocking::spawn(move || log.position_at(applied.index))
             .await
             .map_err(|_| LogError::Closed)??;
 
