@@ -32,7 +32,9 @@ pub(super) type AppendAnswer = Result<AppendResult, RPCError<TypeConfig>>;
 /// Requests on their way to the connection. The rest of what is in flight is with the peer.
 const SENDING_MAX: usize = 2;
 
-/// Opens a session on the kept connection.
+/// Opens a session on the kept connection, once there is a first request: Raft backs off from a peer that it
+/// does not reach by holding that one back, and a session that failed to open before it would be opened again at
+/// once, for ever.
 pub(super) async fn open<S>(
     link: Arc<Link>,
     input: S,
@@ -41,6 +43,9 @@ pub(super) async fn open<S>(
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
+    let mut input = input.fuse();
+    let first = input.next().await;
+    let input = futures_util::stream::iter(first).chain(input);
     let (requests, body) = mpsc::channel(SENDING_MAX);
     let wait = option.soft_ttl().max(link.options.connect_timeout);
     let mut client = link.append();
