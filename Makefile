@@ -3,6 +3,7 @@
 # make jepsen: ten minutes of faults on real clusters, judged; SECONDS=3600 for an hour of them.
 # make fuzz: hostile bytes for every decoder, two minutes each.
 # make sabotage: builds that are broken on purpose, each of which must be caught.
+# make simulate: a cluster under seeded faults, for as long as wanted.
 #
 # All build with one profile and the same flags into one folder outside the checkout, so that RocksDB is
 # compiled once.
@@ -10,7 +11,7 @@
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chancery/target
 export CARGO_TARGET_DIR
 
-.PHONY: demo replay test jepsen sabotage fuzz build clean
+.PHONY: demo replay test jepsen sabotage simulate fuzz build clean
 
 demo:
 	@deploy/demo
@@ -31,6 +32,11 @@ fuzz:
 # make sabotage ONLY=tail-before-nonce
 sabotage:
 	@deploy/sabotage $(ONLY)
+
+# make simulate [SEEDS=100 | MINUTES=60 | SEED=17] [BUG=ack-before-sync]
+simulate:
+	@deploy/simulate $(if $(SEED),--seed $(SEED),$(if $(MINUTES),--minutes $(MINUTES),--seeds $(or $(SEEDS),100)))\
+	    $(if $(BUG),--bug $(BUG)) $(if $(TRACE),--trace $(TRACE))
 
 build:
 	@deploy/build

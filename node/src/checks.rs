@@ -123,7 +123,7 @@ async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
                 let rounds = Arc::clone(&rounds);
-                tokio::task::spawn_blocking(move || rounds.answer(&round, batch));
+                crate::blocking::spawn(move || rounds.answer(&round, batch));
             }
             Err(error) => {
                 for waiting in batch {
@@ -162,7 +162,7 @@ impl Rounds {
             }
         };
         let view = self.store.view();
-        let (view, root) = tokio::task::spawn_blocking(move || {
+        let (view, root) = crate::blocking::spawn(move || {
             let root = view.root_of(block);
             (view, root)
         })

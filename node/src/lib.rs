@@ -3,6 +3,7 @@
 //! A thin shell around `chancery-ledger`: everything that decides anything is there.
 
 pub mod api;
+pub mod blocking;
 pub mod checks;
 pub mod clock;
 // Lets the tests in here share their fixtures with those outside.
@@ -33,4 +34,4 @@ pub mod status;
 pub mod store;
 pub mod submit;
 
-pub use serve::{ServeError, serve};
+pub use serve::{Assembled, Foundation, ServeError, serve};

@@ -62,7 +62,7 @@ pub fn watch_recovery(
 async fn compare_last_signed(log: &RaftLog, store: AppliedStore) -> Result<(), String> {
     let Some(signed) = log.last_signed() else { return Ok(()) };
     let view = store.view();
-    let root = tokio::task::spawn_blocking(move || view.log_root_at(signed.size))
+    let root = crate::blocking::spawn(move || view.log_root_at(signed.size))
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;

@@ -118,7 +118,7 @@ pub(crate) async fn prove_applied(
             match proof(&unproven, id, &store, &heads, &peers).await {
                 Some(statements) => {
                     let kept = store.clone();
-                    let kept = tokio::task::spawn_blocking(move || kept.prove_roster(id.block, statements));
+                    let kept = crate::blocking::spawn(move || kept.prove_roster(id.block, statements));
                     match kept.await {
                         Ok(Ok(())) => tracing::info!(block = id.block, "the roster is proven"),
                         // A dead store stops the node by itself.

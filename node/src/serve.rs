@@ -15,7 +15,7 @@ use ed25519_dalek::SigningKey;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, SnapshotPolicy};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::api::{ApiServer, LedgerService};
@@ -26,21 +26,24 @@ use crate::fault::Fault;
 use crate::heads::{HeadQuorums, SnapshotHeads};
 use crate::membership::Memberships;
 use crate::membership_upkeep::{Admission, dismiss_removed, follow_membership};
-use crate::network::{LinkOptions, PeerServer, PeerTls, Peers, ServerOptions, TlsError, server_from_pem};
+use crate::network::{
+    self, LinkOptions, PeerServer, PeerStream, PeerTls, Peers, ServerOptions, TlsError, Transport,
+    server_from_pem,
+};
 use crate::peer_calls::PeerCalls;
 use crate::raft::Raft;
 use crate::raft::snapshot_transfer::SnapshotTransfer;
 use crate::raft::state_machine::StateMachine;
-use crate::raft::types::RaftNode;
+use crate::raft::types::{NodeId, RaftNode};
 use crate::recovery::watch_recovery;
 use crate::roster_proofs::{ProvenRosters, hear_of_missed, prove_applied};
 use crate::sabotage;
 use crate::sequencer::{Sequencer, Workshop};
 use crate::signer::Signer;
 use crate::status::StatusReport;
-use crate::store::applied::{AppliedOptions, Founding, FoundingError};
+use crate::store::applied::{AppliedOptions, AppliedStore, Founding, FoundingError};
 use crate::store::snapshot::HeadQuorumSource;
-use crate::store::{NodeStores, RaftLogOptions, StartError, StoreOptions, open_node_stores};
+use crate::store::{NodeStores, RaftLog, RaftLogOptions, StartError, StoreOptions, open_node_stores};
 use crate::submit::Submissions;
 
 /// How long a leader that shuts down waits for another to take over.
@@ -126,6 +129,54 @@ struct Node {
     servers: Vec<tokio::task::JoinHandle<()>>,
 }
 
+/// What a node is made of: who it is, and what stands between its logic and the machine.
+pub struct Foundation {
+    /// The ledger.
+    pub founding: Arc<Founding>,
+    /// Which voter it is.
+    pub voter: Voter,
+    /// The voter's key.
+    pub key: SigningKey,
+    /// Where each node, this one included, is reached by the others.
+    pub addresses: BTreeMap<u64, String>,
+    /// Its timing and bounds.
+    pub tuning: Tuning,
+    /// The disk.
+    pub stores: NodeStores,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The network.
+    pub transport: Arc<dyn Transport>,
+}
+
+/// A node that runs, and is to be served to its peers and to clients.
+pub struct Assembled {
+    /// Its Raft.
+    pub raft: Raft,
+    /// Its Raft log.
+    pub log: RaftLog,
+    /// What it has applied.
+    pub applied: AppliedStore,
+    /// Takes commands.
+    pub submissions: Submissions,
+    /// Answers checks.
+    pub checks: Checks,
+    status: Arc<StatusReport>,
+    memberships: Arc<Memberships>,
+    rosters: ProvenRosters,
+    peer_server: PeerServer<StateMachine, PeerCalls, SnapshotTransfer>,
+}
+
+impl Assembled {
+    /// Serves peers whom the transport identified, until there are no more.
+    pub async fn serve_peers(
+        self,
+        streams: mpsc::Receiver<(NodeId, PeerStream)>,
+    ) -> Result<(), network::ServeError> {
+        self.peer_server.serve_streams(streams).await
+    }
+}
+
 impl Node {
     async fn start(
         config: NodeConfig,
@@ -135,29 +186,86 @@ impl Node {
         let founding = Arc::new(Founding::decode(&read(&config.genesis)?)?);
         let (voter, key) = identity(&config, founding.roster())?;
         sabotage::arm(&voter, &key);
-        let tuning = config.tuning.clone();
+        let (tuning, ledger) = (config.tuning.clone(), founding.ledger());
         let peer_listener = listen(config.peer_listen).await?;
         let client_listener = listen(config.client_listen).await?;
         let stores =
             open_node_stores(&config.data, config.node, Arc::clone(&founding), options(&tuning)).await?;
-        fault.watch_stores(&stores);
-        let limits = limits(&stores)?;
-
         let chain = read(&config.tls.certificate)?;
         let tls_key = read(&config.tls.key)?;
         let tls = PeerTls::from_pem(config.node, &read(&config.tls.node_ca)?, &chain, &tls_key)?;
         let client_tls = server_from_pem(&read(&config.tls.client_ca)?, &chain, &tls_key)?;
-        let peers = Peers::new(tls.clone(), LinkOptions::default());
-        for peer in config.peers.iter().filter(|peer| peer.node != config.node) {
-            peers.configure(peer.node, &peer.address);
+        let foundation = Foundation {
+            founding,
+            voter,
+            key,
+            addresses: config.peers.iter().map(|peer| (peer.node, peer.address.clone())).collect(),
+            tuning: tuning.clone(),
+            stores,
+            clock: clock(),
+            transport: Arc::new(tls.clone()),
+        };
+        let assembled = foundation.assemble(fault, &stopped).await?;
+        let Assembled {
+            raft, applied, submissions, checks, status, memberships, rosters, peer_server, ..
+        } = assembled;
+        let request_timeout = Duration::from_millis(tuning.request_timeout_ms);
+        let api = ApiServer {
+            service: LedgerService::new(
+                applied,
+                submissions,
+                checks,
+                status,
+                Arc::clone(&memberships),
+                rosters,
+                request_timeout,
+            ),
+            tls: client_tls,
+            connections_max: tuning.client_connections_max,
+        };
+        let (peer_fault, api_fault) = (fault.clone(), fault.clone());
+        let (peer_stop, api_stop) = (until_stopped(stopped.clone()), until_stopped(stopped));
+        let servers = vec![
+            tokio::spawn(async move {
+                if let Err(error) = peer_server.serve(tls, peer_listener, peer_stop).await {
+                    peer_fault.trip(&error);
+                }
+            }),
+            tokio::spawn(async move {
+                if let Err(error) = api.serve(client_listener, api_stop).await {
+                    api_fault.trip(&error);
+                }
+            }),
+        ];
+        tracing::info!(
+            node = config.node,
+            ledger = %ledger,
+            peers = %config.peer_listen,
+            clients = %config.client_listen,
+            "serving"
+        );
+        Ok(Self { id: config.node, raft, memberships, servers })
+    }
+}
+
+impl Foundation {
+    /// Starts the node on what it is made of.
+    pub async fn assemble(
+        self,
+        fault: &Fault,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<Assembled, ServeError> {
+        let Self { founding, voter, key, addresses, tuning, stores, clock, transport } = self;
+        fault.watch_stores(&stores);
+        let limits = limits(&stores)?;
+        let peers = Peers::over(transport, LinkOptions::default());
+        for (peer, address) in addresses.iter().filter(|(peer, _)| **peer != voter.node) {
+            peers.configure(*peer, address);
         }
 
-        let clocks = Arc::new(ClockWatch::new(
-            clock(),
-            config.node,
-            stores.applied.watch_rosters(),
-            limits.clock_skew_ms_max,
-        ));
+        let node = voter.node;
+        let clocks =
+            Arc::new(ClockWatch::new(clock, node, stores.applied.watch_rosters(), limits.clock_skew_ms_max));
         tokio::spawn(compare_clocks(peers.clone(), Arc::clone(&clocks), stopped.clone()));
 
         let tail_at_start = stores.log.read_tail_with(|tail| tail.log_id.map_or(0, |id| id.index));
@@ -166,7 +274,7 @@ impl Node {
         let transfer = SnapshotTransfer::new(stores.snapshots.clone());
         let machine = StateMachine::new(&stores, Arc::clone(&snapshot_heads) as Arc<dyn HeadQuorumSource>);
         let raft = Raft::new(
-            config.node,
+            node,
             Arc::new(raft_config(&tuning, &founding.ledger().to_string())?),
             peers.raft_network(transfer.clone()),
             stores.log.clone(),
@@ -174,7 +282,7 @@ impl Node {
         )
         .await
         .map_err(|error| ServeError::Raft(error.to_string()))?;
-        initialize(&raft, &config, founding.roster()).await?;
+        initialize(&raft, node, &addresses, founding.roster()).await?;
 
         let NodeStores { log, applied, snapshots } = stores;
         let recovered =
@@ -192,14 +300,8 @@ impl Node {
         let heads =
             Arc::new(HeadQuorums::new(Arc::clone(&signer), peers.clone(), applied.clone(), fault.clone()));
         snapshot_heads.set(Arc::clone(&heads));
-        let memberships = Arc::new(Memberships::new(config.node, raft.clone(), applied.clone()));
-        tokio::spawn(follow_membership(
-            raft.clone(),
-            peers.clone(),
-            rosters.clone(),
-            config.node,
-            stopped.clone(),
-        ));
+        let memberships = Arc::new(Memberships::new(node, raft.clone(), applied.clone()));
+        tokio::spawn(follow_membership(raft.clone(), peers.clone(), rosters.clone(), node, stopped.clone()));
         tokio::spawn(dismiss_removed(
             Arc::clone(&memberships),
             applied.clone(),
@@ -225,8 +327,7 @@ impl Node {
             clocks: Arc::clone(&clocks),
             timeout: request_timeout,
         });
-        let submissions =
-            Submissions::new(founding.ledger(), config.node, raft.clone(), peers.clone(), sequencer);
+        let submissions = Submissions::new(founding.ledger(), node, raft.clone(), peers.clone(), sequencer);
         let checks = Checks::start(Rounds {
             signer: Arc::clone(&signer),
             peers: peers.clone(),
@@ -248,59 +349,26 @@ impl Node {
             raft: raft.clone(),
             handler: Arc::new(PeerCalls {
                 signer,
-                log,
+                log: log.clone(),
                 clocks,
                 rosters: rosters.clone(),
                 submissions: submissions.clone(),
                 timeout: request_timeout,
             }),
             sink: Arc::new(transfer),
-            tls,
             roster: Arc::new(Admission {
                 raft: raft.clone(),
                 rosters: rosters.clone(),
-                configured: config.peers.iter().map(|peer| peer.node).collect(),
+                configured: addresses.keys().copied().collect(),
             }),
             options: ServerOptions::default(),
         };
-        let api = ApiServer {
-            service: LedgerService::new(
-                applied,
-                submissions,
-                checks,
-                status,
-                Arc::clone(&memberships),
-                rosters,
-                request_timeout,
-            ),
-            tls: client_tls,
-            connections_max: tuning.client_connections_max,
-        };
-        let (peer_fault, api_fault) = (fault.clone(), fault.clone());
-        let (peer_stop, api_stop) = (until_stopped(stopped.clone()), until_stopped(stopped.clone()));
-        let servers = vec![
-            tokio::spawn(async move {
-                if let Err(error) = peer_server.serve(peer_listener, peer_stop).await {
-                    peer_fault.trip(&error);
-                }
-            }),
-            tokio::spawn(async move {
-                if let Err(error) = api.serve(client_listener, api_stop).await {
-                    api_fault.trip(&error);
-                }
-            }),
-        ];
-        fault.watch_raft(&raft, stopped);
-        tracing::info!(
-            node = config.node,
-            ledger = %founding.ledger(),
-            peers = %config.peer_listen,
-            clients = %config.client_listen,
-            "serving"
-        );
-        Ok(Self { id: config.node, raft, memberships, servers })
+        fault.watch_raft(&raft, stopped.clone());
+        Ok(Assembled { raft, log, applied, submissions, checks, status, memberships, rosters, peer_server })
     }
+}
 
+impl Node {
     /// A leader that goes lets another lead first, so that nobody waits for an election.
     async fn hand_over(&self) {
         if !self.raft.is_leader() {
@@ -414,15 +482,19 @@ fn raft_config(tuning: &Tuning, ledger: &str) -> Result<Config, ServeError> {
 
 /// The first membership is the genesis roster; every node of it writes the same, so none waits for another.
 /// A node that is not in it waits to be added.
-async fn initialize(raft: &Raft, config: &NodeConfig, genesis: &Roster) -> Result<(), ServeError> {
+async fn initialize(
+    raft: &Raft,
+    node: NodeId,
+    addresses: &BTreeMap<u64, String>,
+    genesis: &Roster,
+) -> Result<(), ServeError> {
     let failed = |error: &dyn std::fmt::Display| ServeError::Raft(error.to_string());
-    if genesis.voter(config.node).is_none() || raft.is_initialized().await.map_err(|error| failed(&error))? {
+    if genesis.voter(node).is_none() || raft.is_initialized().await.map_err(|error| failed(&error))? {
         return Ok(());
     }
     let mut members = BTreeMap::new();
     for voter in genesis.voters() {
-        let address = config.peers.iter().find(|peer| peer.node == voter.node);
-        let address = address.map(|peer| peer.address.clone()).ok_or_else(|| ServeError::File {
+        let address = addresses.get(&voter.node).cloned().ok_or_else(|| ServeError::File {
             what: "node.toml",
             reason: format!("voter {} of the genesis roster is not among the peers", voter.node),
         })?;

@@ -43,7 +43,7 @@ impl Callers {
     /// The active principal with the caller's key.
     pub(super) async fn principal(&self, key: PublicKey) -> Result<Arc<PrincipalRecord>, Status> {
         let view = self.store.view();
-        let found = tokio::task::spawn_blocking(move || {
+        let found = crate::blocking::spawn(move || {
             let root = view.read_state(|state| state.summary().root);
             active_principal(&Recording::new(&view, root), key)
         });

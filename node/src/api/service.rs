@@ -67,7 +67,7 @@ impl LedgerService {
     /// A leaf of the log and its inclusion proof at `log_size`.
     async fn leaf_with_proof(&self, index: u64, log_size: u64) -> Result<(Vec<u8>, Vec<Hash>), Status> {
         let view = self.store.view();
-        let found = tokio::task::spawn_blocking(move || {
+        let found = crate::blocking::spawn(move || {
             let entry = view.entry(index).map_err(|error| Status::internal(error.to_string()))?;
             let entry = entry.ok_or_else(|| Status::not_found("there is no such leaf"))?;
             let proof = prove_inclusion(&view, index, log_size);
@@ -238,7 +238,7 @@ async fn send_leaves(
         let size = store.read_state(|state| state.head().log_size);
         while index < size {
             let view = store.view();
-            let entry = tokio::task::spawn_blocking(move || view.entry(index)).await;
+            let entry = crate::blocking::spawn(move || view.entry(index)).await;
             let event = match entry {
                 Ok(Ok(Some(entry))) => Ok(api::WatchEvent { index, entry }),
                 Ok(Ok(None)) => Err(Status::data_loss("a leaf is missing")),

@@ -8,17 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::Service;
 
 use crate::network::bounds::{CONNECTION_WINDOW_BYTES, HEADER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX};
 use crate::network::links::LinkOptions;
-use crate::network::tls::{node_name, server_name};
+use crate::network::tls::node_name;
+use crate::network::transport::{ConnectFailed, PeerStream, Transport};
 use crate::raft::types::NodeId;
 
 /// A kept connection to `peer` at `address`: opened by the first request, and again by the first one
@@ -26,7 +23,7 @@ use crate::raft::types::NodeId;
 pub(super) fn channel(
     peer: NodeId,
     address: Arc<str>,
-    tls: Arc<ClientConfig>,
+    transport: Arc<dyn Transport>,
     options: &LinkOptions,
 ) -> Option<Channel> {
     // The scheme says what tonic is to do: nothing. TLS is the connector's.
@@ -41,21 +38,8 @@ pub(super) fn channel(
         .keep_alive_timeout(options.keepalive_timeout)
         .keep_alive_while_idle(true);
     let pace = Pace::new(options.reconnect_min, options.reconnect_max);
-    let connector = PeerConnector { peer, address, tls, timeout: options.connect_timeout, pace };
+    let connector = PeerConnector { peer, address, transport, timeout: options.connect_timeout, pace };
     Some(endpoint.connect_with_connector_lazy(connector))
-}
-
-/// The peer could not be reached, so the request was not sent.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectFailed {
-    #[error("the last attempt to connect was a moment ago")]
-    TooSoon,
-    #[error("not connected within {0:?}")]
-    Timeout(Duration),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    #[error("no such name")]
-    Name,
 }
 
 /// Whether a request failed because there was no connection: then it was not sent.
@@ -73,13 +57,13 @@ pub(super) fn was_not_sent(status: &tonic::Status) -> bool {
 struct PeerConnector {
     peer: NodeId,
     address: Arc<str>,
-    tls: Arc<ClientConfig>,
+    transport: Arc<dyn Transport>,
     timeout: Duration,
     pace: Pace,
 }
 
 impl Service<Uri> for PeerConnector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<PeerStream>;
     type Error = ConnectFailed;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectFailed>> + Send>>;
 
@@ -91,16 +75,10 @@ impl Service<Uri> for PeerConnector {
         if !self.pace.may_start(Instant::now()) {
             return Box::pin(async { Err(ConnectFailed::TooSoon) });
         }
-        let (name, address, wait) = (server_name(self.peer), Arc::clone(&self.address), self.timeout);
-        let tls = TlsConnector::from(Arc::clone(&self.tls));
+        let (connect, wait) = (self.transport.connect(self.peer, &self.address), self.timeout);
         Box::pin(async move {
-            let connect = async {
-                let tcp = TcpStream::connect(&*address).await?;
-                tcp.set_nodelay(true)?;
-                let name = name.ok_or(ConnectFailed::Name)?;
-                Ok(TokioIo::new(tls.connect(name, tcp).await?))
-            };
-            timeout(wait, connect).await.map_err(|_| ConnectFailed::Timeout(wait))?
+            let stream = timeout(wait, connect).await.map_err(|_| ConnectFailed::Timeout(wait))?;
+            stream.map(TokioIo::new)
         })
     }
 }

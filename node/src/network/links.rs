@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 
 use crate::network::bounds::{MESSAGE_BYTES_MAX, STREAMS_MAX};
 use crate::network::connector::channel;
-use crate::network::tls::PeerTls;
+use crate::network::transport::Transport;
 use crate::raft::types::NodeId;
 
 /// The waits on the calling side.
@@ -66,9 +66,14 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects when used. To be called inside the runtime.
-    pub(super) fn new(peer: NodeId, address: &str, tls: &PeerTls, options: LinkOptions) -> Option<Self> {
+    pub(super) fn new(
+        peer: NodeId,
+        address: &str,
+        transport: &Arc<dyn Transport>,
+        options: LinkOptions,
+    ) -> Option<Self> {
         let address: Arc<str> = address.into();
-        let open = || channel(peer, Arc::clone(&address), Arc::clone(&tls.client), &options);
+        let open = || channel(peer, Arc::clone(&address), Arc::clone(transport), &options);
         Some(Self {
             append: open()?,
             raft: open()?,
@@ -76,7 +81,7 @@ impl Link {
             calls: open()?,
             peer,
             address,
-            caller: tls.node(),
+            caller: transport.node(),
             options,
             calls_room: Semaphore::new(STREAMS_MAX as usize),
         })

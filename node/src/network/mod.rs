@@ -22,6 +22,7 @@ mod snapshot;
 mod snapshot_receive;
 mod snapshot_send;
 mod tls;
+mod transport;
 mod wire;
 
 #[cfg(test)]
@@ -43,3 +44,4 @@ pub use snapshot::{
 };
 pub(crate) use tls::server_from_pem;
 pub use tls::{PeerId, PeerRoster, PeerTls, TlsError, node_name};
+pub use transport::{ConnectFailed, PeerIo, PeerStream, Transport};

@@ -18,7 +18,7 @@ use crate::network::calls::{
 use crate::network::links::{Link, LinkOptions};
 use crate::network::raft_network::RaftLinks;
 use crate::network::snapshot::SnapshotSource;
-use crate::network::tls::PeerTls;
+use crate::network::transport::Transport;
 use crate::network::wire::malformed;
 use crate::raft::types::NodeId;
 
@@ -30,7 +30,7 @@ pub struct Peers {
 }
 
 struct Shared {
-    tls: PeerTls,
+    transport: Arc<dyn Transport>,
     options: LinkOptions,
     links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
     /// Where this node is told to reach some, wherever others reach them.
@@ -39,9 +39,14 @@ struct Shared {
 
 impl Peers {
     /// No peers yet.
-    pub fn new(tls: PeerTls, options: LinkOptions) -> Self {
+    pub fn new(transport: impl Transport, options: LinkOptions) -> Self {
+        Self::over(Arc::new(transport), options)
+    }
+
+    /// The same, over a transport that others use too.
+    pub fn over(transport: Arc<dyn Transport>, options: LinkOptions) -> Self {
         let (links, configured) = (RwLock::default(), RwLock::default());
-        Self { shared: Arc::new(Shared { tls, options, links, configured }) }
+        Self { shared: Arc::new(Shared { transport, options, links, configured }) }
     }
 
     /// `peer` is reached at `address` from now on; Raft's network says so for all that it talks to.
@@ -170,7 +175,7 @@ impl Peers {
     /// The link to `peer` at `address`: the kept one, unless the address changed.
     pub(super) fn learn(&self, peer: NodeId, address: &str) -> Option<Arc<Link>> {
         let shared = &*self.shared;
-        if peer == shared.tls.node() {
+        if peer == shared.transport.node() {
             return None;
         }
         let configured = shared.configured.read().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned();
@@ -179,7 +184,7 @@ impl Peers {
         if let Some(kept) = links.get(&peer).filter(|kept| &*kept.address == address) {
             return Some(Arc::clone(kept));
         }
-        let link = Arc::new(Link::new(peer, address, &shared.tls, shared.options)?);
+        let link = Arc::new(Link::new(peer, address, &shared.transport, shared.options)?);
         links.insert(peer, Arc::clone(&link));
         Some(link)
     }

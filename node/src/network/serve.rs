@@ -1,26 +1,34 @@
 //! The called side: listens, and serves peers until it is told to stop.
 
 use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chancery_proto::v1::peer::peer_server;
+use futures_util::{Stream, StreamExt};
 use openraft::Raft;
 use openraft::storage::RaftStateMachine;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 
-use crate::listener::{Accepting, Phase, wind_down};
+use crate::listener::{Accepting, Caller, Phase, wind_down};
 use crate::network::bounds::{
     CONNECTION_WINDOW_BYTES, HEADER_BYTES_MAX, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use crate::network::calls::PeerHandler;
 use crate::network::service::PeerService;
 use crate::network::snapshot::SnapshotSink;
-use crate::network::tls::{PeerRoster, PeerTls, peer_of};
-use crate::raft::types::{SnapshotFolder, TypeConfig};
+use crate::network::tls::{PeerId, PeerRoster, PeerTls, peer_of};
+use crate::network::transport::{PeerIo, PeerStream};
+use crate::raft::types::{NodeId, SnapshotFolder, TypeConfig};
 
 /// The bounds on the called side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +76,6 @@ where
     pub handler: Arc<H>,
     /// Takes snapshots.
     pub sink: Arc<K>,
-    /// This node's identity.
-    pub tls: PeerTls,
     /// Who is served.
     pub roster: Arc<dyn PeerRoster>,
     /// The bounds.
@@ -82,19 +88,20 @@ where
     H: PeerHandler,
     K: SnapshotSink,
 {
-    /// Serves on `listener` until `stop`, then ends append streams, lets what runs end for
+    /// Serves on `listener`, as the node of `tls`, until `stop`, then ends append streams, lets what runs end for
     /// [`ServerOptions::drain_max`], and cuts what is left. Dropped, it cuts everything.
     pub async fn serve(
         self,
+        tls: PeerTls,
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let options = self.options;
         let (phase, watched) = watch::channel(Phase::Serving);
-        let own = self.tls.node();
+        let own = tls.node();
         let accepting = Accepting {
             listener,
-            tls: Arc::clone(&self.tls.server),
+            tls: Arc::clone(&tls.server),
             identify: Arc::new(move |certificate| {
                 let peer = peer_of(certificate).ok_or("the certificate is not a node's")?;
                 // This node does not call itself. Whether another's call is answered is asked at each one: a
@@ -105,6 +112,43 @@ where
             connections: Arc::new(Semaphore::new(options.connections_max)),
             phase: watched.clone(),
         };
+        let (accepted, incoming) = mpsc::channel(1);
+        let accept = async {
+            accepting.run(accepted).await;
+            // The server drains; serving ends when its last connection does.
+            pending().await
+        };
+        tokio::select! {
+            served = self.serve_accepted(ReceiverStream::new(incoming), watched) => served,
+            () = accept => Ok(()),
+            () = wind_down(stop, &phase, options.drain_max) => Ok(()),
+        }
+    }
+
+    /// Serves whom another [`Transport`](crate::network::Transport) identified, until there are no more.
+    pub async fn serve_streams(
+        self,
+        streams: mpsc::Receiver<(NodeId, PeerStream)>,
+    ) -> Result<(), ServeError> {
+        let (_phase, watched) = watch::channel(Phase::Serving);
+        let admitted = Arc::clone(&self.roster);
+        let streams = ReceiverStream::new(streams).filter(move |(peer, _)| {
+            let admits = admitted.admits(*peer);
+            async move { admits }
+        });
+        let incoming = streams.map(|(peer, stream)| Ok(IdentifiedStream { peer: PeerId(peer), stream }));
+        self.serve_accepted(Box::pin(incoming), watched).await
+    }
+
+    async fn serve_accepted<C>(
+        self,
+        incoming: impl Stream<Item = io::Result<C>>,
+        watched: watch::Receiver<Phase>,
+    ) -> Result<(), ServeError>
+    where
+        C: Connected<ConnectInfo = Caller<PeerId>> + PeerIo,
+    {
+        let options = self.options;
         let service = PeerService {
             raft: self.raft,
             handler: self.handler,
@@ -118,7 +162,6 @@ where
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
-        let (accepted, incoming) = mpsc::channel(1);
         let mut draining = watched;
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
@@ -127,18 +170,47 @@ where
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .http2_keepalive_interval(Some(options.keepalive_interval))
             .http2_keepalive_timeout(Some(options.keepalive_timeout))
-            .serve_with_incoming_shutdown(service, ReceiverStream::new(incoming), async move {
+            .serve_with_incoming_shutdown(service, incoming, async move {
                 let _ = draining.wait_for(|phase| *phase != Phase::Serving).await;
             });
-        let accept = async {
-            accepting.run(accepted).await;
-            // The server drains; serving ends when its last connection does.
-            pending().await
-        };
-        tokio::select! {
-            served = serving => served.map_err(|error| ServeError(error.to_string())),
-            () = accept => Ok(()),
-            () = wind_down(stop, &phase, options.drain_max) => Ok(()),
-        }
+        serving.await.map_err(|error| ServeError(error.to_string()))
+    }
+}
+
+/// A stream of a peer that its transport identified.
+struct IdentifiedStream {
+    peer: PeerId,
+    stream: PeerStream,
+}
+
+impl Connected for IdentifiedStream {
+    type ConnectInfo = Caller<PeerId>;
+
+    fn connect_info(&self) -> Caller<PeerId> {
+        Caller { id: self.peer, from: SocketAddr::from(([0; 4], 0)) }
+    }
+}
+
+impl AsyncRead for IdentifiedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for IdentifiedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

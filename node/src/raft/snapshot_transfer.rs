@@ -122,7 +122,7 @@ impl SnapshotWriter for Receiving {
 async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, snapshot::SnapshotError> + Send + 'static,
 ) -> Result<T, SnapshotError> {
-    let ended = tokio::task::spawn_blocking(work).await;
+    let ended = crate::blocking::spawn(work).await;
     let ended = ended.map_err(|error| SnapshotError::Io(io::Error::other(error)))?;
     ended.map_err(|error| match error {
         snapshot::SnapshotError::Disk(error) => SnapshotError::Io(error),

@@ -46,7 +46,7 @@ impl StateMachine {
         work: impl FnOnce(&AppliedStore) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let applied = self.applied.clone();
-        let ended = tokio::task::spawn_blocking(move || work(&applied)).await;
+        let ended = crate::blocking::spawn(move || work(&applied)).await;
         ended.unwrap_or_else(|_| Err(self.applied.trip(AppliedFault::ThreadGone).into()))
     }
 }

@@ -176,7 +176,7 @@ async fn look(
     stamp_ms: u64,
 ) -> Result<(SignedCommand, Result<Admission, Refusal>), Submitted> {
     let store = store.clone();
-    let admitted = tokio::task::spawn_blocking(move || {
+    let admitted = crate::blocking::spawn(move || {
         let view = store.view();
         let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms));
         (signed, admission)

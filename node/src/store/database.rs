@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::path::Path;
 
-use rocksdb::{
-    DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode, WriteBatch, WriteOptions,
-};
+use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind};
 
 use crate::raft::types::{LogId, Vote};
+use crate::store::disk::{Disks, LogBatch, LogDisk, Record};
 use crate::store::fault::{LogFault, OpenError};
+#[cfg(feature = "failpoints")]
+use crate::store::power_trace::TracedDisk;
 use crate::store::raft_log::SignedHead;
 use crate::store::record;
 use crate::store::tail::Position;
@@ -46,11 +47,23 @@ pub(super) fn open(path: &Path) -> Result<DB, OpenError> {
     Ok(db)
 }
 
+/// This machine's disks.
+pub(super) struct RocksDbDisks;
+
+impl Disks for RocksDbDisks {
+    fn open_log(&self, path: &Path) -> Result<Box<dyn LogDisk>, OpenError> {
+        let disk = open(path)?;
+        #[cfg(feature = "failpoints")]
+        let disk = TracedDisk::new(disk, path)?;
+        Ok(Box::new(disk))
+    }
+}
+
 /// Checks that the database belongs to the ledger of `genesis`, or makes it so, and durably takes the
 /// next boot epoch; returns it and the number of the batch that took it.
-pub(super) fn take_boot_epoch(db: &DB, genesis: &Position) -> Result<(u64, BatchNumber), OpenError> {
+pub(super) fn take_boot_epoch(db: &dyn LogDisk, genesis: &Position) -> Result<(u64, BatchNumber), OpenError> {
     let number = BatchNumber::last_in(db)?.next();
-    let mut batch = WriteBatch::default();
+    let mut batch = LogBatch::default();
     number.mark(&mut batch);
     match get(db, record::GENESIS, record::decode_genesis)? {
         Some(found) if found != *genesis => return Err(OpenError::OtherLedger),
@@ -64,9 +77,7 @@ pub(super) fn take_boot_epoch(db: &DB, genesis: &Position) -> Result<(u64, Batch
     })?;
     batch.put(record::EPOCH, record::encode_epoch(epoch));
     number.mark(&mut batch);
-    let mut synced = WriteOptions::default();
-    synced.set_sync(true);
-    db.write_opt(batch, &synced).map_err(|error| OpenError::Disk(error.into_string()))?;
+    db.write(batch, true).map_err(OpenError::Disk)?;
     Ok((epoch, number))
 }
 
@@ -79,10 +90,12 @@ pub(super) struct Found {
     pub(super) signed: Option<SignedHead>,
 }
 
-pub(super) fn load(db: &DB, genesis: &Position) -> Result<Found, LogFault> {
+pub(super) fn load(db: &dyn LogDisk, genesis: &Position) -> Result<Found, LogFault> {
     let purged = get(db, record::PURGED, record::decode_purged)?;
-    let first = entry_beside(db, &record::entry_key(0), Direction::Forward)?;
-    let last = entry_beside(db, record::ENTRIES_END, Direction::Reverse)?;
+    let first = db.range(&record::entry_key(0), record::ENTRIES_END).next().transpose();
+    let first = first.map_err(LogFault::Read)?.map(position_of).transpose()?;
+    let last = db.last_in(&record::entry_key(0), record::ENTRIES_END).map_err(LogFault::Read)?;
+    let last = last.map(position_of).transpose()?;
     let end = match (&last, purged) {
         (Some((last, position)), _) => LogEnd { purged, last: Some(*last), position: *position },
         (None, Some((log_id, position))) => LogEnd { purged, last: Some(log_id), position },
@@ -103,18 +116,17 @@ pub(super) fn load(db: &DB, genesis: &Position) -> Result<Found, LogFault> {
     })
 }
 
-/// The entry at or next to `key` in `direction`.
-fn entry_beside(db: &DB, key: &[u8], direction: Direction) -> Result<Option<(LogId, Position)>, LogFault> {
-    let Some(found) = db.iterator(IteratorMode::From(key, direction)).next() else { return Ok(None) };
-    let (key, value) = found.map_err(|error| LogFault::Read(error.into_string()))?;
-    record::entry_index(&key).map(|index| record::decode_position_of_entry(index, &value)).transpose()
+/// The entry in a record between the first entry's key and the end of entries.
+fn position_of((key, value): Record) -> Result<(LogId, Position), LogFault> {
+    let index = record::entry_index(&key).ok_or_else(|| record::corrupt_entry(0, "a key that is none"))?;
+    record::decode_position_of_entry(index, &value)
 }
 
 pub(super) fn get<T>(
-    db: &DB,
+    db: &dyn LogDisk,
     key: &[u8],
     decode: impl FnOnce(&[u8]) -> Result<T, LogFault>,
 ) -> Result<Option<T>, LogFault> {
-    let found = db.get_pinned(key).map_err(|error| LogFault::Read(error.into_string()))?;
+    let found = db.get(key).map_err(LogFault::Read)?;
     found.map(|bytes| decode(&bytes)).transpose()
 }

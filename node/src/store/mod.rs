@@ -6,6 +6,7 @@
 
 pub mod applied;
 mod database;
+mod disk;
 mod fault;
 mod log_index;
 #[cfg(feature = "failpoints")]
@@ -23,10 +24,11 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use disk::{Change, Disks, LogBatch, LogDisk, Record};
 pub use fault::{LogError, LogFault, OpenError};
 pub use raft_log::{RaftLog, RaftLogOptions, SignedHead};
 pub use reader::LogReader;
 pub use reconcile::{Reconciliation, Refusal, reconcile};
-pub use start::{NodeStores, StartError, StoreOptions, open_node_stores};
+pub use start::{NodeStores, StartError, StoreOptions, open_node_stores, open_node_stores_on};
 pub(crate) use tail::roster_of;
 pub use tail::{BlockFormat, BlockFormatError, BlockRoster, Genesis, Position, Tail, voters_digest};

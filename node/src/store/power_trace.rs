@@ -15,6 +15,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rocksdb::DB;
+
+use crate::store::disk::{LogBatch, LogDisk, Record};
 use crate::store::fault::OpenError;
 
 /// The variable that names the file.
@@ -24,8 +27,40 @@ const VARIABLE: &str = "CHANCERY_POWER_TRACE";
 /// Within one page, so that a kill leaves the old line or the new one.
 const LINE_BYTES: usize = 64;
 
+/// The store's database, which tells what is synced of it.
+pub(super) struct TracedDisk {
+    disk: DB,
+    trace: PowerTrace,
+}
+
+impl TracedDisk {
+    /// The database in the folder at `path`.
+    pub(super) fn new(disk: DB, path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { disk, trace: PowerTrace::from_environment(path)? })
+    }
+}
+
+impl LogDisk for TracedDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        LogDisk::get(&self.disk, key)
+    }
+
+    fn range<'a>(&'a self, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = Result<Record, String>> + 'a> {
+        self.disk.range(from, to)
+    }
+
+    fn last_in(&self, from: &[u8], to: &[u8]) -> Result<Option<Record>, String> {
+        self.disk.last_in(from, to)
+    }
+
+    fn write(&self, batch: LogBatch, sync: bool) -> Result<(), String> {
+        LogDisk::write(&self.disk, batch, sync)?;
+        self.trace.written(sync).map_err(|error| error.to_string())
+    }
+}
+
 /// Tells, if it is to, what is synced of the store in one folder.
-pub(super) struct PowerTrace(Option<Traced>);
+struct PowerTrace(Option<Traced>);
 
 struct Traced {
     store: PathBuf,
@@ -34,7 +69,7 @@ struct Traced {
 
 impl PowerTrace {
     /// Of the store at `store`, which is open, as the environment asks for.
-    pub(super) fn from_environment(store: &Path) -> Result<Self, OpenError> {
+    fn from_environment(store: &Path) -> Result<Self, OpenError> {
         let Some(path) = std::env::var_os(VARIABLE) else { return Ok(Self(None)) };
         Self::into_file(store, Path::new(&path)).map_err(|error| OpenError::Disk(error.to_string()))
     }
@@ -48,7 +83,7 @@ impl PowerTrace {
 
     /// A batch was written, and unless this is a build that must fail all that was written so far is synced.
     /// Called by the store's one writer only.
-    pub(super) fn written(&self, synced: bool) -> io::Result<()> {
+    fn written(&self, synced: bool) -> io::Result<()> {
         let Some(Traced { store, file }) = self.0.as_ref().filter(|_| synced) else { return Ok(()) };
         let (name, size_bytes) = newest_wal(store)?;
         let line = format!("{name:<41} {size_bytes:>21}\n");
@@ -77,8 +112,6 @@ fn newest_wal(store: &Path) -> io::Result<(String, u64)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use rocksdb::{WriteBatch, WriteOptions};
-
     use super::*;
     use crate::store::database;
     use crate::store::torn_tail::BatchNumber;
@@ -94,12 +127,10 @@ mod tests {
         let mut names = vec![newest_wal(folder.path()).unwrap().0];
         for last in (0..count).map(|written| written + 1 == count) {
             number = number.next();
-            let mut batch = WriteBatch::default();
+            let mut batch = LogBatch::default();
             number.mark(&mut batch);
             batch.put(number.number.to_be_bytes(), vec![0xAB; 2 << 20]);
-            let mut options = WriteOptions::default();
-            options.set_sync(!last);
-            db.write_opt(batch, &options).unwrap();
+            LogDisk::write(&db, batch, !last).unwrap();
             trace.written(!last).unwrap();
             names.push(newest_wal(folder.path()).unwrap().0);
         }

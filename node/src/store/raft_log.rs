@@ -15,9 +15,11 @@ use chancery_ledger::hash::Hash;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::blocking;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::sabotage;
-use crate::store::database;
+use crate::store::database::{self, RocksDbDisks};
+use crate::store::disk::{Disks as _, LogDisk};
 use crate::store::fault::{Latch, LogError, LogFault, OpenError};
 use crate::store::log_index::{LogIndex, entry_size_bytes};
 use crate::store::reader::LogReader;
@@ -71,7 +73,7 @@ pub struct RaftLog {
 
 /// What the handles, the readers and the writer share.
 pub(super) struct Core {
-    pub(super) db: rocksdb::DB,
+    pub(super) disk: Box<dyn LogDisk>,
     pub(super) format: Arc<dyn BlockFormat>,
     pub(super) genesis: Position,
     pub(super) latch: Latch,
@@ -82,8 +84,6 @@ pub(super) struct Core {
     /// The last entry that is durable.
     pub(super) flushed: watch::Sender<Option<LogId>>,
     pub(super) read_bytes_max: usize,
-    #[cfg(feature = "failpoints")]
-    pub(super) power_trace: crate::store::power_trace::PowerTrace,
 }
 
 /// The sender to the writer thread, which ends when this is dropped, and is waited for.
@@ -105,10 +105,19 @@ impl RaftLog {
         format: Arc<dyn BlockFormat>,
         options: RaftLogOptions,
     ) -> Result<Self, OpenError> {
+        Self::open_on(RocksDbDisks.open_log(path)?, genesis, format, options)
+    }
+
+    /// The same, on a disk that is open.
+    pub fn open_on(
+        disk: Box<dyn LogDisk>,
+        genesis: &Genesis,
+        format: Arc<dyn BlockFormat>,
+        options: RaftLogOptions,
+    ) -> Result<Self, OpenError> {
         let genesis = genesis.position();
-        let db = database::open(path)?;
-        let (boot_epoch, batch) = database::take_boot_epoch(&db, &genesis)?;
-        let found = database::load(&db, &genesis)?;
+        let (boot_epoch, batch) = database::take_boot_epoch(&*disk, &genesis)?;
+        let found = database::load(&*disk, &genesis)?;
         let end = found.end;
 
         let purged = end.purged.map(|(purged, _)| purged);
@@ -118,7 +127,7 @@ impl RaftLog {
         index.signed = found.signed;
         let committed = end.purged.map_or(genesis, |(_, position)| position);
         let core = Arc::new(Core {
-            db,
+            disk,
             format,
             genesis,
             latch: Latch::new(),
@@ -126,20 +135,25 @@ impl RaftLog {
             index: Mutex::new(index),
             flushed: watch::Sender::new(end.last),
             read_bytes_max: options.read_bytes_max,
-            #[cfg(feature = "failpoints")]
-            power_trace: crate::store::power_trace::PowerTrace::from_environment(path)?,
         });
 
         let (ops, queue) = mpsc::channel(options.queued_ops_max.max(1));
         let writer = Writer::new(Arc::clone(&core), queue, end, found.committed, batch);
-        let thread = std::thread::Builder::new()
-            .name("raft-log".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|error| OpenError::Thread(error.to_string()))?;
+        let thread = match blocking::simulated() {
+            Some(takes) => {
+                tokio::spawn(writer.run_simulated(takes));
+                None
+            }
+            None => {
+                let thread = std::thread::Builder::new().name("raft-log".to_owned());
+                let thread = thread.spawn(move || writer.run());
+                Some(thread.map_err(|error| OpenError::Thread(error.to_string()))?)
+            }
+        };
         let queue_units_max = queue_units(options.queued_bytes_max);
         Ok(Self {
             core,
-            writer: Arc::new(WriterHandle { ops: Some(ops), thread: Some(thread) }),
+            writer: Arc::new(WriterHandle { ops: Some(ops), thread }),
             queue_room: Arc::new(Semaphore::new(queue_units_max as usize)),
             queue_units_max,
             boot_epoch,
@@ -222,9 +236,8 @@ impl RaftLog {
         };
         let Some((applied, position)) = applied else { return Ok(reconcile(purged, last, None, None)) };
         let log = self.clone();
-        let at_applied = tokio::task::spawn_blocking(move || log.position_at(applied.index))
-            .await
-            .map_err(|_| LogError::Closed)??;
+        let at_applied =
+            blocking::spawn(move || log.position_at(applied.index)).await.map_err(|_| LogError::Closed)??;
 
         let decided = reconcile(purged, last, Some(applied), at_applied.map(|(log_id, _)| log_id));
         match decided {
@@ -273,10 +286,7 @@ impl RaftLog {
 impl Core {
     /// The id and position in the record at `index`.
     pub(super) fn entry_on_disk(&self, index: u64) -> Result<Option<(LogId, Position)>, LogFault> {
-        let found = self
-            .db
-            .get_pinned(record::entry_key(index))
-            .map_err(|error| LogFault::Read(error.into_string()))?;
+        let found = self.disk.get(&record::entry_key(index)).map_err(LogFault::Read)?;
         found.map(|bytes| record::decode_position_of_entry(index, &bytes)).transpose()
     }
 
@@ -284,7 +294,7 @@ impl Core {
         if let Some(entry) = self.entry_on_disk(index)? {
             return Ok(Some(entry));
         }
-        let purged = database::get(&self.db, record::PURGED, record::decode_purged)?;
+        let purged = database::get(&*self.disk, record::PURGED, record::decode_purged)?;
         Ok(purged.filter(|(purged, _)| purged.index == index))
     }
 }

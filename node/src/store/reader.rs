@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::{Stream, TryStreamExt, stream};
 use openraft::storage::RaftLogReader;
-use rocksdb::{Direction, IteratorMode, ReadOptions};
 
 use crate::raft::types::{Entry, TypeConfig, Vote};
 use crate::store::fault::{LogError, LogFault};
@@ -91,7 +90,7 @@ impl Core {
             }
             let core = Arc::clone(self);
             let on_disk = plan.on_disk.clone();
-            let read = tokio::task::spawn_blocking(move || core.read_on_disk(on_disk, bytes_max))
+            let read = crate::blocking::spawn(move || core.read_on_disk(on_disk, bytes_max))
                 .await
                 .map_err(|_| LogError::Closed)?;
             if !self.index.lock().unwrap_or_else(PoisonError::into_inner).is_current(plan.generation) {
@@ -109,15 +108,12 @@ impl Core {
 
     /// The entries in `wanted`, all of which are on disk, up to about `bytes_max` of them.
     fn read_on_disk(&self, wanted: Range<u64>, bytes_max: usize) -> Result<Vec<Entry>, LogFault> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(record::entry_key(wanted.end));
-        let from = record::entry_key(wanted.start);
-        let records = self.db.iterator_opt(IteratorMode::From(&from, Direction::Forward), options);
+        let records = self.disk.range(&record::entry_key(wanted.start), &record::entry_key(wanted.end));
 
         let mut entries = Vec::new();
         let mut left_bytes = bytes_max;
         for (index, found) in wanted.clone().zip(records) {
-            let (key, value) = found.map_err(|error| LogFault::Read(error.into_string()))?;
+            let (key, value) = found.map_err(LogFault::Read)?;
             if record::entry_index(&key) != Some(index) {
                 return Err(record::corrupt_entry(index, "no entry"));
             }

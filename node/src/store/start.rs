@@ -28,9 +28,10 @@ use crate::raft::types::NodeId;
 use crate::store::applied::{
     AppliedDead, AppliedFault, AppliedOptions, AppliedStore, Founding, LedgerBlocks, folders,
 };
+use crate::store::database::RocksDbDisks;
 use crate::store::snapshot::files;
 use crate::store::snapshot::{FoundSnapshots, SnapshotError, Snapshots};
-use crate::store::{LogError, OpenError, RaftLog, RaftLogOptions, Reconciliation, Refusal};
+use crate::store::{Disks, LogError, OpenError, RaftLog, RaftLogOptions, Reconciliation, Refusal};
 
 const IDENTITY: &str = "identity";
 const RAFT: &str = "raft";
@@ -129,8 +130,19 @@ pub async fn open_node_stores(
     founding: Arc<Founding>,
     options: StoreOptions,
 ) -> Result<NodeStores, StartError> {
+    open_node_stores_on(Arc::new(RocksDbDisks), folder, node, founding, options).await
+}
+
+/// The same, with the Raft log on one of `disks`.
+pub async fn open_node_stores_on(
+    disks: Arc<dyn Disks>,
+    folder: &Path,
+    node: NodeId,
+    founding: Arc<Founding>,
+    options: StoreOptions,
+) -> Result<NodeStores, StartError> {
     let folder = folder.to_owned();
-    let opened = tokio::task::spawn_blocking(move || open(&folder, node, &founding, options)).await;
+    let opened = crate::blocking::spawn(move || open(&*disks, &folder, node, &founding, options)).await;
     let stores = opened.map_err(|_| StartError::ThreadGone)??;
     fail::fail_point!("start-before-reconcile", injected);
     reconcile(&stores).await?;
@@ -139,6 +151,7 @@ pub async fn open_node_stores(
 }
 
 fn open(
+    disks: &dyn Disks,
     folder: &Path,
     node: NodeId,
     founding: &Arc<Founding>,
@@ -155,8 +168,8 @@ fn open(
         return Err(StartError::RaftLogLost);
     }
     fail::fail_point!("start-before-raft-log", injected);
-    let log =
-        RaftLog::open(&folder.join(RAFT), &founding.log_genesis(), Arc::new(LedgerBlocks), options.log)?;
+    let log = disks.open_log(&folder.join(RAFT))?;
+    let log = RaftLog::open_on(log, &founding.log_genesis(), Arc::new(LedgerBlocks), options.log)?;
     let snapshots = Snapshots::new(found, Arc::clone(founding), log.clone(), lock);
     Ok(NodeStores { log, applied, snapshots })
 }
@@ -200,7 +213,7 @@ async fn reconcile(stores: &NodeStores) -> Result<(), StartError> {
     // A larger size is compared when the log is applied as far.
     if let Some(signed) = log.last_signed() {
         let view = applied.view();
-        let root = tokio::task::spawn_blocking(move || view.log_root_at(signed.size)).await;
+        let root = crate::blocking::spawn(move || view.log_root_at(signed.size)).await;
         let root = root.map_err(|_| StartError::ThreadGone)??;
         if root.is_some_and(|root| root != signed.root) {
             return Err(StartError::SignedDiffers { size: signed.size });

@@ -14,8 +14,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use rocksdb::{DB, DBRecoveryMode, Options, WriteBatch};
+use rocksdb::{DB, DBRecoveryMode, Options};
 
+use crate::store::disk::{LogBatch, LogDisk};
 use crate::store::fault::{LogFault, OpenError};
 use crate::store::record;
 
@@ -28,7 +29,7 @@ pub(super) struct BatchNumber {
 
 impl BatchNumber {
     /// The number of the last batch in `db`; a new nonce and 0 in a new store.
-    pub(super) fn last_in(db: &DB) -> Result<Self, OpenError> {
+    pub(super) fn last_in(db: &dyn LogDisk) -> Result<Self, OpenError> {
         if let Some(last) = read(db)? {
             return Ok(last);
         }
@@ -44,7 +45,7 @@ impl BatchNumber {
     }
 
     /// Writes the number into a batch: first and last.
-    pub(super) fn mark(self, batch: &mut WriteBatch) {
+    pub(super) fn mark(self, batch: &mut LogBatch) {
         batch.put(record::BATCH, record::encode_batch(self));
     }
 }
@@ -72,8 +73,8 @@ pub(super) fn open_without_torn_batch(
     DB::open(&options, path).map_err(|error| OpenError::Disk(error.into_string()))
 }
 
-fn read(db: &DB) -> Result<Option<BatchNumber>, LogFault> {
-    let found = db.get_pinned(record::BATCH).map_err(|error| LogFault::Read(error.into_string()))?;
+fn read(db: &dyn LogDisk) -> Result<Option<BatchNumber>, LogFault> {
+    let found = db.get(record::BATCH).map_err(LogFault::Read)?;
     found.map(|bytes| record::decode_batch(&bytes)).transpose()
 }
 

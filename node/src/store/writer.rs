@@ -10,13 +10,15 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use openraft::storage::IOFlushed;
-use rocksdb::{WriteBatch, WriteOptions};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::sleep;
 
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::sabotage;
+use crate::store::disk::LogBatch;
 use crate::store::fault::{LogError, LogFault};
 use crate::store::raft_log::{Core, SignedHead};
 use crate::store::record;
@@ -105,18 +107,37 @@ impl Writer {
     /// Runs until every handle of the store is dropped. Whatever was queued then is still written.
     pub(super) fn run(mut self) {
         while let Some(op) = self.ops.blocking_recv() {
-            let mut ops = vec![op];
-            while ops.len() < BATCH_OPS_MAX
-                && let Ok(op) = self.ops.try_recv()
-            {
-                ops.push(op);
-            }
-            self.carry_out(ops);
+            self.carry_out_with(op);
         }
+        self.finish();
+    }
+
+    /// The same, as a task of a runtime that blocks on nothing: each batch is written `takes` after its
+    /// first operation came.
+    pub(super) async fn run_simulated(mut self, takes: fn() -> Duration) {
+        while let Some(op) = self.ops.recv().await {
+            sleep(takes()).await;
+            self.carry_out_with(op);
+        }
+        self.finish();
+    }
+
+    fn finish(&mut self) {
         if self.committed.is_some() && self.core.latch.check().is_ok() {
             // Only a hint for the next start: losing it costs nothing but time then.
             let _ = self.write_and_publish(&[]);
         }
+    }
+
+    /// `op`, and what waits behind it.
+    fn carry_out_with(&mut self, op: Op) {
+        let mut ops = vec![op];
+        while ops.len() < BATCH_OPS_MAX
+            && let Ok(op) = self.ops.try_recv()
+        {
+            ops.push(op);
+        }
+        self.carry_out(ops);
     }
 
     fn carry_out(&mut self, ops: Vec<Op>) {
@@ -188,14 +209,10 @@ impl Writer {
     }
 
     /// The one write to the disk, and its sync.
-    fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), LogFault> {
+    fn write(&self, batch: LogBatch, sync: bool) -> Result<(), LogFault> {
         let injected = |reason: Option<String>| LogFault::Write(reason.unwrap_or_default());
         fail::fail_point!("raft-log-before-write", |reason| Err(injected(reason)));
-        let mut synced = WriteOptions::default();
-        synced.set_sync(sync);
-        self.core.db.write_opt(batch, &synced).map_err(|error| injected(Some(error.into_string())))?;
-        #[cfg(feature = "failpoints")]
-        self.core.power_trace.written(sync).map_err(|error| injected(Some(error.to_string())))?;
+        self.core.disk.write(batch, sync).map_err(LogFault::Write)?;
         fail::fail_point!("raft-log-after-sync", |reason| Err(injected(reason)));
         Ok(())
     }
@@ -204,7 +221,7 @@ impl Writer {
 /// A batch in the making, and what will be true once it is durable.
 struct Staged<'a> {
     core: &'a Core,
-    batch: WriteBatch,
+    batch: LogBatch,
     end: LogEnd,
     /// The entries that this batch adds.
     added: BTreeMap<u64, (LogId, Position)>,
@@ -220,7 +237,7 @@ impl<'a> Staged<'a> {
         let index = writer.core.index.lock().unwrap_or_else(PoisonError::into_inner);
         Self {
             core: &writer.core,
-            batch: WriteBatch::default(),
+            batch: LogBatch::default(),
             end: writer.end,
             added: BTreeMap::new(),
             append: 0,

@@ -214,16 +214,16 @@ impl TestNode {
             raft: self.raft.clone(),
             handler: Arc::new(Echo),
             sink: Arc::new(self.sink.clone()),
-            tls: self.ca.node(self.id),
             roster: Arc::new(|id| (1..10).contains(&id)),
             options: ServerOptions { drain_max: Duration::from_millis(200), ..options },
         };
+        let tls = self.ca.node(self.id);
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            server.serve(listener, stopped).await.unwrap();
+            server.serve(tls, listener, stopped).await.unwrap();
         });
         self.serving = Some((stop, serving));
     }

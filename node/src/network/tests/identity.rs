@@ -49,7 +49,8 @@ async fn ask(server: &TestNode, tls: PeerTls) -> Result<Vec<u8>, PeerError> {
 /// A client that says what it likes.
 fn client(server: &TestNode, tls: &PeerTls) -> PeerClient<Channel> {
     let address: Arc<str> = server.address.to_string().into();
-    PeerClient::new(channel(server.id, address, Arc::clone(&tls.client), &quick()).unwrap())
+    let transport = Arc::new(tls.clone());
+    PeerClient::new(channel(server.id, address, transport, &quick()).unwrap())
 }
 
 /// An identity whose certificate does not have to fit.

@@ -55,8 +55,8 @@ async fn link(ca: &Ca, server: &TestNode) -> RaftLink<Listed> {
 /// Node 2's client of `server`, to say anything with.
 fn client(ca: &Ca, server: &TestNode) -> PeerClient<Channel> {
     let address: Arc<str> = server.address.to_string().into();
-    let tls = Arc::clone(&ca.node(2).client);
-    PeerClient::new(channel(server.id, address, tls, &quick()).unwrap())
+    let transport = Arc::new(ca.node(2));
+    PeerClient::new(channel(server.id, address, transport, &quick()).unwrap())
 }
 
 fn option() -> RPCOption {

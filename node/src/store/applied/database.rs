@@ -4,6 +4,7 @@
 //! recovery stops at the first record that is torn or missing, whatever comes after it, and what is left
 //! is the state after some earlier entry: batches are atomic over all columns, and so are flushes.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,10 +14,13 @@ use rocksdb::{
 };
 
 use super::fault::AppliedFault;
+use super::tables::{self, Tables};
+use crate::store::disk::Change;
+pub(in crate::store) use crate::store::disk::Record;
 
 /// What is kept apart. Integers in keys are big-endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store) enum Column {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Column {
     /// Node number → node.
     Nodes,
     /// Block ‖ number of a node that this block's state is the first not to use → nothing.
@@ -63,35 +67,73 @@ impl Column {
 
 /// An open database. Fields drop in their order: the database is closed before its folder goes.
 pub(in crate::store) struct Database {
-    db: DB,
+    engine: Engine,
     folder: Folder,
+}
+
+/// What holds the records.
+enum Engine {
+    RocksDb(DB),
+    Simulated(Box<dyn Tables>),
+}
+
+/// The bytes of a value.
+pub(in crate::store) enum Value<'a> {
+    Pinned(rocksdb::DBPinnableSlice<'a>),
+    Owned(Vec<u8>),
+}
+
+impl Deref for Value<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Pinned(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
 }
 
 impl Database {
     /// Opens the database in `path`, or makes it.
     pub(in crate::store) fn open(path: &Path) -> Result<Self, AppliedFault> {
+        if let Some(simulated) = tables::simulated(path) {
+            return Ok(Self::of(Engine::Simulated(simulated?), path));
+        }
         let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         let db = DB::open_cf_descriptors(&options, path, columns())?;
-        Ok(Self { db, folder: Folder { path: path.into(), retired: AtomicBool::new(false) } })
+        Ok(Self::of(Engine::RocksDb(db), path))
     }
 
     /// Opens a database that is only read, and of which no file is changed. RocksDB's own notes go to
     /// the folder `notes`.
     pub(in crate::store) fn open_to_read(path: &Path, notes: &Path) -> Result<Self, AppliedFault> {
+        if let Some(simulated) = tables::simulated(path) {
+            return Ok(Self::of(Engine::Simulated(simulated?), path));
+        }
         let mut options = options();
         options.set_db_log_dir(notes);
         let db = DB::open_cf_descriptors_read_only(&options, path, columns(), false)?;
-        Ok(Self { db, folder: Folder { path: path.into(), retired: AtomicBool::new(false) } })
+        Ok(Self::of(Engine::RocksDb(db), path))
+    }
+
+    fn of(engine: Engine, path: &Path) -> Self {
+        Self { engine, folder: Folder { path: path.into(), retired: AtomicBool::new(false) } }
     }
 
     pub(in crate::store) fn get(
         &self,
         column: Column,
         key: &[u8],
-    ) -> Result<Option<rocksdb::DBPinnableSlice<'_>>, AppliedFault> {
-        Ok(self.db.get_pinned_cf(self.column(column)?, key)?)
+    ) -> Result<Option<Value<'_>>, AppliedFault> {
+        match &self.engine {
+            Engine::RocksDb(db) => Ok(db.get_pinned_cf(handle(db, column)?, key)?.map(Value::Pinned)),
+            Engine::Simulated(tables) => {
+                Ok(tables.get(column, key).map_err(AppliedFault::Disk)?.map(Value::Owned))
+            }
+        }
     }
 
     /// Records of `column` from `key` on, in the order of their keys.
@@ -100,31 +142,56 @@ impl Database {
         column: Column,
         key: &[u8],
     ) -> Result<impl Iterator<Item = Result<Record, AppliedFault>> + use<'a>, AppliedFault> {
-        let from = rocksdb::IteratorMode::From(key, rocksdb::Direction::Forward);
-        let records = self.db.iterator_cf(self.column(column)?, from);
-        Ok(records.map(|record| record.map_err(AppliedFault::from)))
+        let records: Box<dyn Iterator<Item = Result<Record, AppliedFault>> + 'a> = match &self.engine {
+            Engine::RocksDb(db) => {
+                let from = rocksdb::IteratorMode::From(key, rocksdb::Direction::Forward);
+                let records = db.iterator_cf(handle(db, column)?, from);
+                Box::new(records.map(|record| record.map_err(AppliedFault::from)))
+            }
+            Engine::Simulated(tables) => {
+                let records = tables.records_from(column, key);
+                Box::new(records.map(|record| record.map_err(AppliedFault::Disk)))
+            }
+        };
+        Ok(records)
     }
 
     /// The last record of `column`.
     pub(in crate::store) fn last_record(&self, column: Column) -> Result<Option<Record>, AppliedFault> {
-        Ok(self.db.iterator_cf(self.column(column)?, rocksdb::IteratorMode::End).next().transpose()?)
+        match &self.engine {
+            Engine::RocksDb(db) => {
+                Ok(db.iterator_cf(handle(db, column)?, rocksdb::IteratorMode::End).next().transpose()?)
+            }
+            Engine::Simulated(tables) => tables.last_record(column).map_err(AppliedFault::Disk),
+        }
     }
 
     /// An empty batch for this database.
     pub(in crate::store) fn batch(&self) -> Batch<'_> {
-        Batch { database: self, batch: WriteBatch::default() }
+        match &self.engine {
+            Engine::RocksDb(db) => Batch::RocksDb(db, WriteBatch::default()),
+            Engine::Simulated(tables) => Batch::Simulated(&**tables, Vec::new()),
+        }
     }
 
     /// Makes everything that was written durable.
     pub(in crate::store) fn sync(&self) -> Result<(), AppliedFault> {
-        Ok(self.db.flush_wal(true)?)
+        match &self.engine {
+            Engine::RocksDb(db) => Ok(db.flush_wal(true)?),
+            Engine::Simulated(tables) => tables.sync().map_err(AppliedFault::Disk),
+        }
     }
 
     /// Writes what is in memory to table files, so that the write-ahead log is not needed for it.
     pub(in crate::store) fn flush(&self) -> Result<(), AppliedFault> {
-        let columns: Vec<&ColumnFamily> =
-            Column::ALL.into_iter().map(|column| self.column(column)).collect::<Result<_, _>>()?;
-        Ok(self.db.flush_cfs_opt(&columns, &rocksdb::FlushOptions::default())?)
+        match &self.engine {
+            Engine::RocksDb(db) => {
+                let columns: Vec<&ColumnFamily> =
+                    Column::ALL.into_iter().map(|column| handle(db, column)).collect::<Result<_, _>>()?;
+                Ok(db.flush_cfs_opt(&columns, &rocksdb::FlushOptions::default())?)
+            }
+            Engine::Simulated(tables) => tables.sync().map_err(AppliedFault::Disk),
+        }
     }
 
     /// Deletes every record of `column`.
@@ -136,27 +203,27 @@ impl Database {
 
     /// Makes a copy in the folder `path`, which does not exist, out of hard links.
     pub(in crate::store) fn checkpoint(&self, path: &Path) -> Result<(), AppliedFault> {
-        Ok(rocksdb::checkpoint::Checkpoint::new(&self.db)?.create_checkpoint(path)?)
+        match &self.engine {
+            Engine::RocksDb(db) => Ok(rocksdb::checkpoint::Checkpoint::new(db)?.create_checkpoint(path)?),
+            Engine::Simulated(tables) => tables.checkpoint(path).map_err(AppliedFault::Disk),
+        }
     }
 
     /// The folder is to be removed once the last handle is gone.
     pub(in crate::store) fn retire(&self) {
         self.folder.retired.store(true, Ordering::Release);
     }
-
-    fn column(&self, column: Column) -> Result<&ColumnFamily, AppliedFault> {
-        // INVARIANT: every column is opened with the database.
-        self.db.cf_handle(column.name()).ok_or_else(|| AppliedFault::corrupt(column.name(), "no such column"))
-    }
 }
 
-/// Key and value.
-pub(in crate::store) type Record = (Box<[u8]>, Box<[u8]>);
+fn handle(db: &DB, column: Column) -> Result<&ColumnFamily, AppliedFault> {
+    // INVARIANT: every column is opened with the database.
+    db.cf_handle(column.name()).ok_or_else(|| AppliedFault::corrupt(column.name(), "no such column"))
+}
 
 /// Changes that are made together or not at all.
-pub(in crate::store) struct Batch<'a> {
-    database: &'a Database,
-    batch: WriteBatch,
+pub(in crate::store) enum Batch<'a> {
+    RocksDb(&'a DB, WriteBatch),
+    Simulated(&'a dyn Tables, Vec<(Column, Change)>),
 }
 
 impl Batch<'_> {
@@ -166,7 +233,12 @@ impl Batch<'_> {
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) -> Result<(), AppliedFault> {
-        self.batch.put_cf(self.database.column(column)?, key, value);
+        match self {
+            Self::RocksDb(db, batch) => batch.put_cf(handle(db, column)?, key, value),
+            Self::Simulated(_, changes) => {
+                changes.push((column, Change::Put(key.as_ref().into(), value.as_ref().into())));
+            }
+        }
         Ok(())
     }
 
@@ -175,7 +247,10 @@ impl Batch<'_> {
         column: Column,
         key: impl AsRef<[u8]>,
     ) -> Result<(), AppliedFault> {
-        self.batch.delete_cf(self.database.column(column)?, key);
+        match self {
+            Self::RocksDb(db, batch) => batch.delete_cf(handle(db, column)?, key),
+            Self::Simulated(_, changes) => changes.push((column, Change::Delete(key.as_ref().into()))),
+        }
         Ok(())
     }
 
@@ -186,15 +261,25 @@ impl Batch<'_> {
         from: &[u8],
         to: &[u8],
     ) -> Result<(), AppliedFault> {
-        self.batch.delete_range_cf(self.database.column(column)?, from, to);
+        match self {
+            Self::RocksDb(db, batch) => batch.delete_range_cf(handle(db, column)?, from, to),
+            Self::Simulated(_, changes) => {
+                changes.push((column, Change::DeleteRange(from.into(), to.into())));
+            }
+        }
         Ok(())
     }
 
     /// Writes the batch to the write-ahead log, unsynced.
     pub(in crate::store) fn write(self) -> Result<(), AppliedFault> {
-        let mut unsynced = WriteOptions::default();
-        unsynced.set_sync(false);
-        Ok(self.database.db.write_opt(self.batch, &unsynced)?)
+        match self {
+            Self::RocksDb(db, batch) => {
+                let mut unsynced = WriteOptions::default();
+                unsynced.set_sync(false);
+                Ok(db.write_opt(batch, &unsynced)?)
+            }
+            Self::Simulated(tables, changes) => tables.write(changes).map_err(AppliedFault::Disk),
+        }
     }
 }
 

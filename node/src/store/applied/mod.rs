@@ -14,6 +14,7 @@ mod founding;
 mod history;
 mod node_cache;
 pub(in crate::store) mod record;
+pub mod tables;
 pub(in crate::store) mod view;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use chancery_ledger::head::{Head, Statement};
 use chancery_ledger::state::Root;
 use tokio::sync::watch;
 
+pub use database::Column;
 pub use fault::{AppliedDead, AppliedFault};
 pub use founding::{Founding, FoundingError, LedgerBlocks, has_voters_of, voter_ids};
 pub use view::AppliedView;

@@ -154,6 +154,6 @@ struct Copy {
 pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, SnapshotError> {
-    let ended = tokio::task::spawn_blocking(work).await;
+    let ended = crate::blocking::spawn(work).await;
     ended.unwrap_or_else(|_| Err(AppliedFault::ThreadGone.into()))
 }
