@@ -2,8 +2,8 @@
 //!
 //! The node's own logic runs under a seed: its disk, clock, network and threads are simulated, and everything
 //! that can go wrong with them does. One seed is one order of events, byte for byte; a failing one prints the
-//! command that replays it. One process runs one seed, because the operating system's randomness is replaced
-//! for the whole of it (`entropy.c`).
+//! command that replays it. One process runs one seed, because the operating system's randomness and clocks are replaced
+//! for the whole of it (`machine.c`).
 
 #![allow(clippy::unwrap_used, reason = "names and keys of the simulation are its own")]
 

@@ -61,7 +61,7 @@ pub(crate) struct Monitor {
     /// Who led: term → (node, life).
     leaders: RefCell<BTreeMap<u64, (u64, u64)>>,
     /// What logs end with: their last entry → (blocks, hash of the last).
-    tails: RefCell<BTreeMap<LogId, (u64, Hash)>>,
+    logs: RefCell<BTreeMap<LogId, (u64, Hash)>>,
     heads: RefCell<BTreeMap<u64, Head>>,
     /// Entries that some node applied, by number of blocks up to them.
     committed: RefCell<BTreeMap<LogId, u64>>,
@@ -173,13 +173,7 @@ impl Monitor {
         // A log store that died says nothing any more.
         let Ok(tail) = probe.log.read_tail_with(|tail| *tail) else { return };
         if let Some(end) = tail.log_id {
-            let found = (tail.block, tail.block_hash);
-            let known = *self.tails.borrow_mut().entry(end).or_insert(found);
-            if known != found {
-                self.violated(&format!(
-                    "logs that end at {end} differ: node {node} has {found:?}, {known:?}"
-                ));
-            }
+            self.look_at_log(node, probe, end);
             let held = self.committed.borrow().range(..=end).next_back().map(|(id, block)| (*id, *block));
             if held > history.floor {
                 history.floor = held;
@@ -194,6 +188,18 @@ impl Monitor {
                 probe.life, tail.block, tail.log_id
             );
             self.violated(&reason);
+        }
+    }
+
+    /// What the log itself says at its end: the tail may be past it, by a snapshot or the applied state.
+    fn look_at_log(&self, node: u64, probe: &Probe, end: LogId) {
+        let Ok(Some((found_id, position))) = probe.log.position_at(end.index) else { return };
+        let found = (position.block, position.block_hash);
+        let known = *self.logs.borrow_mut().entry(found_id).or_insert(found);
+        if known != found {
+            self.violated(&format!(
+                "logs that end at {found_id} differ: node {node} has {found:?}, {known:?}"
+            ));
         }
     }
 

@@ -1,8 +1,9 @@
-/* The operating system's randomness, for one process that runs one seed.
+/* The operating system's randomness and clocks, for one process that runs one seed.
  *
  * The keys of hash maps, election timeouts, and the order in which tokio wakes tasks are drawn from
- * getrandom(2). While CHANCERY_SIMULATION_SEED is set, the process's first thread gets a stream made of that
- * seed (splitmix64) instead. Every other thread, and a process without a seed, gets what the kernel gives.
+ * getrandom(2); HTTP replies bear the date. While CHANCERY_SIMULATION_SEED is set, the process's first thread
+ * gets a stream made of that seed (splitmix64) and clocks that stand still: virtual time is turmoil's. Every
+ * other thread, and a process without a seed, gets what the kernel gives.
  */
 #define _GNU_SOURCE
 #include <stddef.h>
@@ -10,7 +11,11 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
+
+/* What every clock shows, in seconds. */
+#define STANDS_AT 1800000000
 
 static enum { UNDECIDED, KERNEL, SEEDED } source;
 static uint64_t state;
@@ -22,16 +27,20 @@ static uint64_t next(void) {
     return z ^ (z >> 31);
 }
 
-ssize_t getrandom(void *buffer, size_t length, unsigned int flags) {
+static int seeded(void) {
     if (syscall(SYS_gettid) != getpid()) {
-        return syscall(SYS_getrandom, buffer, length, flags);
+        return 0;
     }
     if (source == UNDECIDED) {
         const char *seed = getenv("CHANCERY_SIMULATION_SEED");
         source = seed ? SEEDED : KERNEL;
         state = seed ? strtoull(seed, NULL, 10) : 0;
     }
-    if (source == KERNEL) {
+    return source == SEEDED;
+}
+
+ssize_t getrandom(void *buffer, size_t length, unsigned int flags) {
+    if (!seeded()) {
         return syscall(SYS_getrandom, buffer, length, flags);
     }
     for (size_t i = 0; i < length; i++) {
@@ -42,4 +51,13 @@ ssize_t getrandom(void *buffer, size_t length, unsigned int flags) {
 
 int getentropy(void *buffer, size_t length) {
     return length <= 256 && getrandom(buffer, length, 0) == (ssize_t)length ? 0 : -1;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *at) {
+    if (!seeded()) {
+        return (int)syscall(SYS_clock_gettime, clock, at);
+    }
+    at->tv_sec = STANDS_AT;
+    at->tv_nsec = 0;
+    return 0;
 }
