@@ -151,16 +151,17 @@ impl Sequencer {
     /// What the state says beforehand.
     ///
     /// A refusal must be as good as one in a block, but a node may believe that it leads when it does not:
-    /// so before it refuses it asks a quorum whether it still leads, catches up, and looks again.
+    /// so before it refuses it asks a quorum whether it still leads, catches up, and looks again. Nor does it
+    /// refuse by a clock that it could not stamp a block by: what is not expired must not be called so.
     async fn admit(&self, signed: SignedCommand) -> Result<SignedCommand, Submitted> {
         let not_done = |why: &dyn std::fmt::Display| Submitted::NotDone(why.to_string());
-        let stamp_ms = || self.clocks.clock().wall_ms();
-        let (signed, first) = look(&self.store, signed, stamp_ms()).await?;
+        let (signed, first) = look(&self.store, signed, self.clocks.clock().wall_ms()).await?;
         if first.is_ok() {
             return Ok(signed);
         }
         self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| not_done(&error))?;
-        match look(&self.store, signed, stamp_ms()).await? {
+        let stamp_ms = self.clocks.now_to_stamp_ms().map_err(|error| not_done(&error))?;
+        match look(&self.store, signed, stamp_ms).await? {
             // A command that was done before goes through a block too: its answer is then ordered after
             // everything that was acknowledged.
             (signed, Ok(Admission::Admit | Admission::Before(_))) => Ok(signed),
