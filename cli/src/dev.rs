@@ -24,8 +24,9 @@ const DEV: &str = "dev";
 const NODES: u64 = 3;
 
 /// One principal who may do everything: what `dev` shows needs no separation of duties.
-const PRINCIPALS: [FirstPrincipal; 1] =
-    [FirstPrincipal { name: DEV, roles: &[Role::Operator, Role::Issuer, Role::Revoker, Role::Gate] }];
+fn principals() -> Vec<FirstPrincipal> {
+    vec![FirstPrincipal::new(DEV, &[Role::Operator, Role::Issuer, Role::Revoker, Role::Gate])]
+}
 
 /// Runs a ledger of three nodes on this machine, and makes and selects the context `dev`. Ctrl-C stops it.
 #[derive(Debug, Args)]
@@ -92,7 +93,7 @@ fn begin(dir: &Path) -> Result<Plan> {
     let plan = Plan {
         origin: "chancery.localhost/dev".into(),
         nodes: cluster::choose(NODES)?,
-        principals: PRINCIPALS.to_vec(),
+        principals: principals(),
         limits: Limits::default(),
         tuning: Tuning::default(),
     };
@@ -118,7 +119,7 @@ fn go_on(dir: &Path) -> Result<Plan> {
     let plan = Plan {
         origin: trust.origin,
         nodes,
-        principals: PRINCIPALS.to_vec(),
+        principals: principals(),
         limits: Limits::default(),
         tuning: Tuning::default(),
     };

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chancery_client::{CheckError, Context, Convicted, Ledger, ReadError, Receipt, SubmitError};
+use chancery_client::{CheckError, Context, Convicted, Ledger, Options, ReadError, Receipt, SubmitError};
 use chancery_ledger::command::{Body, SignedCommand};
 use chancery_ledger::trust::Trust;
 use ed25519_dalek::SigningKey;
@@ -44,6 +44,14 @@ impl Act {
 /// Connects.
 pub(crate) async fn connect(context: Context) -> Result<Ledger> {
     Ledger::connect(context).await.map_err(|error| Failure::usage(format!("context: {error}")))
+}
+
+/// Connects for a change of members: as often as the time allows, a node is asked again that does not know who
+/// leads.
+pub(crate) async fn connect_patiently(context: Context) -> Result<Ledger> {
+    let options = Options { tries_max: 500, ..Options::default() };
+    let connected = Ledger::connect_with(context, options).await;
+    connected.map_err(|error| Failure::usage(format!("context: {error}")))
 }
 
 /// Gives one command with the context that `named` means, and reports its receipt.

@@ -15,6 +15,7 @@ mod init;
 mod keys;
 mod ledger;
 mod lookup;
+mod member;
 mod node;
 mod output;
 mod principal;
@@ -62,6 +63,11 @@ enum Command {
     Node(node::Node),
     /// What each node says of itself.
     Status(status::Status),
+    /// Who votes: list, prepare, add, remove and replace nodes.
+    #[command(subcommand)]
+    Member(member::MemberCommand),
+    /// Have another voter lead.
+    Transfer(member::Transfer),
     /// Add, remove, rotate and certify principals.
     #[command(subcommand)]
     Principal(principal::PrincipalCommand),
@@ -116,6 +122,8 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Init(init) => init.run(),
         Command::Node(node) => node.run().await,
         Command::Status(status) => status.run(named).await,
+        Command::Member(member) => member.run(named, format).await,
+        Command::Transfer(transfer) => transfer.run(named).await,
         Command::Principal(principal) => principal.run(named).await,
         Command::Agent(agent) => agent.run(named).await,
         Command::Grant(grant) => grant.run(named).await,
@@ -173,6 +181,16 @@ mod tests {
             "init ledger --node a:1,a:2 --node b:1,b:2 --node [::1]:1,[::1]:2",
             "node --config node.toml --stop-on-stdin-close",
             "status --context ./ledger/contexts/operator",
+            "init ledger --operators 3 --operator-threshold 2",
+            "member list",
+            "member prepare 4 --ledger ledger --addresses a:1,a:2 --peer 1=a:1 --peer 2=b:1",
+            "member add ledger/node-4/member.toml --with-key b.key --with-key c.key",
+            "member remove node-2 --half-signed change.json --operator 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --for 8h",
+            "member replace 3 ledger/node-4/member.toml --quorum 3",
+            "member sign change.json --key b.key",
+            "member submit change.json",
+            "transfer",
+            "transfer --to node-2",
             "agent register bot --owner ada@example.com",
             "grant bot --action mail/* --resource customer/* --for 8h --staleness-ms 1000 --delegable 2",
             "revoke --agent bot --wait",
@@ -185,7 +203,18 @@ mod tests {
             let words = std::iter::once("chancery").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in ["", "revoke", "verify a.json", "grant bot", "check bot mail/send", "explain"] {
+        for line in [
+            "",
+            "revoke",
+            "verify a.json",
+            "grant bot",
+            "check bot mail/send",
+            "explain",
+            "member add",
+            "member prepare 0 --ledger ledger --addresses a:1,a:2",
+            "member remove 2 --half-signed change.json --with-key b.key",
+            "member remove 2 --half-signed change.json",
+        ] {
             let words = std::iter::once("chancery").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{line}");
         }

@@ -34,6 +34,8 @@ impl Verify {
         for path in &self.files {
             match read_either(path, &trust) {
                 Ok(Verified::Evidence(evidence, shown)) => {
+                    // It holds, so its rosters do.
+                    let trust = trust.founding().extend(&evidence.rosters).unwrap_or_else(|_| trust.clone());
                     page = describe(page, path, &trust, &evidence, &shown);
                     results.push(shown_json(path, &trust, &evidence, &shown));
                 }

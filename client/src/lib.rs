@@ -58,3 +58,4 @@ pub use watch::{Event, Watch, WatchError};
 
 pub use chancery_ledger;
 pub use ed25519_dalek::SigningKey;
+pub use tonic::Code;

@@ -38,6 +38,12 @@ pub enum MembersError {
         /// What was tried.
         tries: Vec<Try>,
     },
+    /// The leader says that it cannot be done: it would be asked in vain again.
+    #[error("refused: {message}")]
+    Refused {
+        /// The leader's words.
+        message: String,
+    },
     /// The node stopped to tell of the progress. It goes on, unless its leader changed.
     #[error("{endpoint} tells no more of the progress: {failure}")]
     Interrupted {
@@ -108,7 +114,10 @@ impl Ledger {
                     tries.served(&attempt);
                     return Ok(LearnerProgress { endpoint, stream });
                 }
-                Err(failure) => tries.failed(&attempt, failure),
+                Err(failure) => {
+                    MembersError::check_refused(&failure)?;
+                    tries.failed(&attempt, failure);
+                }
             }
         }
         Err(MembersError::of(tries.into_failed()))
@@ -128,7 +137,10 @@ impl Ledger {
                     tries.served(&attempt);
                     return Ok(());
                 }
-                Err(failure) => tries.failed(&attempt, failure),
+                Err(failure) => {
+                    MembersError::check_refused(&failure)?;
+                    tries.failed(&attempt, failure);
+                }
             }
         }
         Err(MembersError::of(tries.into_failed()))
@@ -148,7 +160,10 @@ impl Ledger {
                     tries.served(&attempt);
                     return Ok((leader, term));
                 }
-                Err(failure) => tries.failed(&attempt, failure),
+                Err(failure) => {
+                    MembersError::check_refused(&failure)?;
+                    tries.failed(&attempt, failure);
+                }
             }
         }
         Err(MembersError::of(tries.into_failed()))
@@ -211,6 +226,18 @@ impl Ledger {
 }
 
 impl MembersError {
+    /// Whether the leader itself refused; who does not lead is only unavailable.
+    fn check_refused(failure: &Failure) -> Result<(), Self> {
+        use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted};
+        match failure {
+            Failure::Failed {
+                code: FailedPrecondition | InvalidArgument | NotFound | ResourceExhausted,
+                message,
+            } => Err(Self::Refused { message: message.clone() }),
+            _ => Ok(()),
+        }
+    }
+
     fn of(tries: Vec<Try>) -> Self {
         let not_permitted = tries.iter().find_map(|one| match &one.failure {
             Failure::NotPermitted(message) => Some(message.clone()),

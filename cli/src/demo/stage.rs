@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::cluster::{self, Cluster, serving};
 use crate::context;
 use crate::exit::{Failure, Result};
-use crate::init::founding::ONE_PER_ROLE;
+use crate::init::founding::one_per_role;
 use crate::init::{Plan, context_folder};
 
 /// Nodes of a demonstration.
@@ -45,7 +45,7 @@ impl Stage {
         let plan = Plan {
             origin: origin.into(),
             nodes: cluster::choose(NODES)?,
-            principals: ONE_PER_ROLE.to_vec(),
+            principals: one_per_role(1),
             limits: Limits::default(),
             tuning: Tuning::default(),
         };

@@ -21,18 +21,31 @@ const GENESIS_LIFETIME_MS: u64 = 60_000;
 #[derive(Clone, Debug)]
 pub(crate) struct FirstPrincipal {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Its roles, sorted.
     pub(crate) roles: &'static [Role],
 }
 
-/// One principal for each of the roles that a ledger needs.
-pub(crate) const ONE_PER_ROLE: [FirstPrincipal; 4] = [
-    FirstPrincipal { name: "operator", roles: &[Role::Operator] },
-    FirstPrincipal { name: "issuer", roles: &[Role::Issuer] },
-    FirstPrincipal { name: "revoker", roles: &[Role::Revoker] },
-    FirstPrincipal { name: "gate", roles: &[Role::Gate] },
-];
+impl FirstPrincipal {
+    /// One with these roles.
+    pub(crate) fn new(name: impl Into<String>, roles: &'static [Role]) -> Self {
+        Self { name: name.into(), roles }
+    }
+}
+
+/// One principal for each of the roles that a ledger needs, but as many operators as are wanted: `operator`,
+/// `operator-2` and so on.
+pub(crate) fn one_per_role(operators: u32) -> Vec<FirstPrincipal> {
+    let further = (2..=operators).map(|number| format!("operator-{number}"));
+    let operators = std::iter::once("operator".to_owned()).chain(further);
+    let mut principals: Vec<_> = operators.map(|name| FirstPrincipal::new(name, &[Role::Operator])).collect();
+    principals.extend([
+        FirstPrincipal::new("issuer", &[Role::Issuer]),
+        FirstPrincipal::new("revoker", &[Role::Revoker]),
+        FirstPrincipal::new("gate", &[Role::Gate]),
+    ]);
+    principals
+}
 
 /// A ledger that was founded, with every secret there is.
 pub(crate) struct Founding {
@@ -71,7 +84,8 @@ pub(crate) fn found(
         .iter()
         .zip(&principal_keys)
         .map(|(principal, key)| {
-            let name = Name::new(principal.name).map_err(|error| invalid(format!("a name {error}")))?;
+            let name =
+                Name::new(principal.name.as_str()).map_err(|error| invalid(format!("a name {error}")))?;
             Ok(Principal {
                 key: keys::public(key),
                 name,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/trust.toml            what clients must get from somewhere safe
+//! DIR/genesis               the first block, for nodes that join later
 //! DIR/ca/                   the two CAs' keys: keep them away from the nodes
 //! DIR/node-N/               everything that node N needs, and nothing else: copy it there whole
 //! DIR/contexts/PRINCIPAL/   a client context whose TLS key is the principal's own
@@ -9,6 +10,9 @@
 
 pub(crate) mod certificates;
 pub(crate) mod founding;
+mod node_folder;
+
+pub(crate) use node_folder::NodeFolder;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,7 +20,7 @@ use std::str::FromStr;
 
 use chancery_client::{CLOCK_SKEW_MS_DEFAULT, Context};
 use chancery_ledger::command::{Limits, Role};
-use chancery_node::config::{NodeConfig, PeerConfig, TlsConfig, Tuning};
+use chancery_node::config::{PeerConfig, Tuning};
 use clap::Args;
 use serde_json::json;
 
@@ -26,7 +30,7 @@ use crate::output::{Page, Report, style};
 use crate::{files, keys};
 
 use certificates::{Authority, Kind};
-use founding::{FirstPrincipal, Founding, ONE_PER_ROLE, found, node_name};
+use founding::{FirstPrincipal, Founding, found, node_name, one_per_role};
 
 /// Founds a ledger: keys, genesis, certificates, a folder for each node and a context for each principal.
 #[derive(Debug, Args)]
@@ -46,7 +50,16 @@ pub(crate) struct Init {
     /// How far a node's clock may be off when it signs, in milliseconds.
     #[arg(long, default_value_t = Limits::default().clock_skew_ms_max)]
     clock_skew_ms_max: u64,
+    /// First operators. With several, each key belongs on a machine of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=OPERATORS_MAX))]
+    operators: u32,
+    /// Operators that must sign a change of the voters; more than half of them by default.
+    #[arg(long, value_name = "N")]
+    operator_threshold: Option<u32>,
 }
+
+/// Most first operators: all of them sign genesis.
+const OPERATORS_MAX: i64 = 8;
 
 impl Init {
     /// Runs `chancery init`.
@@ -55,12 +68,13 @@ impl Init {
         let limits = Limits {
             staleness_cap_ms: self.staleness_cap_ms,
             clock_skew_ms_max: self.clock_skew_ms_max,
+            operator_threshold: self.operator_threshold.unwrap_or(self.operators / 2 + 1),
             ..Limits::default()
         };
         let plan = Plan {
             origin: self.origin.clone(),
             nodes,
-            principals: ONE_PER_ROLE.to_vec(),
+            principals: one_per_role(self.operators),
             limits,
             tuning: Tuning::default(),
         };
@@ -169,14 +183,21 @@ impl Plan {
         files::make_folder(&dir.join("ca"))?;
         let node_ca = self.authority(dir, Kind::Node)?;
         let client_ca = self.authority(dir, Kind::Client)?;
+        files::write_public(&dir.join("genesis"), &founding.genesis)?;
         files::write_public(&dir.join("trust.toml"), founding.trust.to_toml().as_bytes())?;
         for (node, number) in founding.node_keys.iter().zip(1..) {
-            self.write_node(dir, number, node, &founding, (&node_ca, &client_ca))?;
+            let folder = self.node_folder(number)?;
+            folder.write(
+                &dir.join(node_name(number)),
+                node,
+                &founding.genesis,
+                (&node_ca, &client_ca.pem),
+            )?;
         }
         for (principal, key) in self.principals.iter().zip(&founding.principal_keys) {
-            let certificate = client_ca.client(principal.name, keys::public(key))?;
+            let certificate = client_ca.client(&principal.name, keys::public(key))?;
             Context {
-                folder: context_folder(dir, principal.name),
+                folder: context_folder(dir, &principal.name),
                 endpoints: self.endpoints(),
                 trust: founding.trust.clone(),
                 key: Some(key.clone()),
@@ -193,10 +214,7 @@ impl Plan {
 
     /// Writes `node.toml` of one node, over the one that is there.
     pub(crate) fn write_node_config(&self, dir: &Path, number: u64) -> Result<()> {
-        let folder = dir.join(node_name(number));
-        let config = self.node_config(number)?;
-        let text = toml::to_string(&config).map_err(|error| Failure::local(format!("node.toml: {error}")))?;
-        files::replace(&folder.join("node.toml"), text.as_bytes())
+        self.node_folder(number)?.write_config(&dir.join(node_name(number)))
     }
 
     /// Where clients reach the nodes.
@@ -216,30 +234,6 @@ impl Plan {
         Ok(authority)
     }
 
-    fn write_node(
-        &self,
-        dir: &Path,
-        number: u64,
-        key: &ed25519_dalek::SigningKey,
-        founding: &Founding,
-        (node_ca, client_ca): (&Authority, &Authority),
-    ) -> Result<()> {
-        let addresses = self.addresses(number)?;
-        let folder = dir.join(node_name(number));
-        files::make_folder(&folder)?;
-        // The TLS key is one of its own: what it signs is chosen by whoever connects.
-        let tls = keys::generate()?;
-        let hosts = [addresses.peer.host.clone(), addresses.client.host.clone()];
-        let certificate = node_ca.node(number, &hosts, keys::public(&tls))?;
-        files::write_public(&folder.join("genesis"), &founding.genesis)?;
-        files::write_public(&folder.join("tls.pem"), certificate.as_bytes())?;
-        files::write_secret(&folder.join("tls.key"), keys::pkcs8_pem(&tls).as_bytes())?;
-        files::write_public(&folder.join("node-ca.pem"), node_ca.pem.as_bytes())?;
-        files::write_public(&folder.join("client-ca.pem"), client_ca.pem.as_bytes())?;
-        keys::store(&folder.join("signing.key"), key)?;
-        self.write_node_config(dir, number)
-    }
-
     fn addresses(&self, number: u64) -> Result<&NodeAddresses> {
         let position = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
         position
@@ -247,29 +241,13 @@ impl Plan {
             .ok_or_else(|| Failure::usage(format!("there is no node {number}")))
     }
 
-    fn node_config(&self, number: u64) -> Result<NodeConfig> {
-        let addresses = self.addresses(number)?;
+    fn node_folder(&self, number: u64) -> Result<NodeFolder<'_>> {
         let peers = (1..)
             .zip(&self.nodes)
             .map(|(node, addresses)| PeerConfig { node, address: addresses.peer.to_string() })
             .collect();
-        Ok(NodeConfig {
-            node: number,
-            name: None,
-            data: "data".into(),
-            genesis: "genesis".into(),
-            key: "signing.key".into(),
-            peer_listen: addresses.peer.listen(),
-            client_listen: addresses.client.listen(),
-            tls: TlsConfig {
-                certificate: "tls.pem".into(),
-                key: "tls.key".into(),
-                node_ca: "node-ca.pem".into(),
-                client_ca: "client-ca.pem".into(),
-            },
-            peers,
-            tuning: self.tuning.clone(),
-        })
+        let addresses = self.addresses(number)?;
+        Ok(NodeFolder { number, name: None, addresses, peers, tuning: self.tuning.clone() })
     }
 }
 
@@ -291,9 +269,9 @@ fn report(dir: &Path, plan: &Plan, made: &Founding) -> Report {
         page = page.field(node_name(number), format!("{run}\n{}", style::dim(&ports)));
     }
     for principal in &plan.principals {
-        let context = context_folder(dir, principal.name);
+        let context = context_folder(dir, &principal.name);
         page = page.field(
-            principal.name,
+            principal.name.clone(),
             format!("--context {}\n{}", context.display(), style::dim(&roles(principal.roles))),
         );
     }
@@ -317,7 +295,7 @@ fn report(dir: &Path, plan: &Plan, made: &Founding) -> Report {
                 "name": principal.name,
                 "roles": principal.roles,
                 "public_key": keys::public(key).to_string(),
-                "context": context_folder(dir, principal.name),
+                "context": context_folder(dir, &principal.name),
             })
         })
         .collect();

@@ -1,6 +1,7 @@
 //! Commands in words.
 
 use chancery_ledger::command::{Body, Patterns, Terms};
+use chancery_ledger::head::VoterSet;
 
 use super::{short, style};
 
@@ -50,11 +51,14 @@ pub(crate) fn words(body: &Body) -> String {
             format!("{} all of {}{}", style::bad("revokes"), name(agent.as_str()), because(reason))
         }
         Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
-        Body::SetRoster { voters, .. } => {
-            let names: Vec<_> = voters.voters().iter().map(|voter| name(voter.name.as_str())).collect();
-            format!("makes {} the voters, {} of them a quorum", names.join(", "), voters.quorum())
-        }
+        Body::SetRoster { voters, .. } => format!("has {} vote", voter_set(voters)),
     }
+}
+
+/// Voters and their quorum, in one line.
+pub(crate) fn voter_set(set: &VoterSet) -> String {
+    let names: Vec<_> = set.voters().iter().map(|voter| style::name(voter.name.as_str())).collect();
+    format!("{} (any {} of {} suffice)", names.join(", "), set.quorum(), names.len())
 }
 
 fn terms_words(terms: &Terms) -> String {

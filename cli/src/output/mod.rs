@@ -5,14 +5,16 @@
 mod commands;
 mod convicted;
 mod page;
+mod progress;
 mod proven;
 pub(crate) mod style;
 mod time;
 
-pub(crate) use commands::{kind, words};
+pub(crate) use commands::{kind, voter_set, words};
 pub(crate) use convicted::{conviction, conviction_json};
 pub(crate) use page::{Page, Table};
-pub(crate) use proven::{denial, head_json, node_names, proof, short, verdict_json};
+pub(crate) use progress::Progress;
+pub(crate) use proven::{denial, head_json, node_names, proof, quorums, short, verdict_json};
 pub(crate) use time::{milliseconds, now_ms, seconds, utc};
 
 use std::io::Write;

@@ -3,27 +3,39 @@
 use chancery_ledger::answer::Verified;
 use chancery_ledger::authority::Cause;
 use chancery_ledger::decide::{Authority, Decision, Denial};
-use chancery_ledger::head::{Head, VoterSet};
+use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
 use serde_json::{Value, json};
 
 use super::{Page, style, utc};
 
-/// The names of `nodes` as the trust file has them.
+/// The names of `nodes` as the rosters that are proven have them: a node keeps its name for ever.
 pub(crate) fn node_names(trust: &Trust, nodes: &[u64]) -> Vec<String> {
-    nodes
-        .iter()
-        .map(|node| trust.genesis.voter(*node).map_or_else(|| format!("node {node}"), |v| v.name.to_string()))
-        .collect()
+    let name = |node: &u64| {
+        voter(trust, *node).map_or_else(|| format!("node {node}"), |voter| voter.name.to_string())
+    };
+    nodes.iter().map(name).collect()
+}
+
+/// A voter of any roster that is proven.
+fn voter(trust: &Trust, node: u64) -> Option<&Voter> {
+    let rosters = trust.roster_chain().links.iter().map(|link| &link.roster);
+    std::iter::once(&trust.genesis).chain(rosters).find_map(|roster| roster.voter(node))
+}
+
+/// Whose signatures suffice: `any 2 of 3 suffice`; of both halves while the voters change.
+pub(crate) fn quorums(roster: &Roster) -> String {
+    let quorum = |set: &VoterSet| format!("any {} of {}", set.quorum(), set.voters().len());
+    let quorums: Vec<_> = roster.sets().iter().map(quorum).collect();
+    format!("{} suffice", quorums.join(", with "))
 }
 
 /// Who signed which state, and when: the fields below a verdict.
 pub(crate) fn proof(page: Page, trust: &Trust, verified: &Verified) -> Page {
     let (head, fresh) = (&verified.head, &verified.freshness);
     let names: Vec<_> = node_names(trust, &verified.nodes).iter().map(|name| style::name(name)).collect();
-    let quorum = trust.genesis.sets().first().map_or(0, VoterSet::quorum);
-    let voters = trust.genesis.voters().count();
-    page.field("proven by", format!("{} (any {quorum} of {voters} suffice)", names.join(", ")))
+    let roster = trust.roster(head.roster).unwrap_or(&trust.genesis);
+    page.field("proven by", format!("{} ({})", names.join(", "), quorums(roster)))
         .field("from state", format!("block {}, {}", head.block, utc(head.time_ms)))
         .field("", style::dim(&format!("root {}, log of {} leaves", short(&head.state_root), head.log_size)))
         .field("clocks", format!("{} to {}", utc(fresh.clock_min_ms), utc(fresh.clock_max_ms)))

@@ -65,7 +65,7 @@ impl Drop for Running {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for node in 1..=NODES {
+            for node in (1..).take_while(|node| self.node_folder(*node).exists()) {
                 eprintln!("node {node} said last:\n{}", self.last_words(node));
             }
         }
@@ -88,6 +88,11 @@ impl Cluster {
 
     /// Founds a ledger. No node runs yet.
     pub(crate) async fn found(tune: impl Fn(&mut Tuning)) -> Self {
+        Self::found_with(NODES, &[], tune).await
+    }
+
+    /// [`Cluster::found`] with so many nodes, and more arguments of `chancery init`.
+    pub(crate) async fn found_with(nodes: u64, arguments: &[&str], tune: impl Fn(&mut Tuning)) -> Self {
         let alone = ALONE.lock().await;
         let folder = tempfile::Builder::new().prefix("chancery-cluster-").tempdir().unwrap();
         // A copy, so that a node comes back as the very program that it was.
@@ -96,16 +101,16 @@ impl Cluster {
         fs::copy(built, folder.path().join("chancery")).unwrap();
         let cluster = Self { running: BTreeMap::new(), folder, contexts: AtomicU64::new(0), _alone: alone };
         let mut init = cluster.chancery();
-        init.arg("init").arg(cluster.ledger_folder());
+        init.arg("init").arg(cluster.ledger_folder()).args(arguments);
         // Held until all are chosen, so that none is chosen twice.
         let mut held = Vec::new();
-        for _ in 0..NODES {
+        for _ in 0..nodes {
             let (peer, client) = (free_port(&mut held).await, free_port(&mut held).await);
             init.args(["--node", &format!("127.0.0.1:{peer},127.0.0.1:{client}")]);
         }
         let made = init.output().unwrap();
         assert!(made.status.success(), "{made:?}");
-        for node in 1..=NODES {
+        for node in 1..=nodes {
             cluster.configure(node, |config| tune(&mut config.tuning));
         }
         cluster
@@ -120,10 +125,13 @@ impl Cluster {
 
     /// Changes the `node.toml` of a node, which reads it when it starts.
     pub(crate) fn configure(&self, node: u64, change: impl FnOnce(&mut NodeConfig)) {
-        let path = self.config(node);
-        let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let mut config = self.node_config(node);
         change(&mut config);
-        fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+        fs::write(self.config(node), toml::to_string(&config).unwrap()).unwrap();
+    }
+
+    fn node_config(&self, node: u64) -> NodeConfig {
+        toml::from_str(&fs::read_to_string(self.config(node)).unwrap()).unwrap()
     }
 
     /// Starts a node that does not run.
@@ -299,8 +307,7 @@ impl Cluster {
     pub(crate) async fn connect_with(&self, principal: &str, node: Option<u64>, options: Options) -> Ledger {
         let mut context = Context::open(self.ledger_folder().join("contexts").join(principal)).unwrap();
         if let Some(node) = node {
-            let place = usize::try_from(node - 1).unwrap();
-            context.endpoints = vec![context.endpoints[place].clone()];
+            context.endpoints = vec![self.node_config(node).client_listen.to_string()];
         }
         let number = self.contexts.fetch_add(1, Ordering::Relaxed);
         context.folder = self.folder.path().join("contexts").join(number.to_string());
@@ -412,7 +419,8 @@ fn is_stopped(process: u32) -> bool {
     })
 }
 
-async fn free_port(held: &mut Vec<TcpListener>) -> u16 {
+/// A port that nobody listens on; it is held, so that none is chosen twice.
+pub(crate) async fn free_port(held: &mut Vec<TcpListener>) -> u16 {
     for _ in 0..1_000 {
         let mut random = [0; 2];
         getrandom::fill(&mut random).unwrap();

@@ -33,22 +33,22 @@ const AHEAD: u64 = 3;
 
 /// What a revocation came to.
 #[derive(Clone, Copy)]
-struct Revocation {
-    sent: Instant,
+pub(super) struct Revocation {
+    pub(super) sent: Instant,
     /// When its acknowledgement was verified, and its leaf; `None` if the outcome is unknown.
-    acknowledged: Option<(Instant, u64)>,
+    pub(super) acknowledged: Option<(Instant, u64)>,
 }
 
 /// One check of one nonce.
-struct Check {
-    agent: u64,
-    node: u64,
+pub(super) struct Check {
+    pub(super) agent: u64,
+    pub(super) node: u64,
     /// Just before the nonce was made.
-    asked: Instant,
-    outcome: Outcome,
+    pub(super) asked: Instant,
+    pub(super) outcome: Outcome,
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     Permit,
     /// Proven, with the leaf that it names.
     Denied(Option<u64>),
@@ -182,11 +182,11 @@ async fn revoke_in_turn(
 }
 
 #[derive(Debug, Default)]
-struct Found {
-    acknowledged: u64,
+pub(super) struct Found {
+    pub(super) acknowledged: u64,
     unknown: u64,
-    permits_before: u64,
-    after: u64,
+    pub(super) permits_before: u64,
+    pub(super) after: u64,
     after_by_node: BTreeMap<u64, u64>,
     closed_after: u64,
     closed: u64,
@@ -195,7 +195,7 @@ struct Found {
 }
 
 /// Holds every check against the revocation of its agent.
-fn judge(revocations: &[Revocation], checks: &[Check]) -> Found {
+pub(super) fn judge(revocations: &[Revocation], checks: &[Check]) -> Found {
     let mut found = Found::default();
     for revocation in revocations {
         match revocation.acknowledged {

@@ -9,6 +9,10 @@
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 #[path = "../cluster/harness.rs"]
 mod harness;
+mod membership;
+#[allow(dead_code, reason = "shared with tests that use the rest")]
+#[path = "../cluster/operator.rs"]
+mod operator;
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 #[path = "../bad_input/wire.rs"]
 mod wire;

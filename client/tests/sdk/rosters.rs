@@ -155,7 +155,7 @@ async fn nodes_come_and_go_as_an_operator_asks() {
     let cluster = Cluster::start(2).await;
     let ledger = cluster.connect().await;
     // Only the leader does it.
-    cluster.nodes[0].misbehave(Fault::Status(tonic::Code::FailedPrecondition));
+    cluster.nodes[0].misbehave(Fault::Status(tonic::Code::Unavailable));
     let mut progress = ledger.add_learner(4, "node-4", "127.0.0.1:4").await.unwrap();
     let mut seen = Vec::new();
     while seen.last().is_none_or(|lag: &chancery_client::LearnerLag| !lag.caught_up) {
@@ -172,6 +172,10 @@ async fn nodes_come_and_go_as_an_operator_asks() {
     cluster.nodes[0].misbehave(Fault::Status(tonic::Code::PermissionDenied));
     cluster.nodes[1].misbehave(Fault::Status(tonic::Code::PermissionDenied));
     assert!(matches!(ledger.remove_learner(4).await, Err(MembersError::NotPermitted { .. })));
+    // Who leads has looked: nobody else is asked.
+    cluster.nodes[0].misbehave(Fault::Status(tonic::Code::FailedPrecondition));
+    cluster.nodes[1].misbehave(Fault::Status(tonic::Code::FailedPrecondition));
+    assert!(matches!(ledger.remove_learner(4).await, Err(MembersError::Refused { .. })));
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ fn status(error: &MembershipError) -> Status {
     let message = error.to_string();
     match error {
         MembershipError::NotLeader(leader) => {
-            let mut status = Status::failed_precondition(message);
+            let mut status = Status::unavailable(message);
             if let Some(leader) = leader {
                 status.metadata_mut().insert(LEADER_KEY, (*leader).into());
             }

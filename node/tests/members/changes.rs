@@ -166,7 +166,7 @@ async fn what_cannot_be_done_is_refused_and_changes_nothing() {
         assert!(status.code() == code && status.message().contains(why), "{status:?}");
     };
     let add = async |node, request| client.at(node).add_learner(request).await.map(|_| ());
-    refused(add(follower, request(5)).await, Code::FailedPrecondition, &format!("node {leader} does"));
+    refused(add(follower, request(5)).await, Code::Unavailable, &format!("node {leader} does"));
     refused(add(leader, request(2)).await, Code::FailedPrecondition, "is a voter");
     let elsewhere = api::AddLearnerRequest { address: "127.0.0.1:10".into(), ..request(4) };
     refused(add(leader, elsewhere).await, Code::FailedPrecondition, "a learner already");
