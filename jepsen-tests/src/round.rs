@@ -115,6 +115,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         program: setting.program.clone(),
         folder: setting.folder.clone(),
         nodes: setting.group.nodes(),
+        numbers: setting.group.numbers(),
         tuning,
         environment: setting.environment.clone(),
     };
@@ -127,7 +128,8 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
     let crowd = Crowd::gather(&cluster, &recorder, setting).await?;
 
     let mut nemesis =
-        Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max);
+        Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max, &cluster)
+            .await?;
     let mut wrong = None;
     while wrong.is_none() && began.elapsed() < setting.time * 2 && recorder.ended() < OPERATIONS_MAX {
         if began.elapsed() >= setting.time && nemesis.is_complete() {
@@ -156,8 +158,9 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         (Err(what), _) | (_, Err(what)) => Err(what),
     };
     let (operations, history, proofs) = recorder.finish()?;
-    let tallies = tally(&operations, &recorder.workloads());
-    write_edn(&operations, cluster.folder())?;
+    let workloads = recorder.workloads();
+    let tallies = tally(&operations, &workloads);
+    write_edn(&operations, &workloads, cluster.folder())?;
     match settled {
         Err(what) => findings.push(not_recovered(what)),
         Ok(logs) => {
