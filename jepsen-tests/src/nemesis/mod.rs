@@ -188,9 +188,12 @@ impl Nemesis {
         let free: Vec<u64> = cluster.awake().into_iter().filter(|node| !taken(node)).collect();
         let mut nodes = self.targets(fault, cluster, &free, leader.filter(|leader| free.contains(leader)));
         let rules = rules(fault, &cluster.nodes(), leader, &mut self.choices);
-        if nodes.is_empty() && rules.is_empty() || !is_possible(fault, cluster) {
-            // Not now: there is no leader, or nobody to do it to. It comes again.
-            self.deck.insert(0, fault);
+        let possible = is_possible(fault, cluster);
+        if nodes.is_empty() && rules.is_empty() || !possible {
+            // Not now: there is no leader, or nobody to do it to. It comes again, unless only others make it possible.
+            if possible || !self.deck.is_empty() || !self.active.is_empty() {
+                self.deck.insert(0, fault);
+            }
             self.next = Instant::now() + Duration::from_millis(100);
             return Ok(());
         }
