@@ -32,8 +32,8 @@ pub(crate) struct Prepare {
     /// Where its peers reach it and where clients do.
     #[arg(long, value_name = "PEERS,CLIENTS")]
     addresses: NodeAddresses,
-    /// A voter to hear of the others from, as NUMBER=HOST:PORT; more than once for several. By default the
-    /// peers of the nodes that `init` made.
+    /// A voter to hear of the others from, as NUMBER=HOST:PORT; more than once for several. By default every
+    /// node that `init` or this command made.
     #[arg(long = "peer", value_name = "NODE=PEERS", value_parser = parse_peer)]
     peers: Vec<(u64, Address)>,
     /// The folder to make. By default below the ledger's.
@@ -90,6 +90,11 @@ impl Prepare {
                 let path = self.ledger.join(node_name(voter.node)).join("node.toml");
                 let Ok(config) = NodeConfig::load(&path) else { continue };
                 peers.extend(config.peers.into_iter().map(|peer| (peer.node, peer.address)));
+            }
+            for folder in self.ledger.read_dir().into_iter().flatten().flatten() {
+                let path = folder.path().join("member.toml");
+                let Ok(joined) = Description::load(&path, trust.ledger) else { continue };
+                peers.insert(joined.node, joined.peer_address);
             }
         }
         peers.extend(self.peers.iter().map(|(node, address)| (*node, address.to_string())));

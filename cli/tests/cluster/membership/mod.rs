@@ -11,7 +11,7 @@ use chancery_node::config::Tuning;
 
 use crate::harness::{Cluster, NODES, employ};
 use crate::operator::voters;
-use workload::Workload;
+use workload::{EMPLOYED, Workload};
 
 const READER: &str = "reader";
 
@@ -29,22 +29,28 @@ async fn members_change_while_the_ledger_works() {
 
     let added = cluster.join(4).await;
     assert_eq!((voters(&added), &added["sets"][0]["quorum"]), (vec![1, 2, 3, 4], &3.into()), "{added}");
+    workload.goes_on().await;
     let added = cluster.join(5).await;
     assert_eq!((voters(&added), &added["sets"][0]["quorum"]), (vec![1, 2, 3, 4, 5], &3.into()), "{added}");
 
+    workload.goes_on().await;
     let moved = cluster.operate(&["transfer", "--to", "node-4"]).await.done();
     assert_eq!(moved["leader"], 4, "{moved}");
+    workload.goes_on().await;
     let removed = cluster.operate(&["member", "remove", "node-2"]).await.done();
     assert_eq!(voters(&removed), [1, 3, 4, 5]);
     let says_so =
         |status: &NodeStatus| status.silent_because.as_ref().is_some_and(|why| why.contains("removed"));
     cluster.wait_for_status(2, "that it is removed", says_so).await;
 
+    workload.goes_on().await;
     // The leader itself goes: another has to take the command.
     let leader = cluster.leader_of_voters(&[1, 3, 4, 5]).await;
     let removed = cluster.operate(&["member", "remove", &leader.to_string()]).await.done();
     let left: Vec<u64> = [1, 3, 4, 5].into_iter().filter(|node| *node != leader).collect();
     assert_eq!(voters(&removed), left);
+
+    workload.goes_on().await;
 
     let dead = left[0];
     cluster.kill(dead);
@@ -52,7 +58,9 @@ async fn members_change_while_the_ledger_works() {
     cluster.start_node(6);
     let replaced = cluster.operate(&["member", "replace", &dead.to_string(), &member]).await.done();
     assert_eq!(voters(&replaced), [left[1], left[2], 6]);
+    workload.goes_on().await;
     cluster.operate(&["transfer"]).await.done();
+    workload.goes_on().await;
 
     let found = workload.end().await;
     println!("{found:?}");
@@ -62,6 +70,7 @@ async fn members_change_while_the_ledger_works() {
     let answer = gate.check("nobody", "read", "documents/1", b"").await;
     assert!(matches!(answer, Err(CheckError::Denied(_))), "{answer:?}");
     assert_eq!(gate.trust().roster_chain().links.len(), 10);
+    evidence_outlives_the_changes(&cluster).await;
     let listed = cluster.operate(&["member", "list"]).await.done();
     assert_eq!(listed["sets"], replaced["sets"]);
     // A removed node proves nothing by itself.
@@ -69,6 +78,19 @@ async fn members_change_while_the_ledger_works() {
     let gate = cluster.connect_with("gate", Some(2), options).await;
     let answer = gate.check(READER, "read", "documents/1", b"").await;
     assert!(!matches!(answer, Ok(_) | Err(CheckError::Denied(_))), "{answer:?}");
+}
+
+/// What is decided under the newest roster is verified, offline, with the trust file of genesis; and the context
+/// keeps the rosters that were proven to it.
+async fn evidence_outlives_the_changes(cluster: &Cluster) {
+    let folder = cluster.ledger_folder();
+    let (file, trust) = (folder.join("permit.json"), folder.join("trust.toml"));
+    let (file, trust) = (file.to_str().unwrap(), trust.to_str().unwrap());
+    let check = ["check", EMPLOYED, "read", "documents/1", "--evidence", file];
+    assert_eq!(cluster.run("gate", &check).await.done()["decision"]["verdict"], "permit");
+    let verified = cluster.operate(&["verify", file, "--trust", trust]).await.done();
+    assert_eq!(verified["files"][0]["outcome"], "verified", "{verified}");
+    assert!(cluster.context_folder("gate").join("rosters").exists());
 }
 
 /// All nodes come back from before a change: who saw the new roster believes none of them.
