@@ -115,7 +115,9 @@ impl Ledger {
                     return Ok(LearnerProgress { endpoint, stream });
                 }
                 Err(failure) => {
-                    MembersError::check_refused(&failure)?;
+                    if let Some(refused) = MembersError::refused(&failure) {
+                        return Err(refused);
+                    }
                     tries.failed(&attempt, failure);
                 }
             }
@@ -138,7 +140,9 @@ impl Ledger {
                     return Ok(());
                 }
                 Err(failure) => {
-                    MembersError::check_refused(&failure)?;
+                    if let Some(refused) = MembersError::refused(&failure) {
+                        return Err(refused);
+                    }
                     tries.failed(&attempt, failure);
                 }
             }
@@ -161,7 +165,9 @@ impl Ledger {
                     return Ok((leader, term));
                 }
                 Err(failure) => {
-                    MembersError::check_refused(&failure)?;
+                    if let Some(refused) = MembersError::refused(&failure) {
+                        return Err(refused);
+                    }
                     tries.failed(&attempt, failure);
                 }
             }
@@ -226,15 +232,15 @@ impl Ledger {
 }
 
 impl MembersError {
-    /// Whether the leader itself refused; who does not lead is only unavailable.
-    fn check_refused(failure: &Failure) -> Result<(), Self> {
+    /// What the leader itself refused; who does not lead is only unavailable.
+    fn refused(failure: &Failure) -> Option<Self> {
         use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted};
         match failure {
             Failure::Failed {
                 code: FailedPrecondition | InvalidArgument | NotFound | ResourceExhausted,
                 message,
-            } => Err(Self::Refused { message: message.clone() }),
-            _ => Ok(()),
+            } => Some(Self::Refused { message: message.clone() }),
+            _ => None,
         }
     }
 

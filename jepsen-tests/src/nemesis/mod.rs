@@ -392,8 +392,9 @@ impl Nemesis {
             over.happened = cluster.network.felt() > over.felt_before;
         }
         self.apply_weather(cluster);
-        // The cluster is to do something before the next one.
-        self.next = Instant::now() + Duration::from_millis(self.choices.between(500, 2_500));
+        // The cluster is to do something before the next one. A change of the voters was that already.
+        let pause_ms = if over.change.is_some() { (100, 800) } else { (500, 2_500) };
+        self.next = Instant::now() + Duration::from_millis(self.choices.between(pause_ms.0, pause_ms.1));
         tracing::info!(fault = over.fault.name(), happened = over.happened, "ended");
         if over.happened {
             let count = self.counts.entry(over.fault).or_default();
