@@ -1,6 +1,8 @@
 # make demo: everything from nothing to the story, on a machine with a Rust toolchain and a C++ compiler.
 # make test: every test, the lints, the formatting and the documentation.
 # make jepsen: ten minutes of faults on real clusters, judged; SECONDS=3600 for an hour of them.
+# make fuzz: hostile bytes for every decoder, two minutes each.
+# make sabotage: builds that are broken on purpose, each of which must be caught.
 #
 # All build with one profile and the same flags into one folder outside the checkout, so that RocksDB is
 # compiled once.
@@ -8,7 +10,7 @@
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chancery/target
 export CARGO_TARGET_DIR
 
-.PHONY: demo replay test jepsen build clean
+.PHONY: demo replay test jepsen sabotage fuzz build clean
 
 demo:
 	@deploy/demo
@@ -22,6 +24,13 @@ test:
 
 jepsen:
 	@deploy/jepsen --seconds "$(or $(SECONDS),600)"
+
+fuzz:
+	@deploy/fuzz
+
+# make sabotage ONLY=tail-before-nonce
+sabotage:
+	@deploy/sabotage $(ONLY)
 
 build:
 	@deploy/build

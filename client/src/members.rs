@@ -50,7 +50,7 @@ pub enum MembersError {
         /// Which.
         endpoint: String,
         /// Why.
-        failure: Failure,
+        failure: Box<Failure>,
     },
 }
 
@@ -78,7 +78,10 @@ impl LearnerProgress {
     /// # Errors
     /// The stream broke before the learner had caught up. Asking for it again does no harm.
     pub async fn next(&mut self) -> Result<LearnerLag, MembersError> {
-        let interrupted = |failure| MembersError::Interrupted { endpoint: self.endpoint.clone(), failure };
+        let interrupted = |failure| MembersError::Interrupted {
+            endpoint: self.endpoint.clone(),
+            failure: Box::new(failure),
+        };
         match self.stream.message().await {
             Ok(Some(AddLearnerProgress { matched_index, last_index, caught_up })) => {
                 Ok(LearnerLag { matched_index, last_index, caught_up })

@@ -1,8 +1,9 @@
 //! Clocks: this node's own, and how far it is from a quorum's.
 //!
-//! Clocks prove nothing here; they only bound. A node signs while its clock is within ε of a quorum's
-//! median (while a change of voters is joint, of both), measured lately, and its wall clock has not stepped against its monotonic one since. Clocks are
-//! compared pairwise by a call of its own, never with a block: an idle cluster must not fall silent.
+//! Clocks prove nothing here; they only bound. A node signs while the clocks of a quorum, its own included,
+//! are each within ε of its own (while a change of voters is joint, of either quorum), measured lately, and
+//! its wall clock has not stepped against its monotonic one since. Clocks are compared pairwise by a call of
+//! its own, never with a block: an idle cluster must not fall silent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,9 +72,9 @@ pub enum ClockError {
         quorum: usize,
     },
     /// This clock is too far off.
-    #[error("the clock is {offset_ms} ms from a quorum's median, {limit_ms} are allowed")]
+    #[error("the clock is {offset_ms} ms from those of a quorum, {limit_ms} are allowed")]
     Apart {
-        /// The distance, with the measurement's error.
+        /// The distance of the nearest quorum's farthest, with the measurement's error.
         offset_ms: u64,
         /// The bound.
         limit_ms: u64,
@@ -198,16 +199,18 @@ impl ClockWatch {
         if offsets.len() < quorum {
             return Err(ClockError::TooFew { measured: offsets.len(), quorum });
         }
-        offsets.sort_by_key(|offset| offset.offset_ms);
-        // Of an even number both middle ones count: neither may be too far.
-        let middle = [(offsets.len() - 1) / 2, offsets.len() / 2];
-        for offset in middle.iter().filter_map(|index| offsets.get(*index)) {
-            let offset_ms = offset.offset_ms.unsigned_abs().saturating_add(offset.error_ms);
-            if offset_ms > limit_ms {
-                return Err(ClockError::Apart { offset_ms, limit_ms });
+        // Not the median of those measured: two wrong clocks of five are a majority of three that answered.
+        let mut apart: Vec<u64> = offsets
+            .iter()
+            .map(|offset| offset.offset_ms.unsigned_abs().saturating_add(offset.error_ms))
+            .collect();
+        apart.sort_unstable();
+        match apart.get(quorum.saturating_sub(1)) {
+            Some(offset_ms) if *offset_ms > limit_ms => {
+                Err(ClockError::Apart { offset_ms: *offset_ms, limit_ms })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn base_ms(&self) -> i64 {
@@ -286,6 +289,10 @@ mod tests {
     }
 
     fn watch() -> (Arc<Hand>, ClockWatch) {
+        watch_of(3)
+    }
+
+    fn watch_of(voters: u8) -> (Arc<Hand>, ClockWatch) {
         let hand = Arc::new(Hand::default());
         hand.pass(10_000_000);
         let voter = |node: u8| Voter {
@@ -293,7 +300,7 @@ mod tests {
             name: Name::new(format!("node-{node}")).unwrap(),
             key: PublicKey([node; 32]),
         };
-        let set = VoterSet::majority(vec![voter(1), voter(2), voter(3)]).unwrap();
+        let set = VoterSet::majority((1..=voters).map(voter).collect()).unwrap();
         let rosters = Rosters::founded(Roster::new(vec![set]).unwrap());
         (Arc::clone(&hand), ClockWatch::new(hand, 1, watch::Sender::new(Arc::new(rosters)).subscribe(), 500))
     }
@@ -325,6 +332,21 @@ mod tests {
         assert!(watch.now_to_sign_ms().is_ok());
         watch.record(3, hand.wall_ms() + 3_600_000, hand.wall_ms(), trip);
         assert!(matches!(watch.now_to_sign_ms(), Err(ClockError::Apart { .. })));
+    }
+
+    #[test]
+    fn two_clocks_of_five_that_are_wrong_alike_are_no_quorum() {
+        let (hand, watch) = watch_of(5);
+        let trip = Duration::from_millis(1);
+        // This node's clock and node 2's are wrong alike; of the right ones it hears one only.
+        watch.record(2, hand.wall_ms(), hand.wall_ms(), trip);
+        watch.record(3, hand.wall_ms() + 3_600_000, hand.wall_ms(), trip);
+        assert!(matches!(watch.now_to_sign_ms(), Err(ClockError::Apart { .. })));
+        watch.record(4, hand.wall_ms() + 3_600_000, hand.wall_ms(), trip);
+        watch.record(5, hand.wall_ms() + 3_600_000, hand.wall_ms(), trip);
+        assert!(matches!(watch.now_to_sign_ms(), Err(ClockError::Apart { .. })));
+        watch.record(4, hand.wall_ms(), hand.wall_ms(), trip);
+        assert!(watch.now_to_sign_ms().is_ok());
     }
 
     #[test]

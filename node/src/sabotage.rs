@@ -29,7 +29,7 @@ pub enum Sabotage {
     ServeWithoutRound,
     /// A check that arrives during a round is answered with it. Its nonce is not in what was signed.
     JoinRunningRound,
-    /// Rule 2: a statement says what was in the log up to 100 ms before its nonce came.
+    /// Rule 2: a statement says what was in the log up to 300 ms before its nonce came.
     TailBeforeNonce,
     /// §4: a statement names the last applied block, not the last that is flushed.
     TailOfAppliedState,

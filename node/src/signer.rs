@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::clock::{ClockError, ClockWatch};
 use crate::roster_proofs::ProvenRosters;
-use crate::sabotage::{self, Sabotage};
+use crate::sabotage;
 use crate::store::applied::AppliedStore;
 use crate::store::{LogError, RaftLog};
 
@@ -100,7 +100,7 @@ impl Signer {
         let head = self.store.read_state(|state| *state.head());
         let (tail, number) = self.log.read_tail_with(|tail| (*tail, self.next_number()))?;
         debug_assert!(
-            tail.block >= head.block || sabotage::active(Sabotage::ApplyBeforeFlush),
+            tail.block >= head.block || sabotage::is_chosen(),
             "what is applied was flushed before"
         );
         let (head, tail) = sabotage::stated(&self.store, head, tail);

@@ -121,10 +121,12 @@ async fn a_node_that_dies_at_any_step_never_states_less() {
     house.come_back("its first start").await;
     for points in ROUNDS {
         let began = Instant::now();
+        let last_index = house.last_index().await;
         house.cluster.kill(VICTIM);
         for _ in 0..COMMANDS_AWAY {
             house.command().await;
         }
+        house.purged_past(last_index).await;
         for point in *points {
             house.die_at(point).await;
         }
@@ -164,6 +166,29 @@ impl House {
                 Err(error) => panic!("{agent}: {error}"),
             }
             assert!(Instant::now() < deadline, "{agent} is not acknowledged");
+        }
+    }
+
+    /// The index at which the longest log ends.
+    async fn last_index(&self) -> u64 {
+        let operator = self.cluster.connect("operator").await;
+        let ends = operator.status().await.into_iter().filter_map(|(_, status)| status.ok()?.log.last_index);
+        ends.max().expect("a node tells where its log ends")
+    }
+
+    /// Waits until the others have purged all up to `index`. Raft does that only when nothing of it is on its way
+    /// to a peer, even one that is away.
+    async fn purged_past(&self, index: u64) {
+        let operator = self.cluster.connect("operator").await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let all = operator.status().await;
+            let purged = all.iter().filter_map(|(_, status)| status.as_ref().ok()?.log.purged_index);
+            if purged.filter(|purged| *purged > index).count() as u64 == NODES - 1 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "what the victim has not is not purged: {all:?}");
+            sleep(ASK_EVERY).await;
         }
     }
 

@@ -69,8 +69,19 @@ pub(crate) fn active(sabotage: Sabotage) -> bool {
     chosen() == Some(sabotage)
 }
 
+/// Whether anything is broken: then what cannot be may be.
+pub(crate) fn is_chosen() -> bool {
+    chosen().is_some()
+}
+
+/// Whether this node lies: what contradicts it must not stop it.
+pub(crate) fn lies() -> bool {
+    let lie = NAMES.iter().find(|(_, sabotage)| Some(*sabotage) == chosen());
+    lie.is_some_and(|(name, _)| name.starts_with("lie-"))
+}
+
 /// How far behind what is read before the nonce may be.
-const CACHED_FOR: Duration = Duration::from_millis(100);
+const CACHED_FOR: Duration = Duration::from_millis(300);
 
 /// How far behind a liar's log is.
 const STALE_BY: Duration = Duration::from_secs(2);

@@ -17,6 +17,14 @@ pub(crate) const fn active(_: Sabotage) -> bool {
     false
 }
 
+pub(crate) const fn is_chosen() -> bool {
+    false
+}
+
+pub(crate) const fn lies() -> bool {
+    false
+}
+
 pub(crate) const fn arm(_: &Voter, _: &SigningKey) {}
 
 pub(crate) const fn syncs(_votes_only: bool) -> bool {

@@ -83,52 +83,50 @@ mod tests {
     use crate::store::database;
     use crate::store::torn_tail::BatchNumber;
 
-    /// What is there after the power was cut: the folder, with the traced log cut to its synced size.
-    fn after_the_cut(store: &Path, trace: &Path, into: &Path) -> u64 {
-        let line = fs::read_to_string(trace).unwrap();
-        assert_eq!(line.len(), LINE_BYTES);
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (name, synced_bytes): (&str, u64) = (fields[0], fields[1].parse().unwrap());
-        for found in fs::read_dir(store).unwrap() {
-            let found = found.unwrap();
-            // A table that a background job is done with may be removed meanwhile.
-            let _ = fs::copy(found.path(), into.join(found.file_name()));
-        }
-        let log = File::options().write(true).open(into.join(name)).unwrap();
-        assert!(log.metadata().unwrap().len() >= synced_bytes);
-        log.set_len(synced_bytes).unwrap();
-        let reopened = database::open(into).unwrap();
-        BatchNumber::last_in(&reopened).unwrap().number
-    }
-
-    #[test]
-    fn a_cut_to_what_is_traced_leaves_each_synced_batch_and_no_unsynced_one() {
+    /// Writes so many batches of 2 MiB, of which the last is not synced, then cuts the power. Returns the number of
+    /// the last batch that is there after it, and how often the log had changed.
+    fn batches_after_a_cut(count: u64) -> (u64, usize) {
         let (folder, traces) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = traces.path().join("power");
         let db = database::open(folder.path()).unwrap();
         let trace = PowerTrace::into_file(folder.path(), &path).unwrap();
         let mut number = BatchNumber::last_in(&db).unwrap();
-        let mut logs = std::collections::BTreeSet::new();
-        // Enough for two memtables, so that the log changes twice.
-        for round in 0_u64..10 {
-            for synced in [true, true, false] {
-                number = number.next();
-                let mut batch = WriteBatch::default();
-                number.mark(&mut batch);
-                batch.put(number.number.to_be_bytes(), vec![0xAB; 2 << 20]);
-                let mut options = WriteOptions::default();
-                options.set_sync(synced);
-                db.write_opt(batch, &options).unwrap();
-                trace.written(synced).unwrap();
-            }
-            logs.insert(newest_wal(folder.path()).unwrap().0);
-            // The log that the unsynced batch began, if it did, is one of those that a cut may take.
-            let traced = fs::read_to_string(&path).unwrap();
-            if round % 3 == 2 && traced.starts_with(&newest_wal(folder.path()).unwrap().0) {
-                let left = tempfile::tempdir().unwrap();
-                assert_eq!(after_the_cut(folder.path(), &path, left.path()), number.number - 1);
-            }
+        let mut names = vec![newest_wal(folder.path()).unwrap().0];
+        for last in (0..count).map(|written| written + 1 == count) {
+            number = number.next();
+            let mut batch = WriteBatch::default();
+            number.mark(&mut batch);
+            batch.put(number.number.to_be_bytes(), vec![0xAB; 2 << 20]);
+            let mut options = WriteOptions::default();
+            options.set_sync(!last);
+            db.write_opt(batch, &options).unwrap();
+            trace.written(!last).unwrap();
+            names.push(newest_wal(folder.path()).unwrap().0);
         }
-        assert!(logs.len() > 1, "the log changed: {logs:?}");
+        drop(db);
+        names.dedup();
+
+        let line = fs::read_to_string(&path).unwrap();
+        assert_eq!(line.len(), LINE_BYTES);
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (traced, synced_bytes): (&str, u64) = (fields[0], fields[1].parse().unwrap());
+        let (newest, size_bytes) = newest_wal(folder.path()).unwrap();
+        assert!(newest != traced || size_bytes > synced_bytes, "there is something to cut");
+        let log = File::options().write(true).open(folder.path().join(&newest)).unwrap();
+        log.set_len(if newest == traced { synced_bytes } else { 0 }).unwrap();
+        let reopened = database::open(folder.path()).unwrap();
+        (BatchNumber::last_in(&reopened).unwrap().number, names.len() - 1)
+    }
+
+    #[test]
+    fn a_cut_to_what_is_traced_leaves_each_synced_batch_and_not_the_other() {
+        let mut changes = 0;
+        // A memtable holds less than eight: the log changes in between, and with the last batch.
+        for count in [1, 2, 7, 8, 9, 10, 25] {
+            let (last, changed) = batches_after_a_cut(count);
+            assert_eq!(last, count - 1, "of {count} batches, and {changed} changes of the log");
+            changes += changed;
+        }
+        assert!(changes > 2, "the log changes: {changes}");
     }
 }

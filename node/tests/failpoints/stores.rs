@@ -71,7 +71,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// From now on, the process dies the first time that it comes to `failpoint`: what the folder is then.
+/// From now on, the process dies the first time that it comes to `failpoint`: what the folder is then. The whole
+/// test stays within its scenario: other tests' nodes come to the same failpoints.
 fn die_at(failpoint: &str, folder: &Path) -> (Arc<AtomicU64>, TempDir) {
     let left = tempfile::tempdir().unwrap();
     let fired = Arc::new(AtomicU64::new(0));
@@ -116,8 +117,9 @@ async fn deaths_while_applying() {
         let (fired, left) = die_at(failpoint, node.path());
         node.apply(&entries).await.unwrap();
         assert!(fired.load(Ordering::SeqCst) > 0, "{failpoint}");
-        scenario.teardown();
+        fail::remove(failpoint);
         go_on(left, 1, 5, &entries, &leader).await;
+        scenario.teardown();
     }
 }
 
@@ -132,8 +134,9 @@ async fn deaths_while_building() {
         let (fired, left) = die_at(failpoint, node.path());
         node.build().await.unwrap();
         assert!(fired.load(Ordering::SeqCst) > 0, "{failpoint}");
-        scenario.teardown();
+        fail::remove(failpoint);
         go_on(left, 1, 5, &entries, &leader).await;
+        scenario.teardown();
     }
 }
 
@@ -151,8 +154,9 @@ async fn deaths_while_removing_an_old_one() {
         node.feed(&entries[entries.len() - 1..]).await;
     }
     assert_eq!(fired.load(Ordering::SeqCst), 1);
-    scenario.teardown();
+    fail::remove("snapshot-before-removal");
     go_on(left, 1, 4, &entries, &leader).await;
+    scenario.teardown();
 }
 
 #[tokio::test]
@@ -169,10 +173,11 @@ async fn deaths_while_receiving_and_installing() {
         let received = transfer(&built, &two.stores().snapshots).unwrap().to_raft();
         two.machine().install_snapshot(&received.meta, received.snapshot).await.unwrap();
         assert!(fired.load(Ordering::SeqCst) > 0, "{failpoint}");
-        scenario.teardown();
+        fail::remove(failpoint);
         // Once renamed, the snapshot is known, even to a start.
         let known = failpoint == "snapshot-after-rename" || INSTALL.contains(&failpoint);
         go_on(left, 2, if known { 7 } else { 2 }, &entries, &leader).await;
+        scenario.teardown();
     }
 }
 
@@ -192,8 +197,9 @@ async fn deaths_while_starting() {
         let (fired, left) = die_at(failpoint, node.path());
         node.start().await.unwrap();
         assert!(fired.load(Ordering::SeqCst) > 0, "{failpoint}");
-        scenario.teardown();
+        fail::remove(failpoint);
         go_on(left, 1, 6, &entries, &leader).await;
+        scenario.teardown();
     }
 }
 
@@ -206,8 +212,9 @@ async fn deaths_at_the_first_start() {
         let (fired, left) = die_at(failpoint, node.path());
         node.start().await.unwrap();
         assert!(fired.load(Ordering::SeqCst) > 0, "{failpoint}");
-        scenario.teardown();
+        fail::remove(failpoint);
         go_on(left, 1, 0, &leader.some_entries(3), &leader).await;
+        scenario.teardown();
     }
 }
 
@@ -240,8 +247,9 @@ async fn errors_at_every_step() {
             }
         };
         assert!(failed, "{failpoint}");
-        scenario.teardown();
+        fail::remove(failpoint);
         two.stop();
         go_on(two.into_folder(), 2, 1, &entries, &leader).await;
+        scenario.teardown();
     }
 }

@@ -38,7 +38,13 @@ pub(in crate::store) use fault::with_causes;
 pub(crate) fn forget_dedup(path: &Path) -> Result<(), AppliedFault> {
     let database = Database::open(path)?;
     database.clear(database::Column::Dedup)?;
-    database.flush()
+    database.flush()?;
+    // A copy again, with no file but those that a copy has.
+    let copy = path.with_extension("without");
+    database.checkpoint(&copy)?;
+    drop(database);
+    std::fs::remove_dir_all(path)?;
+    Ok(std::fs::rename(&copy, path)?)
 }
 
 use crate::raft::types::{Entry, LogId, StoredMembership};
