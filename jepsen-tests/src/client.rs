@@ -65,7 +65,8 @@ pub fn options() -> Options {
 }
 
 impl Client {
-    /// A client of `workload`, bound to one node (and those that may come in its place) or to none, with connections that it shares with nobody.
+    /// A client of `workload`, bound to one node (and those that may come in its place) or to none, with
+    /// connections that it shares with nobody.
     ///
     /// # Errors
     /// A context cannot be used.
