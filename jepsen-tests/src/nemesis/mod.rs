@@ -190,7 +190,7 @@ impl Nemesis {
         let rules = rules(fault, &cluster.nodes(), leader, &mut self.choices);
         let possible = is_possible(fault, cluster);
         if nodes.is_empty() && rules.is_empty() || !possible {
-            // Not now: there is no leader, or nobody to do it to. It comes again, unless only others make it possible.
+            // Not now: there is no leader, or nobody to do it to. It comes again, unless nothing else would.
             if possible || !self.deck.is_empty() || !self.active.is_empty() {
                 self.deck.insert(0, fault);
             }
