@@ -118,7 +118,9 @@ impl Ledger {
                     return Ok(LearnerProgress { endpoint, stream });
                 }
                 Err(failure) => {
-                    MembersError::check_refused(&failure)?;
+                    if let Some(refused) = MembersError::refused(&failure) {
+                        return Err(refused);
+                    }
                     tries.failed(&attempt, failure);
                 }
             }
@@ -141,7 +143,9 @@ impl Ledger {
                     return Ok(());
                 }
                 Err(failure) => {
-                    MembersError::check_refused(&failure)?;
+                    if let Some(refused) = MembersError::refused(&failure) {
+                        return Err(refused);
+                    }
                     tries.failed(&attempt, failure);
                 }
             }
@@ -164,7 +168,9 @@ impl Ledger {
                     return Ok((leader, term));
                 }
                 Err(failure) => {
-                    MembersError::check_refused(&failure)?;
+                    if let Some(refused) = MembersError::refused(&failure) {
+                        return Err(refused);
+                    }
                     tries.failed(&attempt, failure);
                 }
             }
@@ -229,15 +235,15 @@ impl Ledger {
 }
 
 impl MembersError {
-    /// Whether the leader itself refused; who does not lead is only unavailable.
-    fn check_refused(failure: &Failure) -> Result<(), Self> {
+    /// What the leader itself refused; who does not lead is only unavailable.
+    fn refused(failure: &Failure) -> Option<Self> {
         use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted};
         match failure {
             Failure::Failed {
                 code: FailedPrecondition | InvalidArgument | NotFound | ResourceExhausted,
                 message,
-            } => Err(Self::Refused { message: message.clone() }),
-            _ => Ok(()),
+            } => Some(Self::Refused { message: message.clone() }),
+            _ => None,
         }
     }
 

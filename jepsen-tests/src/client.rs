@@ -65,7 +65,8 @@ pub fn options() -> Options {
 }
 
 impl Client {
-    /// A client of `workload`, bound to one node or to none, with connections that it shares with nobody.
+    /// A client of `workload`, bound to one node (and those that may come in its place) or to none, with
+    /// connections that it shares with nobody.
     ///
     /// # Errors
     /// A context cannot be used.
@@ -79,7 +80,7 @@ impl Client {
         Ok(Self {
             workload,
             process: recorder.process(workload),
-            node,
+            node: node.filter(|_| !cluster.members_change()),
             issuer: cluster.connect("issuer", node, options()).await?,
             revoker: cluster.connect("revoker", node, options()).await?,
             gate: cluster.connect("gate", node, options()).await?,

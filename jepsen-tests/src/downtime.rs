@@ -79,7 +79,7 @@ pub async fn measure(
     runs: u32,
     tuning: toml::Table,
 ) -> Result<Downtimes, HarnessError> {
-    let plan = Plan { program, folder, nodes: 3, tuning, environment: Vec::new() };
+    let plan = Plan { program, folder, nodes: 3, numbers: 3, tuning, environment: Vec::new() };
     let mut cluster = Cluster::start(plan).await?;
     let mut measured = Downtimes::default();
     for number in 1..=runs {

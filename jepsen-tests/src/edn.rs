@@ -10,12 +10,12 @@ use std::io;
 
 use crate::history::{Call, Operation, Outcome};
 
-/// Writes `operations` in the order in which they began and ended.
+/// Writes `operations`, those of one workload, in the order in which they began and ended.
 ///
 /// # Errors
 /// Of `out`.
-pub fn write(operations: &[Operation], out: &mut impl io::Write) -> io::Result<()> {
-    let mut order: Vec<&Operation> = operations.iter().collect();
+pub fn write(operations: &[&Operation], out: &mut impl io::Write) -> io::Result<()> {
+    let mut order = operations.to_vec();
     order.sort_by_key(|one| (one.invoked_us, one.id));
     // Within one microsecond beginnings come first: what is not surely in order is written as concurrent.
     let mut events: Vec<(u64, Half, u32, &Operation)> = Vec::with_capacity(order.len() * 2);
@@ -166,7 +166,7 @@ mod tests {
             operation(3, 1, 6, None, register("y"), Outcome::Unknown { reason: String::new() }),
         ];
         let mut out = Vec::new();
-        write(&operations, &mut out).unwrap();
+        write(&operations.iter().collect::<Vec<_>>(), &mut out).unwrap();
         let expected = r#"
 {:index 0, :time 1000, :process 0, :type :invoke, :f :register, :value {:agent "x"}}
 {:index 1, :time 2000, :process 1, :type :invoke, :f :register, :value {:agent "x"}}

@@ -1,5 +1,6 @@
 //! All that a round leaves, brought before the checkers.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -63,15 +64,29 @@ pub fn judge(record: &Record) -> Result<Vec<Finding>, HarnessError> {
     Ok(findings)
 }
 
-/// Writes the history as Jepsen does, for who has tools for that.
+/// Writes the history of each workload as Jepsen does, `WORKLOAD.edn`, for who has tools for that. `workloads`
+/// says which one each process works on.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write_edn(operations: &[Operation], folder: &Path) -> Result<(), HarnessError> {
-    let path = folder.join("history.edn");
-    let mut file = BufWriter::new(File::create(&path).map_err(HarnessError::at(&path))?);
-    edn::write(operations, &mut file).map_err(HarnessError::at(&path))?;
-    file.flush().map_err(HarnessError::at(&path))
+/// A file cannot be written.
+pub fn write_edn(
+    operations: &[Operation],
+    workloads: &BTreeMap<u32, &'static str>,
+    folder: &Path,
+) -> Result<(), HarnessError> {
+    let mut histories: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+    for operation in operations {
+        if let Some(workload) = workloads.get(&operation.process) {
+            histories.entry(workload).or_default().push(operation);
+        }
+    }
+    for (workload, history) in histories {
+        let path = folder.join(format!("{workload}.edn"));
+        let mut file = BufWriter::new(File::create(&path).map_err(HarnessError::at(&path))?);
+        edn::write(&history, &mut file).map_err(HarnessError::at(&path))?;
+        file.flush().map_err(HarnessError::at(&path))?;
+    }
+    Ok(())
 }
 
 fn read_proofs(path: &Path) -> Result<Vec<Proof>, HarnessError> {

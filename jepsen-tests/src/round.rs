@@ -32,6 +32,9 @@ const PAUSE_MS_MAX: u64 = 60;
 /// Log entries between snapshots, and kept behind one, where snapshots are to be made all the time.
 const SNAPSHOTS: [(i64, i64); 3] = [(50, 5), (100, 10), (1_000, 0)];
 
+/// How many times longer a round may have faults until each of its group has happened.
+const LONGER_MAX: u32 = 3;
+
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long the nodes may take to start, and to serve again when the faults are over. Beyond it, they do not recover.
@@ -53,7 +56,7 @@ pub struct Setting {
     pub workloads: Vec<Kind>,
     /// What chooses.
     pub seed: u64,
-    /// How long there are faults; until each of the group has happened, if that takes longer, up to twice that.
+    /// How long there are faults; until each of the group has happened, if that takes longer, up to three times that.
     pub time: Duration,
     /// The longest that a fault is held, a pause above all.
     pub hold_max: Duration,
@@ -115,6 +118,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         program: setting.program.clone(),
         folder: setting.folder.clone(),
         nodes: setting.group.nodes(),
+        numbers: setting.group.numbers(),
         tuning,
         environment: setting.environment.clone(),
     };
@@ -127,9 +131,11 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
     let crowd = Crowd::gather(&cluster, &recorder, setting).await?;
 
     let mut nemesis =
-        Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max);
+        Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max, &cluster)
+            .await?;
     let mut wrong = None;
-    while wrong.is_none() && began.elapsed() < setting.time * 2 && recorder.ended() < OPERATIONS_MAX {
+    while wrong.is_none() && began.elapsed() < setting.time * LONGER_MAX && recorder.ended() < OPERATIONS_MAX
+    {
         if began.elapsed() >= setting.time && nemesis.is_complete() {
             break;
         }
@@ -156,8 +162,9 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         (Err(what), _) | (_, Err(what)) => Err(what),
     };
     let (operations, history, proofs) = recorder.finish()?;
-    let tallies = tally(&operations, &recorder.workloads());
-    write_edn(&operations, cluster.folder())?;
+    let workloads = recorder.workloads();
+    let tallies = tally(&operations, &workloads);
+    write_edn(&operations, &workloads, cluster.folder())?;
     match settled {
         Err(what) => findings.push(not_recovered(what)),
         Ok(logs) => {

@@ -64,7 +64,8 @@ pub struct PeerConfig {
 pub struct Tuning {
     /// Raft heartbeat, in milliseconds.
     pub heartbeat_ms: u64,
-    /// Least and greatest election timeout, in milliseconds.
+    /// Least and greatest election timeout, in milliseconds. A node stands for election when it has not heard
+    /// from the leader for the greatest, which is the leader's lease, and then for one between the two.
     pub election_timeout_ms: (u64, u64),
     /// Log entries between snapshots.
     pub snapshot_every_entries: u64,
@@ -83,8 +84,8 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 100,
-            election_timeout_ms: (400, 800),
+            heartbeat_ms: 50,
+            election_timeout_ms: (200, 400),
             snapshot_every_entries: 20_000,
             keep_log_entries: 5_000,
             history_blocks: 65_536,

@@ -5,11 +5,12 @@
 
 mod addresses;
 mod faulty;
+mod members;
 mod observe;
 mod power;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,6 +20,7 @@ use chancery_client::chancery_ledger::trust::Trust;
 use chancery_client::{Context, Ledger, Options};
 
 pub use faulty::ClockError;
+pub use members::Joining;
 pub use observe::Sight;
 
 use crate::fault::HarnessError;
@@ -33,8 +35,10 @@ pub struct Plan {
     pub program: PathBuf,
     /// Where everything is kept; made if it is not there.
     pub folder: PathBuf,
-    /// How many nodes.
+    /// How many nodes it is founded with.
     pub nodes: u64,
+    /// The highest number that a node may have: more than there are at first if some are to join.
+    pub numbers: u64,
     /// What goes into the table `tuning` of every `node.toml`.
     pub tuning: toml::Table,
     /// What nodes have in their environment besides this process' own: node, name, value.
@@ -46,6 +50,9 @@ pub struct Cluster {
     plan: Plan,
     addresses: Addresses,
     running: BTreeMap<u64, Process>,
+    /// Who votes, and who is about to. Only these are started.
+    members: BTreeSet<u64>,
+    next_number: u64,
     /// The links between the nodes, and to them.
     pub network: Network,
     contexts: AtomicU64,
@@ -68,10 +75,12 @@ impl Cluster {
             network.before_clients(node, addresses.client_proxy(node), addresses.client(node)).await?;
         }
         let contexts = AtomicU64::new(0);
-        let direct: Vec<_> = (1..=plan.nodes).map(|node| addresses.client(node).to_string()).collect();
+        let direct: Vec<_> = (1..=plan.numbers).map(|node| addresses.client(node).to_string()).collect();
         let options = Options { read_timeout: observe::PATIENCE, ..Options::default() };
         let control = connect(&plan, &contexts, "operator", Some(direct), options).await?;
-        let mut cluster = Self { plan, addresses, running: BTreeMap::new(), network, contexts, control };
+        let (members, next_number) = ((1..=plan.nodes).collect(), plan.nodes + 1);
+        let running = BTreeMap::new();
+        let mut cluster = Self { plan, addresses, running, members, next_number, network, contexts, control };
         for node in cluster.nodes() {
             cluster.start_node(node)?;
         }
@@ -88,9 +97,9 @@ impl Cluster {
         Ok(known.since_genesis())
     }
 
-    /// Every node.
+    /// Every node that votes, or is about to.
     pub fn nodes(&self) -> Vec<u64> {
-        (1..=self.plan.nodes).collect()
+        self.members.iter().copied().collect()
     }
 
     /// Where everything is kept.
@@ -98,8 +107,9 @@ impl Cluster {
         &self.plan.folder
     }
 
-    /// A connection as `operator`, `issuer`, `revoker` or `gate` through the proxies: over every node, or to
-    /// one. Its context is a copy, so that none shares what it verified.
+    /// A connection as `operator`, `issuer`, `revoker` or `gate` through the proxies: over every node that there
+    /// is or may be, or to one and those that may come in its place. Its context is a copy, so that none shares
+    /// what it verified.
     ///
     /// # Errors
     /// The context cannot be copied.
@@ -109,8 +119,13 @@ impl Cluster {
         node: Option<u64>,
         options: Options,
     ) -> Result<Ledger, HarnessError> {
-        let endpoints = node.map(|node| vec![self.addresses.client_proxy(node).to_string()]);
-        connect(&self.plan, &self.contexts, principal, endpoints, options).await
+        let mut numbers: Vec<u64> = (1..=self.plan.numbers).collect();
+        if let Some(node) = node {
+            numbers.retain(|number| number % self.plan.nodes == node % self.plan.nodes);
+        }
+        let endpoints =
+            numbers.into_iter().map(|node| self.addresses.client_proxy(node).to_string()).collect();
+        connect(&self.plan, &self.contexts, principal, Some(endpoints), options).await
     }
 
     /// [`Cluster::connect`] past the proxies, to one node.

@@ -51,8 +51,8 @@ impl Cluster {
         nodes.iter().any(silent) || peers.any(|peer| peer.clock_offset_ms.unsigned_abs() >= CLOCK_OFF_MS)
     }
 
-    /// Waits until every node signs under one leader and has the same head, that of the last block in its log;
-    /// then nothing is under way. The head.
+    /// Waits until every member votes and signs under one leader and has the same head, that of the last block in
+    /// its log; then nothing is under way. The head.
     ///
     /// # Errors
     /// They did not within `patience`, with what they said last.
@@ -85,9 +85,12 @@ impl Cluster {
         let (leader, head) = (first.leader?, first.head?);
         let agrees = |status: &NodeStatus| {
             let done = status.tail_block == head.block && status.silent_because.is_none();
-            done && status.leader == Some(leader) && status.head == Some(head)
+            let votes = status.roster.as_ref().is_some_and(|(_, roster)| {
+                !roster.is_joint() && roster.voters().map(|voter| voter.node).eq(self.members.iter().copied())
+            });
+            done && votes && status.leader == Some(leader) && status.head == Some(head)
         };
-        (sight.len() == self.nodes().len() && sight.values().all(agrees)).then_some(head)
+        (sight.keys().eq(&self.members) && sight.values().all(agrees)).then_some(head)
     }
 
     /// The first `size` leaves, as each node serves them.

@@ -36,12 +36,12 @@ impl Process {
 }
 
 impl Cluster {
-    /// Starts a node, if it does not run.
+    /// Starts a node, if it does not run and is a member.
     ///
     /// # Errors
     /// The process cannot be started.
     pub fn start_node(&mut self, node: u64) -> Result<(), HarnessError> {
-        if self.running.contains_key(&node) {
+        if self.running.contains_key(&node) || !self.members.contains(&node) {
             return Ok(());
         }
         let path = self.log(node);

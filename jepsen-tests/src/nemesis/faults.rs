@@ -57,6 +57,16 @@ pub enum Fault {
     PowerAll,
     /// A node is away until the log has been purged past it.
     LongAbsence,
+    /// A new node learns, then votes.
+    AddMember,
+    /// A voter votes no more.
+    RemoveMember,
+    /// A new node votes in the place of one that runs.
+    ReplaceLive,
+    /// A new node votes in the place of one that was killed for ever.
+    ReplaceDead,
+    /// The leader hands over.
+    TransferLeader,
 }
 
 /// Faults that are asked for together.
@@ -78,13 +88,15 @@ pub enum Group {
     Power,
     /// Snapshots all the time, and nodes that need them.
     Snapshot,
+    /// Voters come, go and are replaced, leadership is handed over, and leaders are killed meanwhile.
+    Members,
     /// Any of them, several at once.
     Mixed,
 }
 
 impl Group {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -93,6 +105,7 @@ impl Group {
         Self::Disk,
         Self::Power,
         Self::Snapshot,
+        Self::Members,
         Self::Mixed,
     ];
 
@@ -107,6 +120,7 @@ impl Group {
             Self::Disk => "disk",
             Self::Power => "power",
             Self::Snapshot => "snapshot",
+            Self::Members => "members",
             Self::Mixed => "mixed",
         }
     }
@@ -129,6 +143,14 @@ impl Group {
             Self::Disk => &[Fault::DiskFull, Fault::DiskError, Fault::SlowSync],
             Self::Power => &[Fault::PowerOne, Fault::PowerAll],
             Self::Snapshot => &[Fault::LongAbsence, Fault::KillLeader, Fault::KillAll],
+            Self::Members => &[
+                Fault::AddMember,
+                Fault::RemoveMember,
+                Fault::ReplaceLive,
+                Fault::ReplaceDead,
+                Fault::TransferLeader,
+                Fault::KillLeader,
+            ],
             Self::Mixed => &[
                 Fault::KillOne,
                 Fault::KillLeader,
@@ -144,6 +166,11 @@ impl Group {
                 Fault::DiskError,
                 Fault::SlowSync,
                 Fault::PowerOne,
+                Fault::AddMember,
+                Fault::RemoveMember,
+                Fault::ReplaceLive,
+                Fault::ReplaceDead,
+                Fault::TransferLeader,
             ],
         }
     }
@@ -151,21 +178,42 @@ impl Group {
     /// Most faults at once.
     pub const fn at_once(self) -> usize {
         match self {
+            Self::Members => 2,
             Self::Mixed => 3,
             _ => 1,
         }
     }
 
-    /// Nodes of the cluster that it is done to. A ring of majorities needs five.
+    /// Nodes that the cluster is founded with. A ring of majorities needs five.
     pub const fn nodes(self) -> u64 {
         match self {
             Self::Partition => 5,
             _ => 3,
         }
     }
+
+    /// The highest number that a node may get: what bounds how many join in a round.
+    pub const fn numbers(self) -> u64 {
+        match self {
+            Self::Members | Self::Mixed => 15,
+            _ => self.nodes(),
+        }
+    }
 }
 
 impl Fault {
+    /// Whether it changes who votes or leads, as operators do: one such change at a time.
+    pub const fn changes_members(self) -> bool {
+        matches!(
+            self,
+            Self::AddMember
+                | Self::RemoveMember
+                | Self::ReplaceLive
+                | Self::ReplaceDead
+                | Self::TransferLeader
+        )
+    }
+
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
@@ -195,6 +243,11 @@ impl Fault {
             Self::PowerOne => "power of one",
             Self::PowerAll => "power of all",
             Self::LongAbsence => "long absence",
+            Self::AddMember => "add",
+            Self::RemoveMember => "remove",
+            Self::ReplaceLive => "replace live",
+            Self::ReplaceDead => "replace dead",
+            Self::TransferLeader => "transfer",
         }
     }
 }

@@ -1,15 +1,18 @@
 //! What happens to a cluster: faults, chosen by a seed, each begun, held for a while and ended, and counted.
 //!
 //! A fault counts only if it happened: a process was there to kill, bytes met the weather, a node ended at its
-//! failing disk, its peers saw its clock off, a lost power took something. It is counted apart when commands were under way at that moment.
+//! failing disk, its peers saw its clock off, a lost power took something, a change of the voters was done. It is
+//! counted apart when commands were under way at that moment.
 
 mod cuts;
 mod faults;
+mod members;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use chancery_client::{Ledger, Options};
+use tokio::time::{Instant, sleep};
 
 pub use faults::{Fault, Group};
 
@@ -18,8 +21,14 @@ use crate::fault::HarnessError;
 use crate::recorder::Recorder;
 use crate::seed::Choices;
 use cuts::{Rules, rules};
+use members::{Change, is_possible};
 
 const HOUR_MS: i64 = 3_600_000;
+
+/// How long a change of the voters may take when the faults are over.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a fault amounted to over a round or a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -43,6 +52,8 @@ pub struct Nemesis {
     active: Vec<Active>,
     next: Instant,
     counts: Counts,
+    /// Who changes the voters.
+    operator: Ledger,
 }
 
 struct Active {
@@ -59,14 +70,31 @@ struct Active {
     /// Whether it had an effect.
     happened: bool,
     felt_before: u64,
+    /// Of the voters; it lasts until it is done.
+    change: Option<Change>,
+}
+
+impl Active {
+    fn is_over(&self, now: Instant) -> bool {
+        self.change.as_ref().map_or(self.until <= now, Change::is_done)
+    }
 }
 
 impl Nemesis {
     /// A nemesis that holds a fault, a pause above all, for `hold_max` at most.
-    pub fn new(group: Group, choices: Choices, hold_max: Duration) -> Self {
+    ///
+    /// # Errors
+    /// The operator's context cannot be used.
+    pub async fn new(
+        group: Group,
+        choices: Choices,
+        hold_max: Duration,
+        cluster: &Cluster,
+    ) -> Result<Self, HarnessError> {
         let next = Instant::now() + Duration::from_millis(500);
-        let (deck, active) = (Vec::new(), Vec::new());
-        Self { group, choices, hold_max, deck, active, next, counts: Counts::new() }
+        let (deck, active, counts) = (Vec::new(), Vec::new(), Counts::new());
+        let operator = cluster.connect("operator", None, Options::default()).await?;
+        Ok(Self { group, choices, hold_max, deck, active, next, counts, operator })
     }
 
     /// How often each fault happened.
@@ -94,7 +122,7 @@ impl Nemesis {
             return Ok(Some(words));
         }
         let now = Instant::now();
-        while let Some(place) = self.active.iter().position(|active| active.until <= now) {
+        while let Some(place) = self.active.iter().position(|active| active.is_over(now)) {
             let over = self.active.remove(place);
             self.end(over, cluster).await?;
         }
@@ -105,7 +133,8 @@ impl Nemesis {
         Ok(None)
     }
 
-    /// Ends everything that is under way, and starts every node that does not run.
+    /// Ends everything that is under way, and starts every node that does not run. A change of the voters has to
+    /// come to its own end; one that does not is returned, as is a node that ended by itself.
     ///
     /// # Errors
     /// As [`Nemesis::act`].
@@ -113,7 +142,23 @@ impl Nemesis {
         if let Some(words) = self.mourn(cluster)? {
             return Ok(Some(words));
         }
-        for active in std::mem::take(&mut self.active) {
+        let all = std::mem::take(&mut self.active);
+        let (changes, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|active| active.change.is_some());
+        for active in others {
+            self.end(active, cluster).await?;
+        }
+        let deadline = Instant::now() + CHANGE_TIMEOUT;
+        for active in changes {
+            while !active.is_over(deadline) {
+                if Instant::now() >= deadline {
+                    let name = active.fault.name();
+                    return Ok(Some(format!("{name}: not done within {CHANGE_TIMEOUT:?} after the faults")));
+                }
+                if let Some(words) = self.mourn(cluster)? {
+                    return Ok(Some(words));
+                }
+                sleep(LOOK_EVERY).await;
+            }
             self.end(active, cluster).await?;
         }
         Ok(None)
@@ -141,13 +186,26 @@ impl Nemesis {
         let leader = cluster.leader().await;
         let taken = |node: &u64| self.active.iter().any(|active| active.nodes.contains(node));
         let free: Vec<u64> = cluster.awake().into_iter().filter(|node| !taken(node)).collect();
-        let nodes = self.targets(fault, cluster, &free, leader.filter(|leader| free.contains(leader)));
+        let mut nodes = self.targets(fault, cluster, &free, leader.filter(|leader| free.contains(leader)));
         let rules = rules(fault, &cluster.nodes(), leader, &mut self.choices);
-        if nodes.is_empty() && rules.is_empty() {
-            // Not now: there is no leader, or nobody to do it to. It comes again.
-            self.deck.insert(0, fault);
+        let possible = is_possible(fault, cluster);
+        if nodes.is_empty() && rules.is_empty() || !possible {
+            // Not now: there is no leader, or nobody to do it to. It comes again, unless nothing else would.
+            if possible || !self.deck.is_empty() || !self.active.is_empty() {
+                self.deck.insert(0, fault);
+            }
             self.next = Instant::now() + Duration::from_millis(100);
             return Ok(());
+        }
+        let in_flight = recorder.writes_open() > 0;
+        let mut change = None;
+        if fault.changes_members() {
+            // Others may be done to the same nodes meanwhile.
+            let target = nodes.drain(..).next().unwrap_or_default();
+            change = Some(Change::begin(fault, target, &self.operator, cluster, &mut self.choices).await?);
+            if self.group == Group::Members && self.choices.chance(600) {
+                self.deck.push(Fault::KillLeader);
+            }
         }
         let now = Instant::now();
         let mut active = Active {
@@ -157,8 +215,9 @@ impl Nemesis {
             rules,
             changes: Some(now).filter(|_| matches!(fault, Fault::Flapping | Fault::ClockSteps)),
             on: true,
-            in_flight: recorder.writes_open() > 0,
-            happened: false,
+            in_flight,
+            happened: change.is_some(),
+            change,
             felt_before: cluster.network.felt(),
         };
         self.bring(&mut active, cluster)?;
@@ -174,7 +233,10 @@ impl Nemesis {
         if self.deck.is_empty() {
             self.deck = self.choices.shuffled(self.group.faults().iter().copied());
         }
-        self.deck.pop()
+        // One change of the voters at a time.
+        let changing = self.active.iter().any(|active| active.change.is_some());
+        let place = self.deck.iter().rposition(|fault| !(changing && fault.changes_members()))?;
+        Some(self.deck.remove(place))
     }
 
     fn targets(&mut self, fault: Fault, cluster: &Cluster, free: &[u64], leader: Option<u64>) -> Vec<u64> {
@@ -182,7 +244,7 @@ impl Nemesis {
         let majority = cluster.nodes().len() / 2 + 1;
         let often_the_leader = leader.filter(|_| self.choices.chance(400)).or_else(|| order.first().copied());
         match fault {
-            Fault::KillLeader | Fault::PauseLeader => leader.into_iter().collect(),
+            Fault::KillLeader | Fault::PauseLeader | Fault::TransferLeader => leader.into_iter().collect(),
             Fault::KillMajority | Fault::PauseMajority => order.into_iter().take(majority).collect(),
             Fault::KillAll | Fault::PowerAll => order,
             Fault::KillOne
@@ -195,7 +257,11 @@ impl Nemesis {
             | Fault::DiskError
             | Fault::SlowSync
             | Fault::PowerOne
-            | Fault::LongAbsence => often_the_leader.into_iter().collect(),
+            | Fault::LongAbsence
+            | Fault::AddMember
+            | Fault::RemoveMember
+            | Fault::ReplaceLive
+            | Fault::ReplaceDead => often_the_leader.into_iter().collect(),
             Fault::Halves
             | Fault::MajoritiesRing
             | Fault::OneWay
@@ -300,6 +366,9 @@ impl Nemesis {
     }
 
     async fn end(&mut self, mut over: Active, cluster: &mut Cluster) -> Result<(), HarnessError> {
+        if let Some(change) = &over.change {
+            change.end(cluster)?;
+        }
         match over.fault {
             Fault::PauseOne | Fault::PauseLeader | Fault::PauseMajority => {
                 over.nodes.iter().try_for_each(|node| cluster.resume(*node))?;
@@ -319,12 +388,13 @@ impl Nemesis {
         for node in &over.nodes {
             cluster.start_node(*node)?;
         }
-        if over.nodes.is_empty() {
+        if !over.rules.is_empty() {
             over.happened = cluster.network.felt() > over.felt_before;
         }
         self.apply_weather(cluster);
-        // The cluster is to do something before the next one.
-        self.next = Instant::now() + Duration::from_millis(self.choices.between(500, 2_500));
+        // The cluster is to do something before the next one. A change of the voters was that already.
+        let pause_ms = if over.change.is_some() { (100, 800) } else { (500, 2_500) };
+        self.next = Instant::now() + Duration::from_millis(self.choices.between(pause_ms.0, pause_ms.1));
         tracing::info!(fault = over.fault.name(), happened = over.happened, "ended");
         if over.happened {
             let count = self.counts.entry(over.fault).or_default();
