@@ -159,14 +159,15 @@ async fn follower(house: &House, record: &Record, remaining: &[u64], agent: &str
     let address =
         |node: u64| NodeConfig::load(&house.cluster.config(node)).unwrap().client_listen.to_string();
     let mut context = Context::open(house.cluster.context_folder("gate")).unwrap();
-    context.folder = house.cluster.ledger_folder().join("contexts").join("follower");
+    let folder = house.cluster.context_folder("follower");
+    context.folder.clone_from(&folder);
     context.endpoints = remaining.iter().map(|node| address(*node)).collect();
     context.save().unwrap();
-    let gate = Ledger::connect_with(context.clone(), patient()).await.unwrap();
+    let gate = Ledger::connect_with(context, patient()).await.unwrap();
     record.check(&gate, remaining[0], agent).await;
     assert!(gate.trust().newest_roster().block > 0, "it did not follow the change");
     drop(gate);
-    let mut context = Context::open(context.folder).unwrap();
+    let mut context = Context::open(folder).unwrap();
     context.endpoints = vec![address(LIAR)];
     context.save().unwrap();
     let gate = Ledger::connect_with(context, patient()).await.unwrap();
