@@ -74,7 +74,7 @@ fn innocent(trust: &Trust, messages: &[&Message], signed: &[Statement], logs: &[
     };
     let of_the_node = others.into_iter().filter(|other| other.node() == last.node());
     let shows_nothing = |other: &Message| {
-        let first = before.first().map_or(other, |first| first);
+        let first = before.first().copied().unwrap_or(other);
         (before.is_empty() || first != other) && Contradiction::find(trust, first, other).is_none()
     };
     let other = of_the_node.into_iter().find(shows_nothing).expect("not all that it signed convicts it");

@@ -6,7 +6,9 @@ use chancery_client::{Context, Ledger};
 use chancery_jepsen::checkers::{Finding, Verdict};
 use chancery_ledger::head::Statement;
 use chancery_node::config::NodeConfig;
+use chancery_proto::v1::peer::peer_client::PeerClient;
 use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::Channel;
 
 use crate::harness::NODES;
 use crate::house::{House, Setting, head_statement, statement};
@@ -44,28 +46,7 @@ pub(crate) async fn late_to_a_change(setting: Setting) -> Vec<Finding> {
     house.switch_on(late, LATE);
     sleep(Duration::from_millis(100)).await;
 
-    let number = removed.to_string();
-    let change = house.cluster.operate(&["member", "remove", &number]);
-    let watching = async {
-        let mut until = None;
-        let mut peer = house.peer_as(late, leader);
-        tokio::pin!(change);
-        loop {
-            tokio::select! {
-                changed = &mut change, if until.is_none() => {
-                    changed.done();
-                    until = Some(Instant::now() + AFTERWARDS);
-                }
-                () = sleep(Duration::from_millis(10)) => {
-                    record.saw(timeout(STATEMENT_MAX, statement(&mut peer)).await.ok().flatten());
-                }
-            }
-            if until.is_some_and(|until| Instant::now() >= until) {
-                break;
-            }
-        }
-    };
-    watching.await;
+    remove_and_listen(&house, &record, removed, house.peer_as(late, leader)).await;
     let newest = newest_block(&record.revoke(&revoker, grant).await);
     record.check(&gate, leader, &agent).await;
 
@@ -79,6 +60,26 @@ pub(crate) async fn late_to_a_change(setting: Setting) -> Vec<Finding> {
     house.switch_on(late, "applied-before-write=off");
     findings.extend(record.judge_without_statements(&mut house).await);
     findings
+}
+
+/// Has `removed` removed, and takes down what `peer` states until some time after.
+async fn remove_and_listen(house: &House, record: &Record, removed: u64, mut peer: PeerClient<Channel>) {
+    let number = removed.to_string();
+    let command = ["member", "remove", number.as_str()];
+    let change = house.cluster.operate(&command);
+    tokio::pin!(change);
+    let mut until = None;
+    while until.is_none_or(|until| Instant::now() < until) {
+        tokio::select! {
+            changed = &mut change, if until.is_none() => {
+                changed.done();
+                until = Some(Instant::now() + AFTERWARDS);
+            }
+            () = sleep(Duration::from_millis(10)) => {
+                record.saw(timeout(STATEMENT_MAX, statement(&mut peer)).await.ok().flatten());
+            }
+        }
+    }
 }
 
 /// Demands of each statement that it names the roster which was in force at the end of its log, by `heads`.
