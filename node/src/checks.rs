@@ -149,8 +149,8 @@ impl Rounds {
         let nonces = batch.iter().map(|waiting| waiting.nonce.question(&waiting.request)).collect();
         let nonces = NonceTree::new(nonces).map_err(|error| CheckError::NoProof(error.to_string()))?;
         let deadline = Instant::now() + self.timeout;
-        let (statements, block) = match sabotage::kept_round() {
-            Some(statements) => (statements, *self.store.block().borrow()),
+        let (statements, block) = match sabotage::kept_round(nonces.root(), &self.store) {
+            Some(kept) => kept,
             None => self.gather(nonces.root(), deadline).await?,
         };
         sabotage::keep_round(&statements);

@@ -61,6 +61,9 @@ pub enum Sabotage {
     ReplayedStatements,
     /// Statements are signed with a key that is not the node's.
     GarbledSignatures,
+    /// Once it is removed, the node goes on to state the last log and roster that had it, and serves checks with
+    /// what others stated under that roster.
+    RemovedRoster,
     /// As the leader, one follower is sent another block under the same log id.
     TwoBlocksUnderOneLogId,
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chancery_ledger::authority::Block;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Statement;
 use chancery_node::config::{NodeConfig, Tuning};
@@ -11,6 +12,7 @@ use chancery_node::store::applied::{Founding, LedgerBlocks};
 use chancery_node::store::{RaftLog, RaftLogOptions};
 use chancery_proto::v1::peer::peer_client::PeerClient;
 use chancery_proto::v1::peer::{SignHeadRequest, StatementRequest};
+use openraft::storage::{RaftLogReader, RaftLogStorage};
 use tonic::transport::Channel;
 
 use crate::harness::{Cluster, NODES};
@@ -140,11 +142,25 @@ impl House {
 
     /// The last block in the Raft log of a node that does not run.
     pub(crate) fn block_in_log(&self, node: u64) -> u64 {
+        self.raft_log(node).read_tail_with(|tail| tail.block).unwrap()
+    }
+
+    /// The blocks in the Raft log of a node that does not run, as their proposers signed them.
+    pub(crate) async fn blocks_in_log(&self, node: u64) -> Vec<Block> {
+        let mut log = self.raft_log(node);
+        let state = log.get_log_state().await.unwrap();
+        let first = state.last_purged_log_id.map_or(0, |purged| purged.index + 1);
+        let end = state.last_log_id.map_or(0, |last| last.index + 1);
+        let entries = log.get_log_reader().await.try_get_log_entries(first..end).await.unwrap();
+        let blocks = entries.iter().filter_map(|entry| entry.payload.block());
+        blocks.map(|block| Block::decode(block.bytes()).unwrap()).collect()
+    }
+
+    fn raft_log(&self, node: u64) -> RaftLog {
         let config = NodeConfig::load(&self.cluster.config(node)).unwrap();
         let founding = Founding::decode(&fs::read(config.genesis).unwrap()).unwrap();
         let (path, genesis) = (self.cluster.data(node).join("raft"), founding.log_genesis());
-        let log = RaftLog::open(&path, &genesis, Arc::new(LedgerBlocks), RaftLogOptions::default()).unwrap();
-        log.read_tail_with(|tail| tail.block).unwrap()
+        RaftLog::open(&path, &genesis, Arc::new(LedgerBlocks), RaftLogOptions::default()).unwrap()
     }
 
     /// The peer port of `node`, as another node speaks to it.

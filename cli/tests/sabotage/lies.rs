@@ -44,8 +44,10 @@ async fn lying(setting: Setting, as_leader: bool) -> Vec<Finding> {
     let mut house = House::start_honestly(setting).await;
     let record = Arc::new(Record::new());
     let issuer = house.cluster.connect("issuer").await;
-    let roster = issuer.trust().genesis.clone();
-    record.register(&issuer, "bots/before").await;
+    let trust = issuer.trust();
+    let before = newest_block(&record.register(&issuer, "bots/before").await);
+    // What it signs while it is honest binds it.
+    listen(&house, &record, before).await;
     house.cluster.kill(LIAR);
     house.start_node(LIAR);
     // Some lies stop whoever hears them at once: then nothing would be waited for.
@@ -81,9 +83,14 @@ async fn lying(setting: Setting, as_leader: bool) -> Vec<Finding> {
         listen(&house, &record, newest).await;
         sleep(PAUSE).await;
     }
-    let mut findings = vec![stopped(&mut house), record.statements(&roster)];
+    let mut findings = vec![stopped(&mut house), record.statements(&trust.genesis)];
     // Nobody lies any more: what is in the log is what was done.
     house.end_all().await;
+    let mut logs = Vec::new();
+    for node in 1..=NODES {
+        logs.push(house.blocks_in_log(node).await);
+    }
+    findings.push(record.convictions(&house, &trust, &logs).await);
     house.be_honest();
     // A node that was sent another block than the others cannot come back: the others are enough.
     for node in (1..=NODES).filter(|node| !as_leader || *node != LIAR % NODES + 1) {
@@ -94,14 +101,14 @@ async fn lying(setting: Setting, as_leader: bool) -> Vec<Finding> {
     findings
 }
 
-fn newest_block(outcome: &Outcome) -> u64 {
+pub(crate) fn newest_block(outcome: &Outcome) -> u64 {
     match outcome {
         Outcome::Acknowledged { block, .. } => *block,
         _ => 0,
     }
 }
 
-fn patient() -> Options {
+pub(crate) fn patient() -> Options {
     Options {
         tries_max: 1,
         check_timeout: Duration::from_millis(1_500),
@@ -111,7 +118,7 @@ fn patient() -> Options {
 }
 
 /// What every node says to its peers.
-async fn listen(house: &House, record: &Record, newest: u64) {
+pub(crate) async fn listen(house: &House, record: &Record, newest: u64) {
     for node in 1..=NODES {
         let mut peer = house.peer(node);
         for _ in 0..2 {

@@ -5,6 +5,7 @@
 //! minutes. Real processes and real disks throughout, but for what only a test inside the node can reach.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod convictions;
 mod floor;
 mod freshness;
 #[allow(dead_code, reason = "shared with tests that use the rest")]
@@ -12,6 +13,10 @@ mod freshness;
 mod harness;
 mod house;
 mod lies;
+mod members;
+#[allow(dead_code, reason = "shared with tests that use the rest")]
+#[path = "../cluster/operator.rs"]
+mod operator;
 mod power;
 mod record;
 mod restart;
@@ -62,8 +67,8 @@ macro_rules! case {
             lie: false,
         }
     };
-    (lie $sabotage:literal, $scenario:ident, $caught_by:expr) => {
-        Case { lie: true, ..case!($sabotage, Who::Node(lies::LIAR), lies::$scenario, $caught_by) }
+    (lie $sabotage:literal, $module:ident::$scenario:ident, $caught_by:expr) => {
+        Case { lie: true, ..case!($sabotage, Who::Node(lies::LIAR), $module::$scenario, $caught_by) }
     };
 }
 
@@ -75,6 +80,7 @@ fn cases() -> Vec<Case> {
         case!("join-running-round", Who::All, freshness::of_revocations, ["client"]),
         case!("tail-before-nonce", Who::All, freshness::of_revocations, ["permits"]),
         case!("tail-of-applied-state", Who::All, restart::leader_alone, ["tail"]),
+        case!("roster-of-applied-state", Who::All, members::late_to_a_change, ["rosters"]),
         case!("no-floor", Who::All, floor::below_a_snapshot, ["tail"]),
         case!("apply-before-flush", Who::All, restart::leader_with_a_slow_disk, ["durability"]),
         case!("apply-twice-after-restart", Who::All, restart::after_a_block, ["statements", "node"]),
@@ -86,13 +92,14 @@ fn cases() -> Vec<Case> {
             ["client"]
         ),
         case!("sign-before-commit", Who::All, restart::leader_alone, ["statements"]),
-        case!(lie "lie-stale-heads", of_a_member, ["statements"]),
-        case!(lie "lie-forged-state-root", of_a_member, ["statements", "node"]),
-        case!(lie "lie-dropped-revocation", of_a_member, ["client"]),
-        case!(lie "lie-two-heads", of_a_member, ["statements"]),
-        case!(lie "lie-replayed-statements", of_a_member, ["client"]),
-        case!(lie "lie-garbled-signatures", of_a_member, ["client"]),
-        case!(lie "lie-two-blocks-under-one-log-id", of_the_leader, ["statements", "node"]),
+        case!(lie "lie-stale-heads", lies::of_a_member, [convictions::NAME]),
+        case!(lie "lie-forged-state-root", lies::of_a_member, [convictions::NAME]),
+        case!(lie "lie-dropped-revocation", lies::of_a_member, ["client"]),
+        case!(lie "lie-two-heads", lies::of_a_member, [convictions::NAME]),
+        case!(lie "lie-replayed-statements", lies::of_a_member, ["client"]),
+        case!(lie "lie-garbled-signatures", lies::of_a_member, ["client"]),
+        case!(lie "lie-removed-roster", members::after_removal, ["client"]),
+        case!(lie "lie-two-blocks-under-one-log-id", lies::of_the_leader, [convictions::NAME]),
     ]
 }
 
@@ -104,8 +111,7 @@ async fn main() -> ExitCode {
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let mut honest: BTreeMap<String, Result<String, String>> = BTreeMap::new();
-    let mut failed = 0;
-    println!("{:<34}{:<36}{:<44}without sabotage", "sabotage", "scenario", "caught by");
+    let mut rows = Vec::new();
     for case in cases() {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| case.sabotage.contains(wanted.as_str())) {
             continue;
@@ -116,17 +122,44 @@ async fn main() -> ExitCode {
             honest.insert(key.clone(), passed(&findings, took));
         }
         let (findings, took) = run(&case, Some(case.sabotage)).await;
-        let caught = caught(&case, &findings, took);
-        let honest = &honest[&key];
-        failed += u32::from(caught.is_err() || honest.is_err());
-        let (caught, honest) = (words(&caught), words(honest));
-        println!("{:<34}{:<36}{caught:<44}{honest}", case.sabotage, case.scenario);
+        let (caught, honest) = (caught(&case, &findings), honest[&key].clone());
+        println!("{} in {}: {}", case.sabotage, case.scenario, words(&caught));
+        println!("    with nothing broken: {}", words(&honest));
         for Finding { checker, examined, verdict } in &findings {
             let verdict: String = verdict.to_string().chars().take(WORDS_MAX).collect();
             println!("    {checker} ({examined}): {verdict}");
         }
+        rows.push(Row { sabotage: case.sabotage, caught, took, honest });
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if tell(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What became of one sabotage.
+struct Row {
+    sabotage: &'static str,
+    /// By which checker.
+    caught: Result<String, String>,
+    took: Duration,
+    /// What the same scenario came to with nothing broken.
+    honest: Result<String, String>,
+}
+
+/// Prints the table, and returns whether all of it is as it should be.
+fn tell(rows: &[Row]) -> bool {
+    println!("\n{:<34}{:<24}{:>8}  {:<28}verdict", "sabotage", "caught by", "seconds", "with nothing broken");
+    let mut good = !rows.is_empty();
+    for Row { sabotage, caught, took, honest } in rows {
+        let verdict = match (caught, honest) {
+            (Ok(_), Ok(_)) => "caught",
+            (Err(_), _) => "MISSED",
+            (_, Err(_)) => "FAILS UNBROKEN",
+        };
+        good &= caught.is_ok() && honest.is_ok();
+        let by = caught.as_deref().unwrap_or("-");
+        let honest = honest.as_deref().unwrap_or("FAILS");
+        println!("{sabotage:<34}{by:<24}{:>8.1}  {honest:<28}{verdict}", took.as_secs_f64());
+    }
+    good
 }
 
 /// One run: whatever it panics over is a finding too.
@@ -171,18 +204,18 @@ fn passed(findings: &[Finding], took: Duration) -> Result<String, String> {
     }
 }
 
-fn caught(case: &Case, findings: &[Finding], took: Duration) -> Result<String, String> {
+fn caught(case: &Case, findings: &[Finding]) -> Result<String, String> {
     let convicts = |finding: &&Finding| {
         case.caught_by.contains(&finding.checker) && matches!(finding.verdict, Verdict::Violation { .. })
     };
     let violated = |finding: &&Finding| matches!(finding.verdict, Verdict::Violation { .. });
     let believed = findings.iter().find(|finding| ACCEPTED.contains(&finding.checker) && violated(finding));
-    let convicted = findings.iter().any(|finding| finding.checker == statements::NAME && violated(&finding));
+    let convicted = findings.iter().any(|finding| finding.checker == convictions::NAME && violated(&finding));
     if let Some(believed) = believed.filter(|_| case.lie && !convicted) {
         return Err(format!("clients believed it, and nothing convicts it: {}", believed.verdict));
     }
     match findings.iter().find(convicts) {
-        Some(finding) => Ok(format!("{} ({} s)", finding.checker, took.as_secs())),
+        Some(finding) => Ok(finding.checker.to_owned()),
         None => Err(format!("by none of {}", case.caught_by.join(", "))),
     }
 }

@@ -8,16 +8,18 @@ use chancery_client::{CheckError, Ledger, SubmitError};
 use chancery_jepsen::checkers::{Finding, Leaves, Verdict, heads, permits, real_time, replay, witnessed};
 use chancery_jepsen::history::{Call, NodeLog, Operation, Outcome, Proof};
 use chancery_ledger::answer::{Answer, Nonce, decode_answer};
-use chancery_ledger::authority::Entry;
+use chancery_ledger::authority::{Block, Entry};
 use chancery_ledger::command::{Body, GrantId, LedgerId, Name, SignedCommand};
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::{Hash, to_hex};
 use chancery_ledger::head::{Roster, Statement};
 use chancery_ledger::state::PrunedView;
+use chancery_ledger::trust::Trust;
 use chancery_proto::v1::api::CheckRequest;
 use chancery_proto::v1::api::ledger_client::LedgerClient;
 use tonic::transport::Channel;
 
+use crate::convictions;
 use crate::harness::{Cluster, name, terms};
 use crate::house::House;
 
@@ -68,6 +70,16 @@ impl Record {
     /// What was signed, held against itself.
     pub(crate) fn statements(&self, roster: &Roster) -> Finding {
         crate::statements::judge(roster, &self.statements.lock().unwrap())
+    }
+
+    /// What was signed, held against itself by whom anybody may ask.
+    pub(crate) async fn convictions(&self, house: &House, trust: &Trust, logs: &[Vec<Block>]) -> Finding {
+        convictions::judge(&house.cluster, trust, &self.seen(), logs).await
+    }
+
+    /// What was signed so far.
+    pub(crate) fn seen(&self) -> Vec<Statement> {
+        self.statements.lock().unwrap().clone()
     }
 
     fn note(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chancery_ledger::authority::Block;
 use chancery_ledger::command::{Body, LedgerId, SignedCommand};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, Statement, Voter};
+use chancery_ledger::head::{Fresh, Head, Statement, Voter};
 use ed25519_dalek::SigningKey;
 use openraft::raft::AppendEntriesRequest;
 
@@ -20,7 +20,7 @@ use crate::store::{RaftLog, Tail};
 /// The variable that chooses.
 const VARIABLE: &str = "CHANCERY_SABOTAGE";
 
-const NAMES: [(&str, Sabotage); 20] = [
+const NAMES: [(&str, Sabotage); 21] = [
     ("ack-before-fsync", Sabotage::AckBeforeFsync),
     ("skip-vote-fsync", Sabotage::SkipVoteFsync),
     ("serve-without-round", Sabotage::ServeWithoutRound),
@@ -40,6 +40,7 @@ const NAMES: [(&str, Sabotage); 20] = [
     ("lie-two-heads", Sabotage::TwoHeads),
     ("lie-replayed-statements", Sabotage::ReplayedStatements),
     ("lie-garbled-signatures", Sabotage::GarbledSignatures),
+    ("lie-removed-roster", Sabotage::RemovedRoster),
     ("lie-two-blocks-under-one-log-id", Sabotage::TwoBlocksUnderOneLogId),
 ];
 
@@ -156,6 +157,13 @@ pub(crate) fn stated(store: &AppliedStore, head: Head, tail: Tail) -> (Head, Tai
             let old = memory.stated.iter().rev().find(|(at, ..)| at.elapsed() >= STALE_BY);
             old.map_or((head, tail), |(_, head, tail)| (*head, *tail))
         }),
+        Some(Sabotage::RemovedRoster) => memory(|memory| match memory.stated.last() {
+            Some((_, head, old)) if old.roster != tail.roster => (*head, *old),
+            _ => {
+                memory.stated = vec![(Instant::now(), head, tail)];
+                (head, tail)
+            }
+        }),
         Some(Sabotage::TailOfAppliedState) => (head, Tail { block: head.block, ..tail }),
         Some(Sabotage::RosterOfAppliedState) => (head, Tail { roster: head.roster, ..tail }),
         Some(Sabotage::SignBeforeCommit) => (head_of_uncommitted(store, &tail).unwrap_or(head), tail),
@@ -205,16 +213,42 @@ pub(crate) fn fresh_signed(statement: Statement) -> Statement {
     }
 }
 
-/// The statements of an earlier round, to be served with.
-pub(crate) fn kept_round() -> Option<Vec<Statement>> {
+/// The statements of an earlier round, and the block to serve with them.
+pub(crate) fn kept_round(nonce_root: Hash, store: &AppliedStore) -> Option<(Vec<Statement>, u64)> {
+    let kept = memory(|memory| memory.round.clone())?;
     match chosen() {
-        Some(Sabotage::ServeWithoutRound) => memory(|memory| memory.round.clone()),
+        Some(Sabotage::ServeWithoutRound) => Some((kept, *store.block().borrow())),
+        Some(Sabotage::RemovedRoster) => {
+            let fresh = kept.first()?.fresh?;
+            if fresh.tail_roster == store.rosters().newest().0 {
+                return None;
+            }
+            let (voter, key) = memory(|memory| memory.signer.clone())?;
+            // The others' are what they are; its own is signed over whatever is asked.
+            let over_it = |one: Statement| match one.fresh {
+                Some(fresh) if one.node == voter.node => {
+                    Statement::sign(&voter, &key, one.number, Some(Fresh { nonce_root, ..fresh }), one.head)
+                }
+                _ => one,
+            };
+            Some((kept.into_iter().map(over_it).collect(), fresh.tail_block))
+        }
         _ => None,
     }
 }
 
 pub(crate) fn keep_round(statements: &[Statement]) {
-    memory(|memory| memory.round = Some(statements.to_vec()));
+    let settled = |one: &Statement| one.fresh.is_some_and(|fresh| fresh.tail_block == one.head.block);
+    let first = |memory: &Memory| Some(memory.round.as_ref()?.first()?.head.roster);
+    memory(|memory| {
+        let rosters = statements.first().map(|one| one.head.roster);
+        // Of a member that will be removed: what proves the head by itself, under the first roster.
+        let keeps = !active(Sabotage::RemovedRoster)
+            || (statements.iter().all(settled) && first(memory).is_none_or(|kept| Some(kept) == rosters));
+        if keeps {
+            memory.round = Some(statements.to_vec());
+        }
+    });
 }
 
 /// What a client is told of its command, without anything being done.

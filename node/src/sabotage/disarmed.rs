@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use chancery_ledger::command::SignedCommand;
+use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Statement, Voter};
 use ed25519_dalek::SigningKey;
 use openraft::raft::AppendEntriesRequest;
@@ -49,7 +50,7 @@ pub(crate) const fn fresh_signed(statement: Statement) -> Statement {
     statement
 }
 
-pub(crate) const fn kept_round() -> Option<Vec<Statement>> {
+pub(crate) const fn kept_round(_nonce_root: Hash, _: &AppliedStore) -> Option<(Vec<Statement>, u64)> {
     None
 }
 
