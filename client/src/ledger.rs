@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::command::PublicKey;
-use chancery_ledger::trust::Trust;
+use chancery_ledger::trust::{Newest, Trust};
 use ed25519_dalek::SigningKey;
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::context::Context;
 use crate::convictions::{Convicted, Convictions};
 use crate::endpoints::{ConnectError, Endpoints, Tries};
-use crate::newest::{Newest, NewestStore};
+use crate::newest::NewestStore;
 use crate::rosters::RosterStore;
 
 /// How a [`Ledger`] does what it does.

@@ -48,7 +48,6 @@ pub use convictions::Convicted;
 pub use endpoints::{ConnectError, Failure, Try};
 pub use ledger::{Ledger, Options};
 pub use members::{LearnerLag, LearnerProgress, MembersError};
-pub use newest::Newest;
 pub use permit::{Deadline, Permit, PermitError};
 pub use read::{LearnerStatus, LogStatus, NodeStatus, PeerStatus, ReadError};
 pub use receipt::{Receipt, ReceiptError};
@@ -57,5 +56,6 @@ pub use submit::SubmitError;
 pub use watch::{Event, Watch, WatchError};
 
 pub use chancery_ledger;
+pub use chancery_ledger::trust::Newest;
 pub use ed25519_dalek::SigningKey;
 pub use tonic::Code;

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, RosterId};
-use chancery_ledger::trust::{Trust, TrustError};
-use serde::{Deserialize, Serialize};
+use chancery_ledger::command::LedgerId;
+use chancery_ledger::head::Head;
+use chancery_ledger::trust::{Newest, Trust};
 
 use crate::context::ContextError;
 use crate::files;
@@ -20,43 +19,11 @@ use crate::files;
 /// Least time between two writes.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A verified roster and block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Newest {
-    /// The block.
-    pub block: u64,
-    /// The roster in force after it.
-    pub roster: RosterId,
-}
-
-impl Newest {
-    /// Demands that `head`, which a node served after this was verified, is not older.
-    pub(crate) fn check(&self, head: &Head) -> Result<(), TrustError> {
-        if head.block < self.block || head.roster.block < self.roster.block {
-            return Err(TrustError::RolledBack { found: head.block, minimum: self.block });
-        }
-        Ok(())
-    }
-
-    fn of(head: &Head) -> Self {
-        Self { block: head.block, roster: head.roster }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    ledger: String,
-    block: u64,
-    roster_block: u64,
-    roster_digest: String,
-}
-
 /// The newest that is known, and its file.
 #[derive(Debug)]
 pub(crate) struct NewestStore {
     path: PathBuf,
-    ledger: String,
+    ledger: LedgerId,
     state: Mutex<Progress>,
 }
 
@@ -74,8 +41,8 @@ impl NewestStore {
     /// What the folder's file says, or what the trust says if that is newer or there is no file.
     pub(crate) fn open(folder: &Path, trust: &Trust) -> Result<Self, ContextError> {
         let path = folder.join("newest.toml");
-        let ledger = trust.ledger.to_string();
-        let written = read(&path, &ledger)?;
+        let ledger = trust.ledger;
+        let written = read(&path, ledger)?;
         let trusted = Newest { block: trust.minimum_block, roster: trust.minimum_roster };
         let known = written.filter(|written| written.block > trusted.block).unwrap_or(trusted);
         let state = Mutex::new(Progress { known, written, written_at: None, pending: false });
@@ -146,16 +113,10 @@ impl NewestStore {
             .open(self.path.with_extension("lock"))
             .map_err(failed)?;
         lock.lock().map_err(failed)?;
-        if let Some(there) = read(&self.path, &self.ledger)?.filter(|there| there.block >= known.block) {
+        if let Some(there) = read(&self.path, self.ledger)?.filter(|there| there.block >= known.block) {
             return Ok(there);
         }
-        let file = File {
-            ledger: self.ledger.clone(),
-            block: known.block,
-            roster_block: known.roster.block,
-            roster_digest: known.roster.digest.to_string(),
-        };
-        let text = toml::to_string(&file).map_err(|error| failed(std::io::Error::other(error)))?;
+        let text = known.to_toml(self.ledger).map_err(|error| failed(std::io::Error::other(error)))?;
         files::replace(&self.path, text.as_bytes()).map_err(failed)?;
         Ok(known)
     }
@@ -172,7 +133,7 @@ impl Drop for NewestStore {
     }
 }
 
-fn read(path: &Path, ledger: &str) -> Result<Option<Newest>, ContextError> {
+fn read(path: &Path, ledger: LedgerId) -> Result<Option<Newest>, ContextError> {
     let text = match files::read_trusted(path) {
         Ok(text) => text,
         Err(ContextError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -180,22 +141,18 @@ fn read(path: &Path, ledger: &str) -> Result<Option<Newest>, ContextError> {
         }
         Err(error) => return Err(error),
     };
-    let malformed = |reason: String| ContextError::Malformed { path: path.into(), reason };
-    let file: File = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
     // A file that does not fit is an error, not a reason to begin anew: that would forget what was known.
-    if file.ledger != ledger {
-        return Err(malformed(format!("is about ledger {}, not {ledger}", file.ledger)));
-    }
-    let digest = Hash::from_hex(&file.roster_digest)
-        .ok_or_else(|| malformed("roster_digest is not 64 hex digits".into()))?;
-    Ok(Some(Newest { block: file.block, roster: RosterId { block: file.roster_block, digest } }))
+    let newest = Newest::from_toml(&text, ledger)
+        .map_err(|error| ContextError::Malformed { path: path.into(), reason: error.to_string() })?;
+    Ok(Some(newest))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use chancery_ledger::command::{LedgerId, Name, PublicKey};
-    use chancery_ledger::head::{Roster, Voter, VoterSet};
+    use chancery_ledger::command::{Name, PublicKey};
+    use chancery_ledger::hash::Hash;
+    use chancery_ledger::head::{Roster, RosterId, Voter, VoterSet};
 
     use super::*;
 

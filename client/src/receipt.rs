@@ -8,11 +8,10 @@ use chancery_ledger::evidence::Leaf;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, HeadQuorum, QuorumError, RosterId, StatementError, decode_statements};
 use chancery_ledger::log::{VerifyError, leaf_hash, verify_inclusion};
-use chancery_ledger::trust::{Trust, TrustError};
+use chancery_ledger::trust::{Newest, Trust, TrustError};
 use chancery_proto::v1::api::Acknowledged;
 
 use crate::convictions::Convicted;
-use crate::newest::Newest;
 use crate::rosters::NeedsRoster;
 
 /// Most hashes in an inclusion proof.

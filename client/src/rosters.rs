@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chancery_ledger::head::{
     ROSTER_CHAIN_SIZE_BYTES_MAX, RosterChain, RosterChainDecodeError, RosterId, RosterLink,
 };
-use chancery_ledger::trust::{RosterChainError, Trust, TrustError};
+use chancery_ledger::trust::{Newest, RosterChainError, Trust, TrustError};
 use chancery_proto::v1::api::RostersRequest;
 use tokio::time::Instant;
 
@@ -20,7 +20,6 @@ use crate::Ledger;
 use crate::context::ContextError;
 use crate::endpoints::{Attempt, Failure, call};
 use crate::files;
-use crate::newest::Newest;
 use crate::read::ReadError;
 
 /// Room in a reply beside the chain, in bytes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chancery_ledger::command::{EnvelopeError, SignedCommand};
 use chancery_ledger::head::{STATEMENTS_MAX, Statement};
-use chancery_ledger::trust::Trust;
+use chancery_ledger::trust::{Newest, Trust};
 use chancery_proto::v1::api::{Acknowledged, SubmitReply, SubmitRequest, submit_reply::Outcome};
 use tokio::time::Instant;
 
@@ -17,7 +17,6 @@ use crate::Ledger;
 use crate::check::list;
 use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call, printable};
-use crate::newest::Newest;
 use crate::receipt::{Receipt, ReceiptError};
 
 /// Longest acknowledgement, in bytes: an entry, a head, 62 statements and a proof fit well.

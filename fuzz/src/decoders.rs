@@ -1,8 +1,8 @@
 //! Every decoder of bytes that come from outside, and what must hold of each whatever the bytes.
 //!
 //! No decoder panics. What one accepts is within its bounds and has one spelling: written again, it is the same bytes.
-//! The two text formats with several spellings (trust and evidence files) must at least mean the same when they
-//! are written and read again.
+//! The text formats with several spellings (TOML and JSON files) must at least mean the same when they are written
+//! and read again.
 //!
 //! The fuzzer's binary and the test that replays the corpora (`ledger/tests/corpora.rs`) share this file.
 
@@ -17,8 +17,8 @@ use chancery_ledger::checkpoint::{
     NOTE_BYTES_MAX, Note, SIGNATURES_MAX, SignatureLine, SignedCheckpoint, TlogProof, VerifierKey,
 };
 use chancery_ledger::command::{
-    COMMAND_SIZE_BYTES_MAX, Command, Name, PATTERNS_MAX, Pattern, Patterns, SignedCommand, decode_strict,
-    limits_from_wire, roster_from_wire,
+    COMMAND_SIZE_BYTES_MAX, Command, LedgerId, Name, PATTERNS_MAX, Pattern, Patterns, SignedCommand,
+    decode_strict, limits_from_wire, roster_from_wire,
 };
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence};
@@ -29,7 +29,7 @@ use chancery_ledger::log::{
     Frontier, TilePath, decode_entry_bundle, encode_entry_bundle, verify_consistency, verify_inclusion,
 };
 use chancery_ledger::state::{Node, PrunedTree, PrunedView};
-use chancery_ledger::trust::Trust;
+use chancery_ledger::trust::{NEWEST_SIZE_BYTES_MAX, Newest, Trust};
 use chancery_proto::v1 as wire;
 
 /// Most bytes of an answer or a pruned tree here: what a genesis may allow at most.
@@ -53,6 +53,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("frontier", frontier),
     ("log_proof", log_proof),
     ("name", name),
+    ("newest", newest),
     ("nonce_path", nonce_path),
     ("note", note),
     ("pruned_tree", pruned_tree),
@@ -190,6 +191,17 @@ fn name(bytes: &[u8]) {
     }
 }
 
+/// A client's `newest.toml`, about the ledger `LEDGER`.
+fn newest(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Some(ledger) = Hash::from_hex(LEDGER).map(LedgerId) else { panic!("the ledger id does not parse") };
+    let Ok(newest) = Newest::from_toml(text, ledger) else { return };
+    assert!(bytes.len() <= NEWEST_SIZE_BYTES_MAX);
+    let again = newest.to_toml(ledger).and_then(|text| Newest::from_toml(&text, ledger));
+    assert_eq!(again, Ok(newest));
+    assert!(Newest::from_toml(text, LedgerId(Hash::ZERO)).is_err(), "it is about another ledger");
+}
+
 /// Index and count, four bytes each, then hashes.
 fn nonce_path(bytes: &[u8]) {
     let Some((index, rest)) = bytes.split_first_chunk() else { return };
@@ -309,6 +321,9 @@ fn wire_messages(bytes: &[u8]) {
 
 /// A time in the vectors' story, in milliseconds since 1970.
 const TIME_MS: u64 = 1_800_000_005_505;
+
+/// The ledger that the seeds of `newest` are about.
+const LEDGER: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 
 /// A key of which nobody here has the secret.
 const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";

@@ -1,9 +1,11 @@
 //! The trust file: the one thing that a verifier must get from somewhere safe.
 
+mod newest;
 mod rosters;
 
 use std::sync::Arc;
 
+pub use newest::{NEWEST_SIZE_BYTES_MAX, Newest, NewestError};
 pub use rosters::RosterChainError;
 
 use serde::{Deserialize, Serialize};

@@ -215,6 +215,13 @@ fn write_seeds() {
     add("roster", unhex(&vectors["roster"]["encoded"]));
     add("wire", unhex(&vectors["roster"]["encoded"]));
     add("trust", vectors["trust_file"].as_str().unwrap().into());
+    for number in [0, 7, u64::MAX >> 1] {
+        let digits = "07".repeat(32);
+        let newest = format!(
+            "ledger = \"{digits}\"\nblock = {number}\nroster_block = 7\nroster_digest = \"{digits}\"\n"
+        );
+        add("newest", newest.into());
+    }
     for size in [0_u64, 1, 2, 7] {
         let hashes = vec![size.count_ones().to_be_bytes()[3]; 32 * size.count_ones() as usize];
         add("frontier", [&size.to_be_bytes()[..], &hashes].concat());
