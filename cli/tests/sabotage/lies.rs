@@ -52,6 +52,8 @@ async fn lying(setting: Setting, as_leader: bool) -> Vec<Finding> {
     house.start_node(LIAR);
     // Some lies stop whoever hears them at once: then nothing would be waited for.
     sleep(Duration::from_secs(2)).await;
+    // What it signs of the same block now, while nobody may be left to go on with.
+    listen(&house, &record, before).await;
     for _ in 0..ELECTIONS_MAX {
         let leader = if as_leader { house.cluster.leader().await } else { LIAR };
         if leader == LIAR {

@@ -273,7 +273,7 @@ async fn a_late_node_takes_a_snapshot_with_the_roster_chain() {
     // It gives the same chain to a client that knows nothing, and so it does after a restart.
     for restart in [false, true] {
         if restart {
-            nodes.kill(5);
+            nodes.stop(5).await;
             nodes.start_node(5, &[1, 2, 3]);
             client.wait_for_status(5, "is back", |status| status.roster_block > 0).await;
         }
