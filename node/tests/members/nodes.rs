@@ -186,7 +186,9 @@ pub(crate) fn thread_name(node: u64) -> String {
 }
 
 fn is_still_taken(error: &str) -> bool {
-    error.contains("another process uses the node's folder") || error.contains("in use")
+    // RocksDB says that this process itself has it open: the node before has not closed it yet.
+    let taken = ["another process uses the node's folder", "lock hold by current process", "in use"];
+    taken.iter().any(|taken| error.contains(taken))
 }
 
 async fn free_port(held: &mut Vec<TcpListener>) -> u16 {
