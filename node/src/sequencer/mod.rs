@@ -3,7 +3,7 @@
 //! One block is in flight at a time; what waits meanwhile makes the next one, so that the fsync of a block
 //! is shared by all of its commands. A block is proposed only in the term in which its predecessor was
 //! read, so a leader that was deposed meanwhile cannot append it. A change of the voters takes a way of its
-//! own, between two blocks: see [`roster_change`].
+//! own, between two blocks: see `roster_change`.
 
 mod roster_change;
 

@@ -210,7 +210,6 @@ impl Writer {
 
     /// The one write to the disk, and its sync.
     fn write(&self, batch: LogBatch, sync: bool) -> Result<(), LogFault> {
-        let injected = |reason: Option<String>| LogFault::Write(reason.unwrap_or_default());
         fail::fail_point!("raft-log-before-write", |reason| Err(injected(reason)));
         self.core.disk.write(batch, sync).map_err(LogFault::Write)?;
         fail::fail_point!("raft-log-after-sync", |reason| Err(injected(reason)));
@@ -394,4 +393,9 @@ fn fail_all(core: &Core, ops: impl Iterator<Item = Op>) {
     for op in ops {
         op.answer(&Err(core.latch.trip(LogFault::WriterGone)));
     }
+}
+
+#[cfg(feature = "failpoints")]
+fn injected(reason: Option<String>) -> LogFault {
+    LogFault::Write(reason.unwrap_or_default())
 }
