@@ -5,7 +5,7 @@
 //! says truly, over the nonce, how far it reaches and which roster is in force there. This gives the liar more
 //! than Raft would.
 //!
-//! Every case of up to [`LENGTH_MAX`] blocks is looked at: what each honest node held when the nonce was made, when
+//! Every case of up to `LENGTH_MAX` blocks is looked at: what each honest node held when the nonce was made, when
 //! it was shown the nonce, and in the end. A case is stale if a proof over the nonce verifies whose history lacks a
 //! block that was acknowledged (signed by a quorum) before the nonce was made. The liar is convicted by what it had
 //! to sign for that: two heads of different histories, or a statement below a head that it signed earlier, by number.

@@ -104,14 +104,14 @@ fn truncated_by_a_snapshot() -> Schedule {
     run
 }
 
-/// [`truncated_by_a_snapshot`], and n0 signs at once.
+/// `truncated_by_a_snapshot`, and n0 signs at once.
 pub fn signs_while_truncated() -> Schedule {
     let mut run = truncated_by_a_snapshot();
     run.sign(0);
     run
 }
 
-/// [`truncated_by_a_snapshot`], and n0 loses its power before the snapshot is in place: what it kept in memory is gone.
+/// `truncated_by_a_snapshot`, and n0 loses its power before the snapshot is in place: what it kept in memory is gone.
 pub fn power_cut_while_truncated() -> Schedule {
     let mut run = truncated_by_a_snapshot();
     run.power_cycle(0).sign(0);
