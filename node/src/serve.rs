@@ -47,7 +47,7 @@ use crate::store::{NodeStores, RaftLog, RaftLogOptions, StartError, StoreOptions
 use crate::submit::Submissions;
 
 /// How long a leader that shuts down waits for another to take over.
-const HANDOVER_MAX: Duration = Duration::from_secs(2);
+const HANDOVER_MAX: Duration = Duration::from_secs(5);
 
 /// Why a node does not start, or why it stopped.
 #[derive(Debug, thiserror::Error)]
