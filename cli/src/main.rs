@@ -14,6 +14,7 @@ mod grant;
 mod init;
 mod keys;
 mod ledger;
+mod log;
 mod lookup;
 mod member;
 mod node;

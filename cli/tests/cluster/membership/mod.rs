@@ -1,6 +1,7 @@
 //! Nodes join, leave and take each other's place by the operator's commands, while agents are granted authority,
 //! use it, and lose it.
 
+mod handover;
 mod refusals;
 mod workload;
 
