@@ -32,7 +32,9 @@ fn trailing(bundle: &[u8]) {
     let (mut bytes, mut entries) = (bundle, Vec::new());
     for _ in 0..width {
         let Some((length, rest)) = bytes.split_first_chunk() else { return };
-        let Some((entry, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))) else { return };
+        let Some((entry, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))) else {
+            return;
+        };
         entries.push(entry);
         bytes = rest;
     }
