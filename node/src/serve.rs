@@ -161,9 +161,11 @@ pub struct Assembled {
     pub submissions: Submissions,
     /// Answers checks.
     pub checks: Checks,
+    /// Changes who replicates, while it leads.
+    pub memberships: Arc<Memberships>,
+    /// Proves to clients who votes.
+    pub rosters: ProvenRosters,
     status: Arc<StatusReport>,
-    memberships: Arc<Memberships>,
-    rosters: ProvenRosters,
     peer_server: PeerServer<StateMachine, PeerCalls, SnapshotTransfer>,
 }
 

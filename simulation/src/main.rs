@@ -12,16 +12,18 @@ mod cluster;
 mod disk;
 mod faults;
 mod founding;
+mod injection;
 mod many;
 mod monitor;
 mod network;
 mod node;
+mod operator;
 mod random;
 mod tables;
 mod trace;
 mod workload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 
 use crate::disk::Lie;
@@ -87,7 +89,7 @@ impl Options {
                 "--minutes" => options.minutes = Some(value.parse().ok()?),
                 "--jobs" => options.jobs = value.parse().ok()?,
                 "--bug" => options.bug = Some(Bug::of(&value)?),
-                "--trace" => options.trace = Some(value.into()),
+                "--trace" => options.trace = Some(absolute(value).ok()?),
                 _ => return None,
             }
         }
@@ -104,7 +106,7 @@ fn main() -> ExitCode {
         Some(seed) if std::env::var(SEED_VARIABLE).is_ok_and(|set| set == seed.to_string()) => {
             one(seed, &options)
         }
-        Some(seed) => many::replay(seed),
+        Some(seed) => many::replay(seed, &options),
         None => many::run(&options),
     }
 }
@@ -124,19 +126,18 @@ fn one(seed: u64, options: &Options) -> ExitCode {
         eprintln!("{}: {error}", path.display());
         return ExitCode::from(2);
     }
-    let folder = match tempfile::tempdir() {
-        Ok(folder) => folder,
-        Err(error) => {
-            eprintln!("no folder for the nodes: {error}");
-            return ExitCode::from(2);
-        }
-    };
+    // Relative, so that no error that a node logs differs from run to run.
+    let folder = Path::new(".");
+    if folder.read_dir().map_or(true, |mut found| found.next().is_some()) {
+        eprintln!("{SEED_VARIABLE} is for this program to set: the nodes' folder is to be new and empty");
+        return ExitCode::from(2);
+    }
     let lie = match options.bug {
         None => Lie::None,
         Some(Bug::AckBeforeSync) => Lie::EverySync,
         Some(Bug::UnsyncedVote) => Lie::Votes,
     };
-    let report = cluster::run(seed, lie, folder.path());
+    let report = cluster::run(seed, lie, folder);
     for (what, count) in &report.counts {
         println!("count: {what}: {count}");
     }
