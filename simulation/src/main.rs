@@ -40,7 +40,8 @@ usage: chancery-simulation [--seeds N | --minutes N] [--from SEED] [--jobs N] [-
   --jobs N      processes at once (2)
   --seed SEED   run this one, and print the hash of its trace
   --trace FILE  write its trace there
-  --bug BUG     with a deliberate bug, which is to be found: ack-before-sync, unsynced-vote";
+  --bug BUG     with a deliberate bug, which is to be found: ack-before-sync, unsynced-vote, and in a build with
+                the feature `sabotage` what that offers";
 
 /// What is asked of this program.
 #[derive(Debug)]
@@ -54,25 +55,23 @@ struct Options {
     trace: Option<PathBuf>,
 }
 
-/// Deliberate bugs.
-#[derive(Clone, Copy, Debug)]
-enum Bug {
-    /// The Raft log answers before its batch is durable.
-    AckBeforeSync,
-    /// A vote is not synced.
-    UnsyncedVote,
+/// A deliberate bug.
+#[derive(Clone, Debug)]
+struct Bug {
+    name: String,
+    /// What disks say is durable, and is not. Nothing, if it is the nodes that are broken.
+    lie: Lie,
 }
 
 impl Bug {
-    fn of(name: &str) -> Option<Self> {
-        [Self::AckBeforeSync, Self::UnsyncedVote].into_iter().find(|bug| bug.name() == name)
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::AckBeforeSync => "ack-before-sync",
-            Self::UnsyncedVote => "unsynced-vote",
-        }
+    fn of(name: String) -> Option<Self> {
+        let lie = match name.as_str() {
+            "ack-before-sync" => Lie::EverySync,
+            "unsynced-vote" => Lie::Votes,
+            _ if cfg!(feature = "sabotage") => Lie::None,
+            _ => return None,
+        };
+        Some(Self { name, lie })
     }
 }
 
@@ -88,7 +87,7 @@ impl Options {
                 "--from" => options.from = value.parse().ok()?,
                 "--minutes" => options.minutes = Some(value.parse().ok()?),
                 "--jobs" => options.jobs = value.parse().ok()?,
-                "--bug" => options.bug = Some(Bug::of(&value)?),
+                "--bug" => options.bug = Some(Bug::of(value)?),
                 "--trace" => options.trace = Some(absolute(value).ok()?),
                 _ => return None,
             }
@@ -132,11 +131,12 @@ fn one(seed: u64, options: &Options) -> ExitCode {
         eprintln!("{SEED_VARIABLE} is for this program to set: the nodes' folder is to be new and empty");
         return ExitCode::from(2);
     }
-    let lie = match options.bug {
-        None => Lie::None,
-        Some(Bug::AckBeforeSync) => Lie::EverySync,
-        Some(Bug::UnsyncedVote) => Lie::Votes,
-    };
+    let lie = options.bug.as_ref().map_or(Lie::None, |bug| bug.lie);
+    #[cfg(feature = "sabotage")]
+    if let Err(error) = chancery_node::sabotage::choose() {
+        eprintln!("{error}");
+        return ExitCode::from(2);
+    }
     let report = cluster::run(seed, lie, folder);
     for (what, count) in &report.counts {
         println!("count: {what}: {count}");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::disk::Lie;
 use crate::{Options, SEED_VARIABLE};
 
 /// Runs one seed, in a process whose randomness is seeded.
@@ -28,8 +29,11 @@ pub(crate) fn replay(seed: u64, options: &Options) -> ExitCode {
 fn program(seed: u64, options: &Options, folder: &Path) -> std::io::Result<Command> {
     let mut program = Command::new(std::env::current_exe()?);
     program.args(["--seed", &seed.to_string()]).env(SEED_VARIABLE, seed.to_string()).current_dir(folder);
-    if let Some(bug) = options.bug {
-        program.args(["--bug", bug.name()]);
+    if let Some(bug) = &options.bug {
+        program.args(["--bug", &bug.name]);
+        if bug.lie == Lie::None {
+            program.env("CHANCERY_SABOTAGE", &bug.name);
+        }
     }
     if let Some(trace) = &options.trace {
         program.arg("--trace").arg(trace);
@@ -91,7 +95,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn replay_command(seed: u64, options: &Options) -> String {
-    let bug = options.bug.map_or_else(String::new, |bug| format!(" BUG={}", bug.name()));
+    let bug = options.bug.as_ref().map_or_else(String::new, |bug| format!(" BUG={}", bug.name));
     format!("make simulate SEED={seed}{bug}")
 }
 

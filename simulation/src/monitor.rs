@@ -244,7 +244,7 @@ impl Monitor {
         let reader = probe.log.clone().get_log_reader().now_or_never();
         let vote = reader.and_then(|mut reader| reader.read_vote().now_or_never());
         let Some(Ok(vote)) = vote else { return };
-        if std::env::var_os("NOVOTE").is_none() && history.vote.is_some_and(|before| vote.is_none_or(|vote| vote < before)) {
+        if history.vote.is_some_and(|before| vote.is_none_or(|vote| vote < before)) {
             self.violated(&format!(
                 "node {node}, life {}, voted {:?}, and now {vote:?}",
                 probe.life, history.vote

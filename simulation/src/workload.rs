@@ -97,13 +97,11 @@ impl Workload {
     /// One client, until the workload ends.
     pub(crate) async fn client(self: Rc<Self>, client: u64, mut random: Random) -> turmoil::Result {
         let agent = format!("agent-{client}");
-        while !self.ends.get() {
-            let owner = name("owner@example.com");
-            let body = Body::RegisterAgent { agent: name(&agent), owner, key: None };
-            if self.submit("operator", body, &mut random).await.is_some() {
-                break;
-            }
-        }
+        // The same bytes each time: once it is registered, another command to register it would be refused.
+        let owner = name("owner@example.com");
+        let body = Body::RegisterAgent { agent: name(&agent), owner, key: None };
+        let signed = self.sign("operator", body);
+        while !self.ends.get() && self.send(&signed, &mut random).await.is_none() {}
         while !self.ends.get() {
             match random.below(100) {
                 0..25 => self.grant(&agent, &mut random).await,
@@ -336,7 +334,12 @@ impl Workload {
     }
 
     /// Puts `call` to some node and waits; both ways take a while.
-    pub(crate) async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<T>, random: &mut Random) -> Option<T> {
+    pub(crate) async fn ask<T>(
+        &self,
+        call: Call,
+        answer: oneshot::Receiver<T>,
+        random: &mut Random,
+    ) -> Option<T> {
         let node = random.pick(&self.nodes).copied()?;
         sleep(random.ms(0, 10)).await;
         let sent = self.monitor.calls(node).is_some_and(|calls| calls.try_send(call).is_ok());

@@ -198,7 +198,13 @@ impl Database {
     #[cfg(feature = "sabotage")]
     pub(super) fn clear(&self, column: Column) -> Result<(), AppliedFault> {
         let (begin, end): (&[u8], &[u8]) = (&[], &[0xFF; 32]);
-        Ok(self.db.delete_range_cf(self.column(column)?, begin, end)?)
+        match &self.engine {
+            Engine::RocksDb(db) => Ok(db.delete_range_cf(handle(db, column)?, begin, end)?),
+            Engine::Simulated(tables) => {
+                let all = Change::DeleteRange(begin.into(), end.into());
+                tables.write(vec![(column, all)]).map_err(AppliedFault::Disk)
+            }
+        }
     }
 
     /// Makes a copy in the folder `path`, which does not exist, out of hard links.

@@ -39,7 +39,7 @@ pub(in crate::store) use fault::with_causes;
 #[cfg(feature = "sabotage")]
 pub(crate) fn forget_dedup(path: &Path) -> Result<(), AppliedFault> {
     let database = Database::open(path)?;
-    database.clear(database::Column::Dedup)?;
+    database.clear(Column::Dedup)?;
     database.flush()?;
     // A copy again, with no file but those that a copy has.
     let copy = path.with_extension("without");
