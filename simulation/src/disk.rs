@@ -94,7 +94,8 @@ impl SimulatedDisk {
     /// Nothing more is to happen to it. Returns whether something was still to happen.
     pub(crate) fn heal(&self) -> bool {
         let mut shared = self.shared();
-        std::mem::take(&mut shared.fails) || shared.cut_after.take().is_some()
+        let (fails, cut) = (std::mem::take(&mut shared.fails), shared.cut_after.take());
+        fails || cut.is_some()
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
