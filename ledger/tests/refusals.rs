@@ -70,6 +70,7 @@ fn wire_grant() -> wire::Command {
                 not_after_ms: 2,
                 max_staleness_ms: 5,
                 delegable_depth: 1,
+                ..wire::Terms::default()
             }),
         })),
     }

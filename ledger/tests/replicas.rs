@@ -12,7 +12,8 @@ use std::sync::Mutex;
 
 use chancery_ledger::authority::{Block, Dedup, GrantRef, Outcome, Place, State};
 use chancery_ledger::command::{
-    Body, Command, GrantId, LedgerId, Limits, Patterns, Principal, RequestId, Role, SignedCommand, Terms,
+    Body, Bounds, Command, GrantId, LedgerId, Limits, Patterns, Principal, RequestId, Requirements, Role,
+    SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
@@ -288,6 +289,8 @@ impl Run {
             not_after_ms: begins_ms + ask.lasts_ms,
             max_staleness_ms: ask.max_staleness_ms,
             delegable_depth: ask.delegable_depth,
+            knowledge: Requirements::default(),
+            bounds: Bounds::default(),
         }
     }
 
@@ -316,6 +319,8 @@ impl Run {
                 asked.max_staleness_ms.min(parent.max_staleness_ms)
             },
             delegable_depth: if keep(4) { asked.delegable_depth } else { depth },
+            knowledge: asked.knowledge,
+            bounds: asked.bounds,
         }
     }
 

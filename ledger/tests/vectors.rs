@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod house;
+mod limits;
 
 use base64::Engine;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
@@ -18,6 +19,7 @@ use chancery_ledger::head::{
     Fresh, Head, Number, QuorumError, RosterChain, RosterId, RosterLink, RosterLinkError, STATEMENT_PREFIX,
     Statement, StatementError,
 };
+use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::log::leaf_hash;
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::state::{MemoryNodes, NodeId, PrunedTree, Root, leaves, update};
@@ -218,6 +220,8 @@ fn question_json(request: &Request, nonce: Nonce) -> Value {
         "action": request.action.as_str(),
         "resource": request.resource.as_str(),
         "args_digest": hash(request.args_digest),
+        "args": request.args.as_deref().map(|text| std::str::from_utf8(text).unwrap()),
+        "knowledge": request.knowledge.as_ref().map(|knowledge| hex(knowledge.encode())),
         "nonce": hex(nonce.0),
         "question": hex(nonce.question(request)),
     })
@@ -227,6 +231,10 @@ fn question_from(value: &Value) -> (Request, Nonce) {
     let text = |field: &str| value[field].as_str().unwrap();
     let request = Request {
         args_digest: Hash::from_hex(text("args_digest")).unwrap(),
+        args: value["args"].as_str().map(|text| text.as_bytes().to_vec()),
+        knowledge: value["knowledge"]
+            .as_str()
+            .map(|_| Knowledge::decode(&unhex(&value["knowledge"])).unwrap()),
         ..request(text("agent"), text("action"), text("resource"))
     };
     let nonce = Nonce(Hash::from_hex(text("nonce")).unwrap().0);
@@ -243,6 +251,7 @@ fn decision_json(decision: &Decision) -> Value {
                 "generation": authority.generation,
                 "max_staleness_ms": authority.max_staleness_ms,
                 "not_after_ms": authority.not_after_ms,
+                "bounds": authority.bounds.iter().map(limits::allowance_json).collect::<Vec<_>>(),
             }})
         }
         Decision::Denied(denial) => {
@@ -261,6 +270,9 @@ fn decision_json(decision: &Decision) -> Value {
                 Denial::Ended { not_after_ms } => value["not_after_ms"] = (*not_after_ms).into(),
                 Denial::NotBegun { not_before_ms } => value["not_before_ms"] = (*not_before_ms).into(),
                 Denial::UnknownAgent | Denial::NoGrant => {}
+                Denial::BoundExhausted { .. } | Denial::KnowledgeMissing { .. } => {
+                    limits::tell_denial(denial, &mut value);
+                }
             }
             json!({ "denied": value })
         }
@@ -461,6 +473,7 @@ fn tell() -> (Story, Value) {
     story.house.now_ms += 1_000;
     story.check("denied: ended", &request("team/d", "deploy", "prod/db"));
     story.check("denied: ended, and revoked before", &by_delegation);
+    limits::desk(&mut story);
     rosters(&mut story, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
@@ -989,6 +1002,8 @@ fn vectors() -> Value {
             "head": statement_json(&house.head_statement(2, head)),
         },
         "nonces": nonces(),
+        "knowledge": limits::knowledge(),
+        "templates": limits::templates(),
         "answers": story.answers,
         "refused_answers": story.refused,
         "evidence": story.evidence,

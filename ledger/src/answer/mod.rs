@@ -14,6 +14,7 @@ use crate::authority::{GrantRef, RULES_VERSION, ViewError};
 use crate::decide::{Decision, Interval, Request, decide};
 use crate::hash::Hash;
 use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, verify_fresh};
+use crate::knowledge::Knowledge;
 use crate::log::{VerifyError, nonces::NoncePath};
 use crate::state::{PrunedReadError, PrunedTree, PrunedView, UnusedError};
 use crate::trust::{Trust, TrustError};
@@ -26,8 +27,8 @@ impl Nonce {
     /// What stands in the round's tree: the nonce bound to the question, so that no answer can later be passed
     /// off as one to another question.
     ///
-    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ agent ‖ action ‖ resource)`, each
-    /// name after its length in two bytes.
+    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ knowledge root ‖ agent ‖ action ‖
+    /// resource)`; without knowledge its root is zero, and each name stands after its length in two bytes.
     pub fn question(&self, request: &Request) -> [u8; 32] {
         let mut names = Vec::with_capacity(128);
         for name in [&request.agent, &request.action, &request.resource] {
@@ -36,7 +37,9 @@ impl Nonce {
             names.extend([high, low]);
             names.extend_from_slice(name.as_str().as_bytes());
         }
-        Hash::labelled("chancery/question/v1", &[&self.0, request.args_digest.as_bytes(), &names]).0
+        let knowledge = request.knowledge.as_ref().map_or(Hash::ZERO, Knowledge::root);
+        let parts: [&[u8]; 4] = [&self.0, request.args_digest.as_bytes(), knowledge.as_bytes(), &names];
+        Hash::labelled("chancery/question/v1", &parts).0
     }
 }
 

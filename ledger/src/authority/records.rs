@@ -6,6 +6,7 @@
 
 use prost::Message;
 
+use super::meters::MeterId;
 use crate::command::{
     GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict, limits_from_wire,
     limits_to_wire, roles_from_wire, roles_to_wire, roster_from_wire, roster_to_wire, scope_from_wire,
@@ -16,7 +17,7 @@ use crate::head::{Roster, Voter};
 use crate::state::{Key, Value};
 use chancery_proto::v1 as wire;
 
-use wire::record::Body as W;
+pub(super) use wire::record::Body as W;
 
 /// Longest encoded record, in bytes: what fits the pruned tree's length field.
 pub const RECORD_SIZE_BYTES_MAX: usize = 65_535;
@@ -83,6 +84,11 @@ impl Place {
     /// The deduplication entries whose `not_after_ms` lies in one span.
     pub fn dedup_bucket(bucket: u64) -> Self {
         Self { kind: "dedup", anchor: b"dedup".to_vec(), id: bucket.to_be_bytes().to_vec() }
+    }
+
+    /// What was spent of a bound.
+    pub fn meter(meter: &MeterId) -> Self {
+        Self { kind: "meter", anchor: meter.anchor.clone(), id: meter.id.clone() }
     }
 
     /// What used a node id.

@@ -4,13 +4,25 @@
 //! bytes decoded strictly, so that two different encodings never mean the same thing and every field of the
 //! rest of the crate is already in its bounds.
 
+mod bounds;
 mod envelope;
+mod identifier;
 mod invisible;
 mod names;
+mod requirements;
 mod wire;
 
+pub use bounds::{
+    BOUNDS_MAX, Bound, BoundError, BoundKind, Bounds, CONCURRENCY_LIMIT_MAX, LIMIT_MAX, Per, RATE_LIMIT_MAX,
+    RATE_WINDOW_MS_MAX,
+};
 pub use envelope::{EnvelopeError, SignedCommand};
+pub use identifier::{IDENTIFIER_SIZE_BYTES_MAX, Identifier, IdentifierError};
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
+pub use requirements::{
+    Place as TemplatePlace, REQUIREMENTS_MAX, Requirement, RequirementError, Requirements, Template,
+    TemplateError,
+};
 pub use wire::{MalformedCommand, decode_strict};
 pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
 pub(crate) use wire::{
@@ -313,4 +325,8 @@ pub struct Terms {
     pub max_staleness_ms: u64,
     /// How many levels of delegation may follow.
     pub delegable_depth: u32,
+    /// What the agent must have had in front of it.
+    pub knowledge: Requirements,
+    /// How much of it may be used. A grant with bounds allows what is recorded, and no mere check.
+    pub bounds: Bounds,
 }

@@ -3,11 +3,13 @@
 use prost::Message;
 
 use super::{
-    Body, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Genesis, GrantId, Limits, Name, NameError,
-    Patterns, Principal, PublicKey, RequestId, Role, Scope, Terms,
+    Body, BoundError, Bounds, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Genesis, GrantId,
+    IdentifierError, Limits, Name, NameError, Patterns, Principal, PublicKey, RequestId, RequirementError,
+    Requirements, Role, Scope, Terms,
 };
 use crate::hash::Hash;
 use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
+use crate::knowledge::KnowledgeError;
 use chancery_proto::v1 as wire;
 
 /// Longest reason of a revocation, in bytes.
@@ -55,6 +57,23 @@ pub enum MalformedCommand {
     /// A number or a count is out of its range.
     #[error("{0} is out of bounds")]
     OutOfBounds(&'static str),
+    /// The bounds of a grant are not.
+    #[error("bounds: {0}")]
+    Bounds(#[from] BoundError),
+    /// An identifier is not one.
+    #[error("{field} {source}")]
+    Identifier {
+        /// Which.
+        field: &'static str,
+        /// Why not.
+        source: IdentifierError,
+    },
+    /// The requirements of a grant are not.
+    #[error("knowledge: {0}")]
+    Requirements(#[from] RequirementError),
+    /// Knowledge is not shown to be what it says.
+    #[error("knowledge: {0}")]
+    Knowledge(#[from] KnowledgeError),
     /// A name or pattern is not well formed.
     #[error("{field} {source}")]
     Name {
@@ -289,6 +308,8 @@ pub(crate) fn terms_to_wire(terms: &Terms) -> wire::Terms {
         not_after_ms: terms.not_after_ms,
         max_staleness_ms: terms.max_staleness_ms,
         delegable_depth: terms.delegable_depth,
+        knowledge: terms.knowledge.to_wire(),
+        bounds: terms.bounds.to_wire(),
     }
 }
 
@@ -301,6 +322,8 @@ pub(crate) fn terms_from_wire(w: wire::Terms) -> Result<Terms, MalformedCommand>
         not_after_ms: w.not_after_ms,
         max_staleness_ms: w.max_staleness_ms,
         delegable_depth: w.delegable_depth,
+        knowledge: Requirements::from_wire(w.knowledge)?,
+        bounds: Bounds::from_wire(w.bounds)?,
     };
     if terms.actions.is_empty() || terms.resources.is_empty() {
         return Err(MalformedCommand::Missing("an action or a resource"));
@@ -390,7 +413,7 @@ pub(crate) fn voter_from_wire(w: wire::Voter) -> Result<Voter, MalformedCommand>
     Ok(Voter { node: w.node, name: name("voter name", w.name)?, key: key("voter key", &w.key)? })
 }
 
-fn required<T>(field: &'static str, value: Option<T>) -> Result<T, MalformedCommand> {
+pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, MalformedCommand> {
     value.ok_or(MalformedCommand::Missing(field))
 }
 
@@ -402,11 +425,11 @@ fn key(field: &'static str, bytes: &[u8]) -> Result<PublicKey, MalformedCommand>
     Ok(PublicKey(array(field, bytes)?))
 }
 
-fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, MalformedCommand> {
+pub(super) fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, MalformedCommand> {
     Ok(Hash(array(field, bytes)?))
 }
 
-fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {
+pub(super) fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {
     Name::new(text).map_err(|source| MalformedCommand::Name { field, source })
 }
 

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{EVIDENCE_FORMAT, EVIDENCE_SIZE_BYTES_MAX, Evidence, Leaf};
 use crate::answer::{AnswerError, Nonce, decode_answer};
 use crate::authority::ENTRY_SIZE_BYTES_MAX;
-use crate::command::{LedgerId, Name, NameError};
+use crate::command::{LedgerId, MalformedCommand, Name, NameError};
 use crate::decide::Request;
 use crate::hash::{Hash, from_hex, to_hex};
 use crate::head::{RosterChain, RosterChainDecodeError};
+use crate::knowledge::Knowledge;
 
 /// Why a file is not evidence.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum EvidenceFileError {
     /// The answer is malformed.
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    /// The knowledge is malformed, or not shown to be what it says.
+    #[error("knowledge: {0}")]
+    Knowledge(#[from] MalformedCommand),
     /// The roster chain is malformed.
     #[error(transparent)]
     Rosters(#[from] RosterChainDecodeError),
@@ -70,6 +74,12 @@ struct Question {
     action: String,
     resource: String,
     args_digest: String,
+    /// Base64 of the arguments, if they are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<String>,
+    /// Base64 of the encoded `Knowledge`, if there is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knowledge: Option<String>,
     nonce: String,
 }
 
@@ -102,6 +112,8 @@ impl Evidence {
                 action: self.request.action.to_string(),
                 resource: self.request.resource.to_string(),
                 args_digest: self.request.args_digest.to_string(),
+                args: self.request.args.as_ref().map(|text| BASE64.encode(text)),
+                knowledge: self.request.knowledge.as_ref().map(|knowledge| BASE64.encode(knowledge.encode())),
                 nonce: to_hex(&self.nonce.0),
             },
             answer: BASE64.encode(self.answer.encode()),
@@ -133,7 +145,8 @@ impl Evidence {
             return Err(EvidenceFileError::Format(file.format));
         }
         let name = |field, text| Name::new(text).map_err(|source| EvidenceFileError::Name { field, source });
-        let Question { kind: Kind::Check, agent, action, resource, args_digest, nonce } = file.question;
+        let Question { kind: Kind::Check, agent, action, resource, args_digest, args, knowledge, nonce } =
+            file.question;
         let mut nonce_bytes = [0; 32];
         from_hex(&nonce, &mut nonce_bytes).ok_or(EvidenceFileError::Field("nonce"))?;
         let answer = base64("answer", &file.answer)?;
@@ -145,6 +158,8 @@ impl Evidence {
                 action: name("action", action)?,
                 resource: name("resource", resource)?,
                 args_digest: hash("args_digest", &args_digest)?,
+                args: args.as_deref().map(|text| base64("args", text)).transpose()?,
+                knowledge: knowledge.as_deref().map(shown_knowledge).transpose()?,
                 hint: None,
             },
             nonce: Nonce(nonce_bytes),
@@ -159,6 +174,10 @@ fn rosters(text: &str) -> Result<RosterChain, EvidenceFileError> {
     let chain = RosterChain::decode(&base64("rosters", text)?)?;
     // Without a link the member is absent.
     if chain.links.is_empty() { Err(EvidenceFileError::Field("rosters")) } else { Ok(chain) }
+}
+
+fn shown_knowledge(text: &str) -> Result<Knowledge, EvidenceFileError> {
+    Ok(Knowledge::decode(&base64("knowledge", text)?)?)
 }
 
 fn leaf(file: FileLeaf) -> Result<Leaf, EvidenceFileError> {

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
 use chancery_ledger::command::{
-    Body, Command, Genesis, GrantId, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role,
-    Scope, SignedCommand, Terms,
+    Body, Bound, BoundKind, Bounds, Command, Genesis, GrantId, Identifier, LedgerId, Limits, Name, Patterns,
+    Per, Principal, PublicKey, RequestId, Requirement, Requirements, Role, Scope, SignedCommand, Template,
+    Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::evidence::{Evidence, Leaf};
@@ -61,7 +62,21 @@ pub(crate) fn terms(agent: &str, actions: &[&str], resources: &[&str], not_befor
         not_after_ms: not_before_ms + HOUR_MS,
         max_staleness_ms: 5_000,
         delegable_depth: 2,
+        knowledge: Requirements::default(),
+        bounds: Bounds::default(),
     }
+}
+
+pub(crate) fn bound(name: &str, kind: BoundKind, limit: u64, per: Per) -> Bound {
+    Bound { name: identifier(name), kind, limit, per }
+}
+
+pub(crate) fn identifier(text: &str) -> Identifier {
+    Identifier::new(text).unwrap()
+}
+
+pub(crate) fn requirement(source: &str, max_age_ms: u64) -> Requirement {
+    Requirement { source: Template::new(source).unwrap(), max_age_ms }
 }
 
 pub(crate) fn principal(label: &str, roles: &[Role], scope: Scope) -> Principal {
@@ -529,6 +544,8 @@ pub(crate) fn request(agent: &str, action: &str, resource: &str) -> Request {
         action: name(action),
         resource: name(resource),
         args_digest: Hash::of(&[b"arguments"]),
+        args: None,
+        knowledge: None,
         hint: None,
     }
 }

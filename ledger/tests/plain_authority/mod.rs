@@ -547,6 +547,7 @@ impl Plain {
             generation: 0,
             max_staleness_ms: terms().map(|terms| terms.max_staleness_ms).min().unwrap(),
             not_after_ms,
+            bounds: Vec::new(),
         })
     }
 }
@@ -556,11 +557,13 @@ impl Plain {
 fn gravity(denial: &Denial) -> (u8, i128) {
     match denial {
         Denial::UnknownAgent => unreachable!("decided before any grant is looked at"),
-        Denial::Revoked { cause, .. } => (6, cause.index.into()),
-        Denial::Retired { cause, .. } => (5, cause.index.into()),
-        Denial::AllRevoked { cause, .. } => (4, cause.index.into()),
-        Denial::Ended { not_after_ms } => (3, (*not_after_ms).into()),
-        Denial::NotBegun { not_before_ms } => (2, -i128::from(*not_before_ms)),
+        Denial::Revoked { cause, .. } => (11, cause.index.into()),
+        Denial::Retired { cause, .. } => (10, cause.index.into()),
+        Denial::AllRevoked { cause, .. } => (9, cause.index.into()),
+        Denial::BoundExhausted { .. } => (8, 0),
+        Denial::KnowledgeMissing { .. } => (7, 0),
+        Denial::Ended { not_after_ms } => (5, (*not_after_ms).into()),
+        Denial::NotBegun { not_before_ms } => (4, -i128::from(*not_before_ms)),
         Denial::NoGrant => (1, 0),
     }
 }
