@@ -10,18 +10,21 @@ mod plain_authority;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use chancery_ledger::authority::{Block, Dedup, GrantRef, Outcome, Place, State};
+use chancery_ledger::authority::{Block, Dedup, Entry, GrantRef, Outcome, Place, State, Verdict};
 use chancery_ledger::command::{
-    Body, Command, GrantId, LedgerId, Limits, Patterns, Principal, RequestId, Role, SignedCommand, Terms,
+    ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GrantId, LedgerId, Limits, OutcomeKind,
+    Patterns, Principal, RequestId, Role, SignedCommand, Terms, VerifiedBatches,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::state::{Recording, get, verify_whole};
+use chancery_proto::v1 as wire;
 use house::{FOUNDED_MS, HOUR_MS, House, Replica, name, patterns, public, scope};
-use plain_authority::{Plain, Seen, Signatures};
+use plain_authority::{Plain, Recorded, Seen, Signatures};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use prost::Message;
 
 const SIGNERS: [&str; 15] = [
     "operator-1",
@@ -86,6 +89,8 @@ enum Ask {
     },
     SetRules(u32),
     SetRoster(AskRoster),
+    Authorize(AskAuthorize),
+    Outcome(AskOutcome),
     Genesis,
     /// The very bytes of an earlier command.
     Again(Index),
@@ -102,6 +107,26 @@ struct AskTerms {
     lasts_ms: u64,
     max_staleness_ms: u64,
     delegable_depth: u32,
+}
+
+#[derive(Clone, Debug)]
+struct AskAuthorize {
+    agent: usize,
+    action: usize,
+    resource: usize,
+    hint: Option<Index>,
+    /// An earlier decision, and whether its id is another's.
+    parent: Option<(Index, bool)>,
+    execute_within_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+struct AskOutcome {
+    /// Of the newest permit, or of any decision.
+    decision: Option<Index>,
+    kind: usize,
+    result: Option<u8>,
+    astray: bool,
 }
 
 /// A change of the voters that are there when it is sent.
@@ -164,6 +189,32 @@ fn ask_roster() -> impl Strategy<Value = AskRoster> {
     )
 }
 
+fn ask_authorize() -> impl Strategy<Value = AskAuthorize> {
+    (
+        0..AGENTS.len(),
+        0..REQUESTED_ACTIONS.len(),
+        0..REQUESTED_RESOURCES.len(),
+        prop::option::of(any::<Index>()),
+        prop::option::weighted(0.2, (any::<Index>(), prop::bool::weighted(0.2))),
+        prop_oneof![4 => Just(60_000), 2 => Just(2_000), 1 => Just(1), 1 => Just(60_001)],
+    )
+        .prop_map(|(agent, action, resource, hint, parent, execute_within_ms)| AskAuthorize {
+            agent,
+            action,
+            resource,
+            hint,
+            parent,
+            execute_within_ms,
+        })
+}
+
+fn ask_outcome() -> impl Strategy<Value = AskOutcome> {
+    let result = prop_oneof![2 => Just(None), 2 => Just(Some(0)), 1 => Just(Some(1))];
+    let decision = prop::option::weighted(0.4, any::<Index>());
+    (decision, 0..OutcomeKind::ALL.len(), result, prop::bool::weighted(0.1))
+        .prop_map(|(decision, kind, result, astray)| AskOutcome { decision, kind, result, astray })
+}
+
 fn asks() -> impl Strategy<Value = Ask> {
     let (agent, signer) = (0..AGENTS.len(), 0..SIGNERS.len());
     prop_oneof![
@@ -183,6 +234,8 @@ fn asks() -> impl Strategy<Value = Ask> {
         1 => agent.prop_map(|agent| Ask::RevokeAgent { agent }),
         1 => (1..3_u32).prop_map(Ask::SetRules),
         1 => ask_roster().prop_map(Ask::SetRoster),
+        14 => ask_authorize().prop_map(Ask::Authorize),
+        10 => ask_outcome().prop_map(Ask::Outcome),
         1 => Just(Ask::Genesis),
         2 => any::<Index>().prop_map(Ask::Again),
         1 => any::<Index>().prop_map(Ask::Reuse),
@@ -271,6 +324,7 @@ impl Run {
             dedup_entries_per_signer_max: 12,
             delegation_depth_max: 3,
             operator_threshold: 2,
+            open_decisions_per_agent_max: 2,
             ..house::limits()
         };
         let house = House::found_with(limits);
@@ -383,6 +437,8 @@ impl Run {
             }
             Ask::SetRules(rules_version) => ("operator-1", Body::SetRules { rules_version: *rules_version }),
             Ask::SetRoster(ask) => ("operator-1", self.set_roster(ask, sent.by)),
+            Ask::Authorize(ask) => ("gate", self.authorize(ask)),
+            Ask::Outcome(ask) => ("gate", self.outcome(ask)),
             Ask::Genesis => ("operator-1", Body::Genesis(house::genesis(house::limits()))),
             Ask::Again(index) => {
                 return if self.sent.is_empty() {
@@ -406,6 +462,57 @@ impl Run {
         // Genesis and a rotation have more signers than one.
         let command = self.command(by, body, lives);
         vec![self.envelope(&command, by, sent.envelope)]
+    }
+
+    fn authorize(&self, ask: &AskAuthorize) -> Body {
+        let parent = ask
+            .parent
+            .as_ref()
+            .map(|(index, astray)| self.some_decision(&self.decisions(|_| true), Some(index), *astray));
+        let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
+        Body::Authorize(Authorize {
+            agent: name(AGENTS[ask.agent]),
+            action: name(REQUESTED_ACTIONS[ask.action]),
+            resource: name(REQUESTED_RESOURCES[ask.resource]),
+            args_digest: Hash::of(&[b"arguments"]),
+            hint: hint.map(|grant| self.plain.reference(grant)),
+            parent,
+            traceparent: None,
+            execute_within_ms: ask.execute_within_ms,
+        })
+    }
+
+    fn outcome(&self, ask: &AskOutcome) -> Body {
+        let among = match &ask.decision {
+            Some(_) => self.decisions(|_| true),
+            None => self.decisions(|recorded| recorded.deadline_ms.is_some()),
+        };
+        Body::Outcome(ActionOutcome {
+            decision: self.some_decision(&among, ask.decision.as_ref(), ask.astray),
+            kind: OutcomeKind::ALL[ask.kind],
+            result_digest: ask.result.map(|result| Hash::of(&[&[result]])),
+        })
+    }
+
+    /// Every recorded decision, those of one agent together, that is so.
+    fn decisions(&self, so: impl Fn(&Recorded) -> bool) -> Vec<DecisionRef> {
+        let all = self.plain.agents.iter().flat_map(|(agent, state)| {
+            state.decisions.iter().zip(1..).map(move |(recorded, number)| (agent, recorded, number))
+        });
+        all.filter(|(_, recorded, _)| so(recorded))
+            .map(|(agent, recorded, number)| DecisionRef { agent: name(agent), number, id: recorded.id })
+            .collect()
+    }
+
+    /// One of them, the last if none is chosen; `astray` under another id.
+    fn some_decision(&self, among: &[DecisionRef], index: Option<&Index>, astray: bool) -> DecisionRef {
+        let nowhere = DecisionRef { agent: name("team/a"), number: 1, id: DecisionId(Hash::ZERO) };
+        if among.is_empty() {
+            return nowhere;
+        }
+        let found = index.map_or(among.len() - 1, |index| index.index(among.len()));
+        let id = if astray { nowhere.id } else { among[found].id };
+        DecisionRef { id, ..among[found].clone() }
     }
 
     fn set_roster(&self, ask: &AskRoster, by: Option<usize>) -> Body {
@@ -495,7 +602,14 @@ impl Run {
         let expected = self.plain.apply(self.house.now_ms, &commands);
         // What admission says of the first command is what apply then does with it.
         let state = self.house.state();
-        let admitted = state.admit(&self.house.replicas[0].nodes, &commands[0].0, self.house.now_ms).unwrap();
+        let admitted = state
+            .admit(
+                &self.house.replicas[0].nodes,
+                &commands[0].0,
+                self.house.now_ms,
+                &VerifiedBatches::default(),
+            )
+            .unwrap();
         // But for a change of the voters, which is admitted to a roster block.
         let refused = matches!(expected[0], Seen::Refused(code) if code != "not_in_roster_block");
         assert_eq!(admitted.is_ok(), !refused);
@@ -506,6 +620,11 @@ impl Run {
         let head = *self.house.head();
         assert_eq!((head.block, head.time_ms), (self.plain.block, self.plain.time_ms));
         assert_eq!(head.log_size, self.plain.log_size);
+        for (leaf, index) in applied.leaves.iter().zip(head_before.log_size..) {
+            let Entry::Command { verdict, .. } = Entry::decode(leaf).unwrap() else { continue };
+            assert_eq!(verdict.as_ref(), self.plain.verdicts.get(&index));
+            verdict.iter().for_each(count_verdict);
+        }
         if applied.leaves.is_empty() {
             assert_eq!(head, chancery_ledger::head::Head { block: head.block, ..head_before });
         } else {
@@ -523,7 +642,9 @@ impl Run {
         let expected = self.plain.change(self.house.now_ms, &command, roster);
         count(std::slice::from_ref(&expected));
         let state = self.house.state();
-        let admitted = state.admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms).unwrap();
+        let admitted = state
+            .admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms, &VerifiedBatches::default())
+            .unwrap();
         match expected {
             Seen::Applied(_) => assert!(admitted.is_ok()),
             Seen::Refused(code) => return assert_eq!(admitted.unwrap_err().code(), code),
@@ -599,6 +720,19 @@ impl Run {
         }
     }
 
+    /// The counters of an agent are those of all that was recorded, of every epoch.
+    fn check_counters(&self) {
+        let (nodes, root) = (&self.house.replicas[0].nodes, self.house.state().summary().root);
+        for (agent, plain) in &self.plain.agents {
+            let value = get(nodes, root, &Place::agent(&name(agent)).key()).unwrap().unwrap();
+            let record = wire::Record::decode(&*value).unwrap();
+            let Some(wire::record::Body::Agent(record)) = record.body else { panic!("{record:?}") };
+            let permits = plain.decisions.iter().filter(|recorded| recorded.deadline_ms.is_some());
+            let (decisions, permits) = (plain.decisions.len() as u64, permits.count() as u64);
+            assert_eq!((record.decisions, record.permits), (decisions, permits), "{agent}");
+        }
+    }
+
     /// Replays every block upon genesis, through a state that is taken apart and resumed after each.
     fn replay(&self) {
         let mut replica = Replica::found(&Block::decode(&self.house.blocks[0]).unwrap());
@@ -657,7 +791,12 @@ fn count_decision(decision: &Decision) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 44] = [
+fn count_verdict(verdict: &Verdict) {
+    let code = if verdict.is_permit() { "recorded permit" } else { "recorded denial" };
+    *MET.lock().unwrap().entry(code).or_default() += 1;
+}
+
+const MUST_MEET: [&str; 52] = [
     "applied",
     "before",
     "too_many_signatures",
@@ -695,6 +834,14 @@ const MUST_MEET: [&str; 44] = [
     "node_key_used",
     "not_in_roster_block",
     "voters changed",
+    "execution_too_late",
+    "too_many_open_decisions",
+    "unknown_decision",
+    "decision_denied",
+    "outcome_recorded",
+    "not_executed",
+    "recorded permit",
+    "recorded denial",
     "permit",
     "permit by delegation",
     "denied: revoked",
@@ -735,6 +882,7 @@ fn replicas_agree_and_do_what_the_model_says() {
                     }
                 }
                 run.check_whole();
+                run.check_counters();
                 run.replay();
                 Ok(())
             })
