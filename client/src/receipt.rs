@@ -107,7 +107,7 @@ impl Receipt {
         let head = head_quorum(trust, head, &reply.statements)?;
         let leaf = Leaf { index, entry: reply.entry.clone(), proof: hashes(&reply.inclusion)? };
         let entry = verify_leaf(&leaf, &head.head)?;
-        let Entry::Command { block: found, time_ms: found_ms, signed: command } = entry else {
+        let Entry::Command { block: found, time_ms: found_ms, signed: command, .. } = entry else {
             return Err(ReceiptError::OtherCommand);
         };
         if (found, found_ms) != (block, time_ms) || found > head.head.block {

@@ -6,8 +6,9 @@ mod house;
 
 use chancery_ledger::authority::{Outcome, Refusal};
 use chancery_ledger::command::{
-    Body, Bound, BoundError, BoundKind, Bounds, Command, GrantId, IdentifierError, LIMIT_MAX, MalformedCommand,
-    NameError, Per, RATE_WINDOW_MS_MAX, RequirementError, Requirements, TemplateError, Terms,
+    Body, Bound, BoundError, BoundKind, Bounds, Command, GrantId, IdentifierError, LIMIT_MAX,
+    MalformedCommand, NameError, Per, RATE_WINDOW_MS_MAX, RequirementError, Requirements, TemplateError,
+    Terms,
 };
 use chancery_ledger::decide::{Authority, Decision, Denial, Interval, Request};
 use chancery_ledger::hash::Hash;
@@ -68,8 +69,7 @@ fn bounds_that_no_grant_has() {
     for bounds in good {
         assert!(decoded(bounds.clone(), vec![]).is_ok(), "{bounds:?}");
     }
-    let identifier =
-        |field| MalformedCommand::Identifier { field, source: IdentifierError };
+    let identifier = |field| MalformedCommand::Identifier { field, source: IdentifierError };
     let bound_error = MalformedCommand::Bounds;
     let key = |key: &str| wire::Bound { per: Some(WirePer::Key(key.into())), ..count("a", 1) };
     let bad = [
@@ -81,7 +81,10 @@ fn bounds_that_no_grant_has() {
         (vec![at_once(65)], bound_error(BoundError::Limit(64))),
         (vec![count("b", 1), count("a", 1)], bound_error(BoundError::Unsorted)),
         (vec![count("a", 1), count("a", 2)], bound_error(BoundError::Unsorted)),
-        ((b'a'..=b'i').map(|l| count(&char::from(l).to_string(), 1)).collect(), bound_error(BoundError::TooMany)),
+        (
+            (b'a'..=b'i').map(|l| count(&char::from(l).to_string(), 1)).collect(),
+            bound_error(BoundError::TooMany),
+        ),
         (vec![count("a-b", 1)], identifier("a bound's name")),
         (vec![sum("")], identifier("a bound's argument")),
         (vec![wire::Bound { kind: None, ..count("a", 1) }], MalformedCommand::Missing("a bound's kind")),
@@ -136,7 +139,8 @@ fn a_key_is_in_scope_and_a_delegation_shares_only_what_its_parent_shares() {
     let (parent, granted) = outcome("team-issuer", Body::Grant(keyed("team/a", "prod/budget", 9)));
     assert!(matches!(granted, Outcome::Applied(_)));
 
-    let delegate = |parent, terms: Terms| Body::Delegate { parent, terms: Terms { delegable_depth: 1, ..terms } };
+    let delegate =
+        |parent, terms: Terms| Body::Delegate { parent, terms: Terms { delegable_depth: 1, ..terms } };
     let (_, other_key) = outcome("team/a", delegate(parent, keyed("team/b", "prod/other", 9)));
     assert_eq!(other_key, refused(Refusal::Widens("bounds")));
     let other_kind = Terms {
@@ -228,9 +232,17 @@ fn a_check_finds_what_is_left_along_the_whole_chain() {
         assert_eq!((found.grant, name.as_str(), of, asked), (grant, "money", limit, wanted), "{args}");
     };
     exhausted(r#"{"amount":51}"#, child, 50, Some(51));
-    for args in [r#"{"amount":-1}"#, r#"{"amount":"5"}"#, r#"{"amount":5.0}"#, r#"{"amount":null}"#, "{}", "[5]",
-        r#"{"amount":9223372036854775808}"#, r#"{"amount":5,"amount":5}"#, r#"{"amount":5"#]
-    {
+    for args in [
+        r#"{"amount":-1}"#,
+        r#"{"amount":"5"}"#,
+        r#"{"amount":5.0}"#,
+        r#"{"amount":null}"#,
+        "{}",
+        "[5]",
+        r#"{"amount":9223372036854775808}"#,
+        r#"{"amount":5,"amount":5}"#,
+        r#"{"amount":5"#,
+    ] {
         exhausted(args, child, 50, None);
     }
     // Arguments of another digest are not those of the request.
@@ -266,10 +278,17 @@ fn knowledge_is_there_and_young_in_all_of_the_interval() {
         let sources: Vec<_> = sources.iter().map(|source| name(source)).collect();
         Some(tree.show(&sources).unwrap())
     };
-    let decided = |request: &Request, low_ms, high_ms| house.read_set(request, Interval { low_ms, high_ms }).0;
+    let decided =
+        |request: &Request, low_ms, high_ms| house.read_set(request, Interval { low_ms, high_ms }).0;
     let of_a = asking("a", r#"{"id":"A"}"#, show(&["reservation/A"]));
     let missing = |decision: &Decision| match decision {
-        Decision::Denied(Denial::KnowledgeMissing { source, retrieved_at_ms, max_age_ms: 10, template, .. }) => {
+        Decision::Denied(Denial::KnowledgeMissing {
+            source,
+            retrieved_at_ms,
+            max_age_ms: 10,
+            template,
+            ..
+        }) => {
             assert_eq!(template.as_str(), "reservation/{args.id}");
             (source.as_ref().map(ToString::to_string), *retrieved_at_ms)
         }

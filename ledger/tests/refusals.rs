@@ -11,6 +11,7 @@ use chancery_ledger::authority::{
 use chancery_ledger::command::{
     Body, COMMAND_LIFETIME_MS_MAX, COMMAND_SIZE_BYTES_MAX, Command, EnvelopeError, GrantId, LedgerId, Limits,
     MalformedCommand, NameError, Principal, PublicKey, RequestId, Role, SignedCommand, Terms,
+    VerifiedBatches,
 };
 use chancery_ledger::decide::{Decision, Denial};
 use chancery_ledger::hash::Hash;
@@ -24,7 +25,10 @@ use prost::Message;
 #[track_caller]
 fn refused(house: &mut House, signed: &SignedCommand, refusal: &Refusal) {
     let before = house.state().summary().clone();
-    let admitted = house.state().admit(&house.replicas[0].nodes, signed, house.now_ms).unwrap();
+    let admitted = house
+        .state()
+        .admit(&house.replicas[0].nodes, signed, house.now_ms, &VerifiedBatches::default())
+        .unwrap();
     assert_eq!(admitted.as_ref(), Err(refusal));
     let applied = house.block(vec![signed.clone()]);
     assert_eq!(applied.outcomes, [Outcome::Refused(refusal.clone())]);
@@ -199,8 +203,9 @@ fn an_envelope_is_sorted_and_exact() {
     short.signatures[0].key.pop();
     assert_eq!(decode(&short), malformed(MalformedCommand::Length("signature key")));
     let mut many = good.clone();
-    many.signatures =
-        (0..65).map(|number| wire::Signature { key: vec![number; 32], signature: vec![0; 64] }).collect();
+    many.signatures = (0..65)
+        .map(|number| wire::Signature { key: vec![number; 32], signature: vec![0; 64], batch: None })
+        .collect();
     assert_eq!(decode(&many), malformed(MalformedCommand::OutOfBounds("signatures")));
     let empty = wire::SignedCommand::default();
     assert_eq!(decode(&empty), malformed(MalformedCommand::Length("signer")));
@@ -426,7 +431,7 @@ fn a_key_of_small_order_signs_nothing() {
             let unsigned = house.sign(&command, &[]);
             let mut envelope = wire::SignedCommand::decode(unsigned.encode().as_slice()).unwrap();
             let signature = [first, [0; 32]].concat();
-            envelope.signatures = vec![wire::Signature { key: bytes.to_vec(), signature }];
+            envelope.signatures = vec![wire::Signature { key: bytes.to_vec(), signature, batch: None }];
             let signed = SignedCommand::decode(&envelope.encode_to_vec()).unwrap();
             refused(&mut house, &signed, &Refusal::Envelope(EnvelopeError::BadSignature(key)));
         }

@@ -10,7 +10,7 @@ pub use wire::{AnswerError, decode_answer};
 
 use std::collections::BTreeSet;
 
-use crate::authority::{GrantRef, RULES_VERSION, ViewError};
+use crate::authority::{AgentRecord, GrantRef, Place, RULES_VERSION, ViewError, record};
 use crate::decide::{Decision, Interval, Request, decide};
 use crate::hash::Hash;
 use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, verify_fresh};
@@ -110,6 +110,18 @@ pub struct Verified {
     pub interval: Interval,
     /// The nodes whose fresh statements counted.
     pub nodes: Vec<u64>,
+    /// What was recorded of the agent by then; none if it is unknown. The same at two heads: no decision of it
+    /// was recorded in between.
+    pub recorded: Option<Recorded>,
+}
+
+/// How many decisions of an agent were ever recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// Permits and denials.
+    pub decisions: u64,
+    /// The permits among them.
+    pub permits: u64,
 }
 
 impl Answer {
@@ -171,6 +183,9 @@ pub fn verify(
     let interval = answer.interval(freshness);
     let request = Request { hint: answer.hint, ..request.clone() };
     let decision = decide(&view, &request, interval)?;
+    // `decide` read it too, whatever it decided.
+    let agent: Option<AgentRecord> = record(&view, &Place::agent(&request.agent))?;
+    let recorded = agent.map(|agent| Recorded { decisions: agent.decisions, permits: agent.permits });
     view.finish()?;
     let rests_on = match &decision {
         Decision::Permit(authority) => authority.chain.first(),
@@ -180,5 +195,6 @@ pub fn verify(
         return Err(ProofError::UnusedHint);
     }
     let nodes: BTreeSet<u64> = answer.statements.iter().map(|statement| statement.node).collect();
-    Ok(Verified { decision, head: *head, freshness, interval, nodes: nodes.into_iter().collect() })
+    let nodes = nodes.into_iter().collect();
+    Ok(Verified { decision, head: *head, freshness, interval, nodes, recorded })
 }

@@ -30,7 +30,7 @@ pub(super) fn grant<N: NodeRead>(call: &Call<'_, N>, terms: &Terms) -> Result<Ef
     if terms.delegable_depth > call.ledger.limits.delegation_depth_max {
         return Err(Refusal::TooDeep.into());
     }
-    store(call, terms, None, 0, call.grant)
+    store(call, terms, None, 0, call.grant())
 }
 
 pub(super) fn delegate<N: NodeRead>(
@@ -108,7 +108,7 @@ fn store<N: NodeRead>(
     depth: u32,
     root: GrantId,
 ) -> Result<Effect, N::Error> {
-    let (id, limits) = (call.grant, &call.ledger.limits);
+    let (id, limits) = (call.grant(), &call.ledger.limits);
     if terms.max_staleness_ms > limits.staleness_cap_ms {
         return Err(Refusal::StalenessAboveCap(limits.staleness_cap_ms).into());
     }

@@ -190,6 +190,17 @@ pub struct Spend {
     pub amount: u64,
 }
 
+impl Spend {
+    pub(super) fn to_wire(&self) -> wire::Spend {
+        let MeterId { anchor, id } = self.meter.clone();
+        wire::Spend { anchor, id, amount: self.amount }
+    }
+
+    pub(super) fn from_wire(w: wire::Spend) -> Self {
+        Self { meter: MeterId { anchor: w.anchor, id: w.id }, amount: w.amount }
+    }
+}
+
 /// One bound of a chain, as a decision finds it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Allowance {

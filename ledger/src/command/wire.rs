@@ -3,10 +3,11 @@
 use prost::Message;
 
 use super::{
-    Body, BoundError, Bounds, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Genesis, GrantId,
-    IdentifierError, Limits, Name, NameError, Patterns, Principal, PublicKey, RequestId, RequirementError,
-    Requirements, Role, Scope, Terms,
+    ActionOutcome, Authorize, Body, BoundError, Bounds, COMMAND_SIZE_BYTES_MAX, Command,
+    DELEGATION_DEPTH_MAX, Genesis, GrantId, IdentifierError, Limits, Name, NameError, Patterns, Principal,
+    PublicKey, RequestId, RequirementError, Requirements, Role, Scope, Terms,
 };
+use crate::authority::GrantRef;
 use crate::hash::Hash;
 use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
 use crate::knowledge::KnowledgeError;
@@ -163,6 +164,8 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
             },
             operators: operators_from_wire(&w.operators)?,
         },
+        W::Authorize(w) => Body::Authorize(Authorize::from_wire(w)?),
+        W::Outcome(w) => Body::Outcome(ActionOutcome::from_wire(w)?),
     })
 }
 
@@ -215,6 +218,8 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             replaces_digest: replaces.digest.0.to_vec(),
             operators: operators.iter().map(|key| key.0.to_vec()).collect(),
         }),
+        Body::Authorize(authorize) => W::Authorize(authorize.to_wire()),
+        Body::Outcome(outcome) => W::Outcome(outcome.to_wire()),
     }
 }
 
@@ -350,6 +355,8 @@ pub(crate) fn limits_to_wire(limits: &Limits) -> wire::Limits {
         staleness_cap_ms: limits.staleness_cap_ms,
         clock_skew_ms_max: limits.clock_skew_ms_max,
         operator_threshold: limits.operator_threshold,
+        open_decisions_per_agent_max: limits.open_decisions_per_agent_max,
+        execution_ms_max: limits.execution_ms_max,
     }
 }
 
@@ -367,6 +374,8 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
     bound("clock_skew_ms_max", w.clock_skew_ms_max, 1..=60_000)?;
     // More than may sign one command could never change the voters.
     bound("operator_threshold", w.operator_threshold.into(), 1..=w.signatures_per_command_max.into())?;
+    bound("open_decisions_per_agent_max", w.open_decisions_per_agent_max.into(), 1..=65_536)?;
+    bound("execution_ms_max", w.execution_ms_max, 1..=3_600_000)?;
     Ok(Limits {
         signatures_per_command_max: w.signatures_per_command_max,
         grants_per_agent_max: w.grants_per_agent_max,
@@ -376,7 +385,17 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
         staleness_cap_ms: w.staleness_cap_ms,
         clock_skew_ms_max: w.clock_skew_ms_max,
         operator_threshold: w.operator_threshold,
+        open_decisions_per_agent_max: w.open_decisions_per_agent_max,
+        execution_ms_max: w.execution_ms_max,
     })
+}
+
+pub(crate) fn grant_ref_to_wire(reference: GrantRef) -> wire::GrantRef {
+    wire::GrantRef { grant: reference.grant.0.0.to_vec(), root: reference.root.0.0.to_vec() }
+}
+
+pub(crate) fn grant_ref_from_wire(w: &wire::GrantRef) -> Result<GrantRef, MalformedCommand> {
+    Ok(GrantRef { grant: GrantId(hash("grant", &w.grant)?), root: GrantId(hash("root", &w.root)?) })
 }
 
 /// The wire form of a roster.

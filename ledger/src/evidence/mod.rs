@@ -143,7 +143,7 @@ impl Evidence {
         let (index, hash) = (leaf.index, leaf_hash(&leaf.entry));
         verify_inclusion(&hash, index, head.log_size, &leaf.proof, &head.log_root)
             .map_err(|source| EvidenceError::Inclusion { index, source })?;
-        let Entry::Command { block, time_ms, signed } = Entry::decode(&leaf.entry)? else {
+        let Entry::Command { block, time_ms, signed, .. } = Entry::decode(&leaf.entry)? else {
             return Err(EvidenceError::OtherLeaf);
         };
         let same = index == cause.index

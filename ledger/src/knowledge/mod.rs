@@ -16,6 +16,7 @@ mod wire;
 pub use absence::{Absence, AbsenceError, Subject};
 pub use shown::{Knowledge, KnowledgeError, Placed, SHOWN_ITEMS_MAX};
 pub use tree::{ITEMS_MAX, KnowledgeTree, KnowledgeTreeError};
+pub(crate) use wire::{knowledge_from_wire, knowledge_to_wire};
 
 use crate::command::Name;
 use crate::hash::Hash;

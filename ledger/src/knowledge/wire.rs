@@ -25,7 +25,7 @@ impl Knowledge {
     }
 }
 
-pub(super) fn knowledge_to_wire(knowledge: &Knowledge) -> wire::Knowledge {
+pub(crate) fn knowledge_to_wire(knowledge: &Knowledge) -> wire::Knowledge {
     let item = |item: &Item| wire::KnowledgeItem {
         source: item.source.to_string(),
         digest: item.digest.0.to_vec(),
@@ -44,7 +44,7 @@ pub(super) fn knowledge_to_wire(knowledge: &Knowledge) -> wire::Knowledge {
 }
 
 /// Whatever is shown is there, or it is malformed.
-pub(super) fn knowledge_from_wire(w: wire::Knowledge) -> Result<Knowledge, MalformedCommand> {
+pub(crate) fn knowledge_from_wire(w: wire::Knowledge) -> Result<Knowledge, MalformedCommand> {
     if w.shown.len() > SHOWN_ITEMS_MAX {
         return Err(MalformedCommand::OutOfBounds("shown items"));
     }

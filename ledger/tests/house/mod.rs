@@ -7,11 +7,11 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::answer::{Answer, Nonce};
-use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
+use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State, Verdict};
 use chancery_ledger::command::{
-    Body, Bound, BoundKind, Bounds, Command, Genesis, GrantId, Identifier, LedgerId, Limits, Name, Patterns,
-    Per, Principal, PublicKey, RequestId, Requirement, Requirements, Role, Scope, SignedCommand, Template,
-    Terms,
+    Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, Genesis, GrantId,
+    Identifier, LedgerId, Limits, Name, Patterns, Per, Principal, PublicKey, RequestId, Requirement,
+    Requirements, Role, Scope, SignedCommand, Template, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::evidence::{Evidence, Leaf};
@@ -402,6 +402,15 @@ impl House {
         GrantId::of(self.ledger, signed.command_bytes())
     }
 
+    /// Has a decision recorded: which it is, and what its leaf says.
+    pub(crate) fn authorize(&mut self, asked: Authorize) -> (DecisionRef, Verdict) {
+        let signed = self.signed("gate", Body::Authorize(asked.clone()));
+        let Outcome::Applied(cause) = self.send(&signed) else { panic!("not recorded") };
+        let Entry::Command { verdict: Some(verdict), .. } = self.entry(cause.index) else { panic!() };
+        let id = DecisionId::of(self.ledger, signed.command_bytes());
+        (DecisionRef { agent: asked.agent, number: verdict.number, id }, verdict)
+    }
+
     pub(crate) fn revoke(&mut self, grant: GrantId) {
         self.applied("revoker", Body::RevokeGrant { grant, reason: "no longer needed".into() });
     }
@@ -547,6 +556,22 @@ pub(crate) fn request(agent: &str, action: &str, resource: &str) -> Request {
         args: None,
         knowledge: None,
         hint: None,
+    }
+}
+
+/// The same, to be recorded: the execution may begin within 2 s.
+pub(crate) fn authorize(agent: &str, action: &str, resource: &str) -> Authorize {
+    Authorize {
+        agent: name(agent),
+        action: name(action),
+        resource: name(resource),
+        args_digest: Hash::of(&[b"arguments"]),
+        args: None,
+        knowledge: None,
+        hint: None,
+        parent: None,
+        traceparent: None,
+        execute_within_ms: 2_000,
     }
 }
 

@@ -111,7 +111,7 @@ async fn try_change(workshop: &Workshop, signed: SignedCommand) -> Result<Submit
     let term = workshop.raft.as_leader().map_err(|_| Submitted::NotLeader)?.term();
     let (head, tail) = wait_for_tail(workshop).await?;
     let stamp_ms = stamp_ms(workshop).await?;
-    let (signed, admission) = look(&workshop.store, signed, stamp_ms).await?;
+    let (signed, admission) = look(&workshop.store, &Arc::default(), signed, stamp_ms).await?;
     match admission {
         Ok(Admission::Admit) => {}
         // What else there is may be known elsewhere already, if this node leads no more.
