@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::command::Name;
-use chancery_ledger::decide::{Authority, Decision};
+use chancery_ledger::decide::{ARGS_SIZE_BYTES_MAX, Authority, Decision, Request};
+use chancery_ledger::hash::Hash;
+use chancery_ledger::knowledge::Knowledge;
 use clap::Args;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, Result};
+use crate::knowledge::Shown;
 use crate::output::{self, Page, Report, style, utc};
 use crate::principal::parse_name;
 use crate::{context, files, ledger};
@@ -29,6 +32,8 @@ pub(crate) struct Question {
     /// The call's arguments. Only the SHA-256 of these very bytes leaves this machine; a permit is bound to it.
     #[arg(long, value_name = "JSON")]
     args_json: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// May this agent do this, now? Exit code 0 if it may, 10 if it may not; both are proven.
@@ -93,7 +98,11 @@ impl Question {
             serde_json::from_str::<IgnoredAny>(args)
                 .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
         }
-        ask(ledger, [&self.agent, &self.action, &self.resource], args.as_bytes()).await
+        let (knowledge, names) = (self.shown.knowledge()?, [&self.agent, &self.action, &self.resource]);
+        let args = args.as_bytes();
+        // Where no grant can read them, the arguments stay here.
+        let shown = (self.args_json.is_some() && args.len() <= ARGS_SIZE_BYTES_MAX).then(|| args.to_vec());
+        ask_with(ledger, names, Hash::of(&[args]), shown, knowledge).await
     }
 }
 
@@ -103,15 +112,27 @@ pub(crate) async fn ask(
     [agent, action, resource]: [&Name; 3],
     args: &[u8],
 ) -> Result<ProvenAnswer> {
-    match ledger.check(agent.as_str(), action.as_str(), resource.as_str(), args).await {
+    ask_with(ledger, [agent, action, resource], Hash::of(&[args]), None, None).await
+}
+
+/// The same, with what is shown of the arguments and of the agent's knowledge.
+async fn ask_with(
+    ledger: &Ledger,
+    [agent, action, resource]: [&Name; 3],
+    args_digest: Hash,
+    args: Option<Vec<u8>>,
+    knowledge: Option<Knowledge>,
+) -> Result<ProvenAnswer> {
+    let [agent, action, resource] = [agent, action, resource].map(Clone::clone);
+    let request = Request { agent, action, resource, args_digest, args, knowledge, hint: None };
+    match ledger.check_with(request, ledger.check_options()).await {
         Ok(permit) => Ok(ProvenAnswer {
             checked: permit.checked().clone(),
             permit_until_ms: Some(permit.deadline().wall_ms),
             failed_tries: permit.failed_tries().iter().map(ToString::to_string).collect(),
         }),
-        Err(CheckError::Denied(denied)) => {
-            Ok(ProvenAnswer { checked: denied.checked, permit_until_ms: None, failed_tries: Vec::new() })
-        }
+        Err(CheckError::Denied(denied)) => Ok(ProvenAnswer::of(denied.checked)),
+        Err(CheckError::Bounded(bounded)) => Ok(ProvenAnswer::of(bounded.checked)),
         Err(error) => Err(ledger::check_failure(&error)),
     }
 }
@@ -123,11 +144,25 @@ pub(crate) async fn write(ledger: &Ledger, checked: &Checked, path: &Path) -> Re
 }
 
 impl ProvenAnswer {
+    /// One that is no permit.
+    const fn of(checked: Checked) -> Self {
+        Self { checked, permit_until_ms: None, failed_tries: Vec::new() }
+    }
+
     fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
         let (request, verified) = (&self.checked.request, &self.checked.verified);
         let [agent, action, resource] =
             [&request.agent, &request.action, &request.resource].map(|name| style::name(name.as_str()));
         let (exit, outcome, page) = match &verified.decision {
+            Decision::Permit(authority) if !authority.bounds.is_empty() => {
+                let words = format!(
+                    "{}  {agent} may {action} on {resource} within bounds: once it is recorded",
+                    style::warn("no permit")
+                );
+                let page = Page::new(words).field("by grant", grants(authority));
+                let page = page.field("left", output::allowances(&authority.bounds));
+                (Exit::Denied, "must_be_recorded", page)
+            }
             Decision::Permit(authority) => {
                 let words = format!("{}  {agent} may {action} on {resource}", style::good("permit"));
                 (Exit::Done, "permit", self.permit_page(Page::new(words), authority))
@@ -162,12 +197,17 @@ impl ProvenAnswer {
     }
 
     fn permit_page(&self, page: Page, authority: &Authority) -> Page {
-        let mut chain = authority.chain.iter().map(|link| link.grant.to_string());
-        let mut grants = style::name(&chain.next().unwrap_or_default());
-        for ancestor in chain {
-            grants.push_str(&format!("\nnarrows {}", style::name(&ancestor)));
-        }
         let until_ms = self.permit_until_ms.unwrap_or_default();
-        page.field("by grant", grants).field("until", format!("{}, for one call", utc(until_ms)))
+        page.field("by grant", grants(authority)).field("until", format!("{}, for one call", utc(until_ms)))
     }
+}
+
+/// The chain, a line each.
+fn grants(authority: &Authority) -> String {
+    let mut chain = authority.chain.iter().map(|link| link.grant.to_string());
+    let mut grants = style::name(&chain.next().unwrap_or_default());
+    for ancestor in chain {
+        grants.push_str(&format!("\nnarrows {}", style::name(&ancestor)));
+    }
+    grants
 }

@@ -149,6 +149,7 @@ pub(crate) fn check_failure(error: &CheckError) -> Failure {
     let message = error.to_string();
     match error {
         CheckError::Denied(denied) => Failure::new(Exit::Denied, message).code(denied.denial.code()),
+        CheckError::Bounded(_) => Failure::new(Exit::Denied, message).code("must_be_recorded"),
         CheckError::Unproven { .. } => Failure::new(Exit::Invalid, message)
             .code("unproven")
             .hint("a node answered with what proves nothing, and no other node answered with a proof"),

@@ -13,7 +13,9 @@ mod files;
 mod grant;
 mod init;
 mod keys;
+mod knowledge;
 mod ledger;
+mod limits;
 mod lookup;
 mod member;
 mod node;
@@ -86,6 +88,9 @@ enum Command {
     Evidence(check::WriteEvidence),
     /// What an agent was granted, proven complete.
     Lookup(lookup::Lookup),
+    /// What an agent had in front of it: roots, and proofs of what was there and what was not. Offline.
+    #[command(subcommand)]
+    Knowledge(knowledge::KnowledgeCommand),
     /// The log's leaves as they come.
     Watch(watch::Watch),
     /// Verify evidence files, offline.
@@ -132,6 +137,7 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Check(check) => check.run(named).await,
         Command::Evidence(evidence) => evidence.run(named).await,
         Command::Lookup(lookup) => lookup.run(named).await,
+        Command::Knowledge(knowledge) => knowledge.run(),
         Command::Watch(watch) => watch.run(named, format).await,
         Command::Verify(verify) => verify.run(),
     }

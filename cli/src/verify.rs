@@ -114,7 +114,12 @@ fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: 
     let verdict = match &shown.verified.decision {
         Decision::Permit(authority) => {
             let chain: Vec<_> = authority.chain.iter().map(|link| output::short(&link.grant)).collect();
-            format!("{}, by grant {}", style::good("permit"), chain.join(" below "))
+            let verdict = if authority.bounds.is_empty() {
+                style::good("permit")
+            } else {
+                style::warn("within bounds, once it is recorded")
+            };
+            format!("{verdict}, by grant {}", chain.join(" below "))
         }
         Decision::Denied(denial) => format!("{}: {}", style::bad("denied"), output::denial(denial)),
     };

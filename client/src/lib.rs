@@ -40,7 +40,7 @@ mod submit;
 mod watch;
 
 pub use args::Args;
-pub use check::{CheckError, CheckOptions, Checked, Denied, ProofError};
+pub use check::{Bounded, CheckError, CheckOptions, Checked, Denied, ProofError};
 pub use clock::{Clock, SystemClock};
 pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};
 pub use contexts::Contexts;

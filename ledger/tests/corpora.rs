@@ -202,6 +202,17 @@ fn write_seeds() {
             add("log_proof", [arguments, hashes].concat());
         }
     }
+    for template in list(&vectors, "templates") {
+        add("template", template["text"].as_str().unwrap().into());
+    }
+    for answer in list(&vectors, "answers") {
+        if answer["question"]["knowledge"].is_string() {
+            add("knowledge", unhex(&answer["question"]["knowledge"]));
+        }
+    }
+    for file in list(&vectors, "knowledge_proofs") {
+        add("knowledge_proof", file.as_str().unwrap().into());
+    }
     for statement in ["fresh", "head"] {
         let statement = &vectors["statements"][statement];
         add("statement", unhex(&statement["encoded"]));

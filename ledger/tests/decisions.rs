@@ -300,7 +300,10 @@ fn a_leaf_has_a_verdict_if_and_only_if_something_was_decided() {
         wire::Verdict { number: 0, ..given.clone() },
         wire::Verdict { decision: None, ..given.clone() },
         wire::Verdict {
-            decision: Some(wire::verdict::Decision::Permit(wire::Permit { chain: vec![], deadline_ms: 7 })),
+            decision: Some(wire::verdict::Decision::Permit(wire::Permit {
+                deadline_ms: 7,
+                ..wire::Permit::default()
+            })),
             ..given.clone()
         },
     ] {

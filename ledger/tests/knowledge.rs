@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use chancery_ledger::command::Name;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::{
-    Absence, AbsenceError, ITEMS_MAX, Item, Knowledge, KnowledgeError, KnowledgeTree, KnowledgeTreeError,
-    Placed, SHOWN_ITEMS_MAX, Subject,
+    Absence, AbsenceError, Claim, ITEMS_MAX, Item, Knowledge, KnowledgeError, KnowledgeFileError,
+    KnowledgeProof, KnowledgeTree, KnowledgeTreeError, Placed, SHOWN_ITEMS_MAX, Subject,
 };
 use chancery_ledger::log::VerifyError;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
@@ -94,9 +94,11 @@ proptest! {
         changed.item.digest.0[bit] ^= 1 << bit;
         prop_assert!(refused(&changed));
         let later = Item { retrieved_at_ms: placed.item.retrieved_at_ms + 1, ..placed.item.clone() };
-        prop_assert!(refused(&Placed { item: later, ..placed.clone() }));
+        let changed = Placed { item: later, ..placed.clone() };
+        prop_assert!(refused(&changed));
         for other in (0..=count + 1).filter(|other| *other != index) {
-            prop_assert!(refused(&Placed { index: other, ..placed.clone() }));
+            let changed = Placed { index: other, ..placed.clone() };
+            prop_assert!(refused(&changed));
         }
         for other in (0..=count + 1).filter(|other| *other != count) {
             prop_assert!(placed.verify(&root, other).is_err());
@@ -171,4 +173,62 @@ fn the_newest_item_of_a_source_is_shown() {
     // What is later than the time that is asked about was not there.
     assert_eq!(knowledge.newest_of(&name("a"), 8), None);
     assert_eq!(knowledge.newest_of(&name("b"), 9), None);
+}
+
+#[test]
+fn a_proof_is_a_file_and_a_changed_file_shows_nothing() {
+    let items = vec![item("a", 1, 5), item("a", 0, 9), item("b", 0, 3), item("c", 0, 4)];
+    let tree = KnowledgeTree::new(items.clone()).unwrap();
+    let subjects = [
+        (Subject::Source(name("a")), true),
+        (Subject::Source(name("aa")), false),
+        (Subject::Source(name("0")), false),
+        (Subject::Source(name("d")), false),
+        (Subject::Item(item("a", 1, 5)), true),
+        (Subject::Item(item("a", 1, 6)), false),
+    ];
+    for (subject, there) in subjects {
+        let proof = tree.prove(subject).unwrap();
+        assert_eq!(matches!(proof.claim, Claim::Present(_)), there);
+        proof.verify().unwrap();
+        let text = proof.to_json();
+        assert_eq!(KnowledgeProof::from_json(text.as_bytes()).unwrap(), proof);
+        // Every digit counts: a proof with another is no file, or shows nothing, or is about something else.
+        let elsewhere = |changed: &KnowledgeProof| match (&changed.claim, &proof.claim) {
+            (Claim::Absent { subject, .. }, Claim::Absent { subject: asked, .. }) => subject != asked,
+            _ => false,
+        };
+        for (place, byte) in text.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_hexdigit()) {
+            let mut changed = text.clone().into_bytes();
+            changed[place] = if byte == b'7' { b'8' } else { b'7' };
+            let shown = KnowledgeProof::from_json(&changed);
+            let nothing = |changed: KnowledgeProof| changed.verify().is_err() || elsewhere(&changed);
+            assert!(shown.map_or(true, nothing), "{place} of {text}");
+        }
+    }
+    let newest = tree.prove(Subject::Source(name("a"))).unwrap();
+    let Claim::Present(placed) = newest.claim else { panic!() };
+    assert_eq!(placed.item.retrieved_at_ms, 9);
+
+    let text = tree.prove(Subject::Source(name("aa"))).unwrap().to_json();
+    let bad = [
+        text.replace("\"count\": 4", "\"count\": 4, \"more\": 1"),
+        text.replace("chancery-knowledge/v1", "chancery-knowledge/v2"),
+        text.replace("\"source\": \"aa\",", ""),
+        text.replace("\"source\": \"aa\"", "\"source\": \"a a\""),
+        text.replace("\"absent\"", "\"present\""),
+        " ".repeat(16 * 1024) + &text,
+    ];
+    for text in bad {
+        assert!(KnowledgeProof::from_json(text.as_bytes()).is_err(), "{text}");
+    }
+
+    let list: String = items.iter().map(|item| item.to_json() + "\n\n").collect();
+    assert_eq!(Item::list_from_json(list.as_bytes()).unwrap(), items);
+    let line = items[0].to_json() + "\n";
+    let most = ITEMS_MAX as usize;
+    assert_eq!(Item::list_from_json(line.repeat(most).as_bytes()).unwrap().len(), most);
+    let more = Item::list_from_json(line.repeat(most + 1).as_bytes());
+    assert!(matches!(more, Err(KnowledgeFileError::TooMany)));
+    assert!(matches!(Item::list_from_json(b"[\"a\"]"), Err(KnowledgeFileError::Json(_))));
 }

@@ -427,7 +427,7 @@ impl Run {
             },
             delegable_depth: if keep(4) { asked.delegable_depth } else { depth },
             knowledge: asked.knowledge,
-            bounds: if keep(5) { asked.bounds } else { Bounds::collect(shared).unwrap() },
+            bounds: if keep(5) { asked.bounds.clone() } else { Bounds::collect(shared).unwrap() },
         }
     }
 

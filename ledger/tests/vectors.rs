@@ -1004,6 +1004,7 @@ fn vectors() -> Value {
         "nonces": nonces(),
         "knowledge": limits::knowledge(),
         "templates": limits::templates(),
+        "knowledge_proofs": limits::knowledge_proofs(),
         "answers": story.answers,
         "refused_answers": story.refused,
         "evidence": story.evidence,

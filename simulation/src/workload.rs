@@ -107,6 +107,8 @@ impl Workload {
             not_after_ms: START_MS + HOUR_MS,
             max_staleness_ms: 5_000,
             delegable_depth: 0,
+            knowledge: Default::default(),
+            bounds: Default::default(),
         };
         let signed = self.sign("issuer", Body::Grant(terms));
         let id = GrantId::of(self.ledger.founding.ledger(), signed.command_bytes());
@@ -155,6 +157,8 @@ impl Workload {
             action: name("act"),
             resource: name(&before.resource),
             args_digest: Hash::of(&[b"arguments"]),
+            args: None,
+            knowledge: None,
             hint: None,
         };
         let nonce = Nonce(random.bytes());

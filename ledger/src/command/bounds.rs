@@ -135,7 +135,8 @@ impl Bounds {
         self.0.iter().map(Bound::to_wire).collect()
     }
 
-    pub(super) fn from_wire(bounds: Vec<wire::Bound>) -> Result<Self, MalformedCommand> {
+    /// From the wire, checked.
+    pub fn from_wire(bounds: Vec<wire::Bound>) -> Result<Self, MalformedCommand> {
         if bounds.len() > BOUNDS_MAX {
             return Err(BoundError::TooMany.into());
         }

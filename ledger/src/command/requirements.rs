@@ -61,7 +61,8 @@ impl Requirements {
         self.0.iter().map(one).collect()
     }
 
-    pub(super) fn from_wire(list: Vec<wire::KnowledgeRequirement>) -> Result<Self, MalformedCommand> {
+    /// From the wire, checked.
+    pub fn from_wire(list: Vec<wire::KnowledgeRequirement>) -> Result<Self, MalformedCommand> {
         if list.len() > REQUIREMENTS_MAX {
             return Err(RequirementError::TooMany.into());
         }

@@ -9,11 +9,16 @@
 //! took any notice of it.
 
 mod absence;
+mod file;
 mod shown;
 mod tree;
 mod wire;
 
 pub use absence::{Absence, AbsenceError, Subject};
+pub use file::{
+    Claim, KNOWLEDGE_PROOF_FORMAT, KNOWLEDGE_PROOF_SIZE_BYTES_MAX, KnowledgeFileError, KnowledgeProof,
+    KnowledgeProofError,
+};
 pub use shown::{Knowledge, KnowledgeError, Placed, SHOWN_ITEMS_MAX};
 pub use tree::{ITEMS_MAX, KnowledgeTree, KnowledgeTreeError};
 pub(crate) use wire::{knowledge_from_wire, knowledge_to_wire};

@@ -3,7 +3,9 @@
 use rs_merkle::PartialTree;
 use thiserror::Error;
 
-use super::{Absence, Item, Knowledge, KnowledgeError, Placed, Subject, labelled_root};
+use super::{
+    Absence, Claim, Item, Knowledge, KnowledgeError, KnowledgeProof, Placed, Subject, labelled_root,
+};
 use crate::hash::Hash;
 use crate::log::{Rfc6962, audit_path, whole_tree};
 
@@ -71,6 +73,20 @@ impl KnowledgeTree {
         indices.dedup();
         let placed = |index: usize| self.placed(u32::try_from(index).ok()?);
         Knowledge::new(self.root, self.count(), indices.into_iter().filter_map(placed).collect())
+    }
+
+    /// Shows that `subject` was there (of a source the newest item), or that it was not.
+    pub fn prove(&self, subject: Subject) -> Option<KnowledgeProof> {
+        let claim = match self.absence(&subject) {
+            Some(absence) => Claim::Absent { subject, absence },
+            None => {
+                let there = |item: &Item| !subject.precedes(item) && !subject.follows(item);
+                let found = self.items.iter().enumerate().filter(|(_, item)| there(item));
+                let (index, _) = found.max_by_key(|(_, item)| item.retrieved_at_ms)?;
+                Claim::Present(self.placed(u32::try_from(index).ok()?)?)
+            }
+        };
+        Some(KnowledgeProof { root: self.root, count: self.count(), claim })
     }
 
     /// Where `subject` would stand, if it is not there; `None` if it is.

@@ -58,6 +58,17 @@ pub(crate) fn knowledge() -> Value {
     (1..=items().len()).map(of).collect()
 }
 
+/// The files that show what was among five items, and what was not; and the list of them.
+pub(crate) fn knowledge_proofs() -> Value {
+    let tree = KnowledgeTree::new(items()).unwrap();
+    let sources = ["reservation/EHGLP3", "a", "reservation/EHGLP30", "zone"];
+    let subjects = sources.map(|source| Subject::Source(name(source)));
+    let item = Item { retrieved_at_ms: 1, ..items().remove(0) };
+    let proofs = subjects.into_iter().chain([Subject::Item(item)]).filter_map(|subject| tree.prove(subject));
+    let list: String = items().iter().map(|item| item.to_json() + "\n").collect();
+    proofs.map(|proof| proof.to_json()).chain([list]).collect()
+}
+
 /// What is a template of a source, and what is not.
 pub(crate) fn templates() -> Value {
     let texts = [

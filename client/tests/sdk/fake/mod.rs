@@ -84,5 +84,7 @@ pub fn terms() -> Terms {
         not_after_ms: now_ms() + 3_600_000,
         max_staleness_ms: 5_000,
         delegable_depth: 1,
+        knowledge: Default::default(),
+        bounds: Default::default(),
     }
 }
