@@ -19,13 +19,13 @@ use crate::{context, files, ledger};
 pub(crate) struct Question {
     /// Who would act.
     #[arg(value_parser = parse_name)]
-    agent: Name,
+    pub(crate) agent: Name,
     /// What it would do.
     #[arg(value_parser = parse_name)]
-    action: Name,
+    pub(crate) action: Name,
     /// On what.
     #[arg(value_parser = parse_name)]
-    resource: Name,
+    pub(crate) resource: Name,
     /// The call's arguments. Only the SHA-256 of these very bytes leaves this machine; a permit is bound to it.
     #[arg(long, value_name = "JSON")]
     args_json: Option<String>,
@@ -88,12 +88,17 @@ pub(crate) struct ProvenAnswer {
 impl Question {
     /// Asks, and demands a proof.
     async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
+        ask(ledger, [&self.agent, &self.action, &self.resource], self.args()?).await
+    }
+
+    /// The arguments' bytes.
+    pub(crate) fn args(&self) -> Result<&[u8]> {
         let args = self.args_json.as_deref().unwrap_or_default();
         if self.args_json.is_some() {
             serde_json::from_str::<IgnoredAny>(args)
                 .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
         }
-        ask(ledger, [&self.agent, &self.action, &self.resource], args.as_bytes()).await
+        Ok(args.as_bytes())
     }
 }
 

@@ -42,7 +42,7 @@ mod submit;
 mod watch;
 
 pub use args::Args;
-pub use authorize::{Authorized, AuthorizeError, Ended, Ran, RecordedDenial, Running};
+pub use authorize::{AuthorizeError, Authorized, Ended, Ran, RecordedDenial, Running};
 pub use check::{CheckError, CheckOptions, Checked, Denied, ProofError};
 pub use clock::{Clock, SystemClock};
 pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};

@@ -1,7 +1,7 @@
 //! What was proven, and by whom: the part that every checked answer's output shares.
 
 use chancery_ledger::answer::Verified;
-use chancery_ledger::authority::Cause;
+use chancery_ledger::authority::{Cause, Decided, Verdict};
 use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
@@ -81,6 +81,9 @@ pub(crate) fn verdict_json(trust: &Trust, verified: &Verified) -> Value {
             "clock_max_ms": verified.freshness.clock_max_ms,
             "head": head_json(&verified.head),
         },
+        "recorded": verified.recorded.map(|recorded| {
+            json!({ "decisions": recorded.decisions, "permits": recorded.permits })
+        }),
     })
 }
 
@@ -93,6 +96,33 @@ fn permit_json(authority: &Authority) -> Value {
         "max_staleness_ms": authority.max_staleness_ms,
         "not_after_ms": authority.not_after_ms,
     })
+}
+
+/// A recorded verdict in one line.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    match &verdict.decided {
+        Decided::Permit { deadline_ms, .. } => {
+            format!("{} until {}, decision {}", style::good("permit"), utc(*deadline_ms), verdict.number)
+        }
+        Decided::Denied(denial) => {
+            format!("{}: {}, decision {}", style::bad("denied"), self::denial(denial), verdict.number)
+        }
+    }
+}
+
+/// A recorded verdict as JSON.
+pub(crate) fn recorded_json(verdict: &Verdict) -> Value {
+    let mut value = match &verdict.decided {
+        Decided::Permit { chain, deadline_ms } => {
+            let chain: Vec<_> = chain.iter().map(|link| link.grant.to_string()).collect();
+            json!({ "verdict": "permit", "chain": chain, "deadline_ms": deadline_ms })
+        }
+        Decided::Denied(denial) => denial_json(denial),
+    };
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("number".into(), json!(verdict.number));
+    }
+    value
 }
 
 fn denial_json(denial: &Denial) -> Value {
