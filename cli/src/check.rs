@@ -22,13 +22,13 @@ use crate::{context, files, ledger};
 pub(crate) struct Question {
     /// Who would act.
     #[arg(value_parser = parse_name)]
-    agent: Name,
+    pub(crate) agent: Name,
     /// What it would do.
     #[arg(value_parser = parse_name)]
-    action: Name,
+    pub(crate) action: Name,
     /// On what.
     #[arg(value_parser = parse_name)]
-    resource: Name,
+    pub(crate) resource: Name,
     /// The call's arguments. Only the SHA-256 of these very bytes leaves this machine; a permit is bound to it.
     #[arg(long, value_name = "JSON")]
     args_json: Option<String>,
@@ -93,16 +93,29 @@ pub(crate) struct ProvenAnswer {
 impl Question {
     /// Asks, and demands a proof.
     async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
+        let (names, args) = ([&self.agent, &self.action, &self.resource], self.args()?);
+        ask_with(ledger, names, Hash::of(&[args]), self.shown_args()?, self.knowledge()?).await
+    }
+
+    /// What is shown of the arguments: all, if there are any and a grant could read them.
+    pub(crate) fn shown_args(&self) -> Result<Option<Vec<u8>>> {
+        let args = self.args()?;
+        Ok((self.args_json.is_some() && args.len() <= ARGS_SIZE_BYTES_MAX).then(|| args.to_vec()))
+    }
+
+    /// What the agent has in front of it.
+    pub(crate) fn knowledge(&self) -> Result<Option<Knowledge>> {
+        self.shown.knowledge()
+    }
+
+    /// The arguments' bytes.
+    pub(crate) fn args(&self) -> Result<&[u8]> {
         let args = self.args_json.as_deref().unwrap_or_default();
         if self.args_json.is_some() {
             serde_json::from_str::<IgnoredAny>(args)
                 .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
         }
-        let (knowledge, names) = (self.shown.knowledge()?, [&self.agent, &self.action, &self.resource]);
-        let args = args.as_bytes();
-        // Where no grant can read them, the arguments stay here.
-        let shown = (self.args_json.is_some() && args.len() <= ARGS_SIZE_BYTES_MAX).then(|| args.to_vec());
-        ask_with(ledger, names, Hash::of(&[args]), shown, knowledge).await
+        Ok(args.as_bytes())
     }
 }
 

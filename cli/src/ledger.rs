@@ -66,7 +66,11 @@ pub(crate) async fn act(named: Option<&str>, act: Act) -> Result<Report> {
 
 /// A receipt for people.
 pub(crate) fn receipt_page(words: &str, trust: &Trust, receipt: &Receipt) -> Page {
-    let mut page = Page::new(format!("{} {words}", style::good("done")));
+    receipt_fields(Page::new(format!("{} {words}", style::good("done"))), trust, receipt)
+}
+
+/// Where a command took effect, and who proves it: the fields below a headline.
+pub(crate) fn receipt_fields(mut page: Page, trust: &Trust, receipt: &Receipt) -> Page {
     if receipt.before {
         let note = "it had taken effect before; this is when";
         page = page.field("", style::dim(note));

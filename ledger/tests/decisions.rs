@@ -8,7 +8,7 @@ mod house;
 use chancery_ledger::answer::verify;
 use chancery_ledger::authority::{Decided, Entry, Outcome, Verdict};
 use chancery_ledger::command::{
-    ActionOutcome, Authorize, Body, DecisionRef, Limits, OutcomeKind, SignedCommand, Traceparent,
+    ActionOutcome, Authorize, Body, DecisionId, DecisionRef, Limits, OutcomeKind, SignedCommand, Traceparent,
 };
 use chancery_ledger::decide::Denial;
 use chancery_ledger::hash::Hash;
@@ -328,6 +328,29 @@ fn a_traceparent_is_one() {
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
     ] {
         assert_eq!(Traceparent::new(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_decision_is_named_in_one_way() {
+    let id = DecisionId(Hash::of(&[b"some"]));
+    for agent in ["bot", "team/a", "a/7", "a@b", "a/7@0"] {
+        let decision = DecisionRef { agent: name(agent), number: 7, id };
+        assert_eq!(DecisionRef::parse(&decision.to_string()), Some(decision));
+    }
+    for bad in [
+        String::new(),
+        format!("bot/7@{}", "0".repeat(63)),
+        format!("bot/0@{id}"),
+        format!("bot/07@{id}"),
+        format!("bot/+7@{id}"),
+        format!("bot@{id}"),
+        format!("/7@{id}"),
+        format!("*/7@{id}"),
+        format!("bot/7{id}"),
+        format!("bot/18446744073709551616@{id}"),
+    ] {
+        assert_eq!(DecisionRef::parse(&bad), None, "{bad}");
     }
 }
 

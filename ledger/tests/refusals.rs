@@ -103,6 +103,66 @@ fn wire_principal(roles: Vec<i32>) -> wire::command::Body {
     })
 }
 
+/// A recorded decision on the wire, and what became of it.
+fn wire_authorize(change: impl FnOnce(&mut wire::Authorize)) -> wire::Command {
+    let mut authorize = wire::Authorize {
+        agent: "team/a".into(),
+        action: "deploy".into(),
+        resource: "prod/db".into(),
+        args_digest: vec![1; 32],
+        hint: Some(wire::GrantRef { grant: vec![2; 32], root: vec![3; 32] }),
+        parent: Some(wire_decision()),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        execute_within_ms: 1,
+    };
+    change(&mut authorize);
+    with_body(wire::command::Body::Authorize(authorize))
+}
+
+fn wire_decision() -> wire::DecisionRef {
+    wire::DecisionRef { agent: "team/a".into(), number: 1, id: vec![4; 32] }
+}
+
+fn wire_outcome(change: impl FnOnce(&mut wire::Outcome)) -> wire::Command {
+    let mut outcome = wire::Outcome { decision: Some(wire_decision()), kind: 1, result_digest: vec![5; 32] };
+    change(&mut outcome);
+    with_body(wire::command::Body::Outcome(outcome))
+}
+
+#[test]
+fn a_recorded_decision_has_one_encoding() {
+    use MalformedCommand as M;
+    for good in [wire_authorize(|_| {}), wire_outcome(|_| {}), wire_outcome(|o| o.result_digest.clear())] {
+        let bytes = good.encode_to_vec();
+        let command = Command::decode(&bytes).unwrap();
+        let house = House::found();
+        assert_eq!(house.sign(&command, &[]).command_bytes(), bytes);
+    }
+    let decision = |change: fn(&mut wire::DecisionRef)| {
+        let mut decision = wire_decision();
+        change(&mut decision);
+        Some(decision)
+    };
+    let cases = [
+        (wire_authorize(|a| a.agent.clear()), M::Name { field: "agent", source: NameError::Empty }),
+        (wire_authorize(|a| a.action = "*".into()), M::Name { field: "action", source: NameError::Wildcard }),
+        (wire_authorize(|a| a.resource.clear()), M::Name { field: "resource", source: NameError::Empty }),
+        (wire_authorize(|a| a.args_digest.clear()), M::Length("args_digest")),
+        (wire_authorize(|a| a.hint.as_mut().unwrap().root.clear()), M::Length("root")),
+        (wire_authorize(|a| a.traceparent.push('0')), M::OutOfBounds("traceparent")),
+        (wire_authorize(|a| a.execute_within_ms = 0), M::OutOfBounds("execute_within_ms")),
+        (wire_authorize(|a| a.parent = decision(|d| d.number = 0)), M::OutOfBounds("decision number")),
+        (wire_outcome(|o| o.decision = None), M::Missing("decision")),
+        (wire_outcome(|o| o.decision = decision(|d| d.id.clear())), M::Length("decision id")),
+        (wire_outcome(|o| o.kind = 0), M::Unknown("outcome kind")),
+        (wire_outcome(|o| o.kind = 5), M::Unknown("outcome kind")),
+        (wire_outcome(|o| o.result_digest = vec![5; 31]), M::Length("result_digest")),
+    ];
+    for (command, expected) in cases {
+        assert_eq!(Command::decode(&command.encode_to_vec()), Err(expected));
+    }
+}
+
 #[test]
 fn a_command_has_one_encoding() {
     use MalformedCommand as M;

@@ -222,6 +222,27 @@ fn everything_has_one_encoding() {
     }
 }
 
+#[test]
+fn no_byte_of_a_recorded_decision_or_of_its_place_among_others_can_be_changed() {
+    let (mut house, _) = founded();
+    let asked = || Body::Authorize(house::authorize("team/b", "deploy", "prod/db"));
+    let commands: Vec<_> = (0..5).map(|_| house.command("gate", asked())).collect();
+    let signed = SignedCommand::sign_batch(house.ledger, &commands, &house::key("gate")).unwrap();
+    let (one, good) = (signed[4].encode(), &signed[4]);
+    good.verify(house.ledger).unwrap();
+    for (at, changed) in changes(&one) {
+        let Ok(decoded) = SignedCommand::decode(&changed) else { continue };
+        assert_eq!(decoded.encode(), changed);
+        assert!(changed == one || decoded.verify(house.ledger).is_err(), "byte {at}");
+    }
+    house.block(signed);
+    let [.., decision, _state] = house.replicas[0].leaves.as_slice() else { panic!() };
+    assert!(matches!(Entry::decode(decision), Ok(Entry::Command { verdict: Some(_), .. })));
+    for (_, changed) in changes(decision) {
+        one_encoding(2, &changed);
+    }
+}
+
 // ----------------------------------------------------------------------------------------------------
 // Evidence.
 

@@ -8,8 +8,11 @@ mod limits;
 
 use base64::Engine;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
-use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
-use chancery_ledger::command::{Body, Command, GrantId, LedgerId, Name, Pattern, Role, SignedCommand, Terms};
+use chancery_ledger::authority::{Applied, Block, Decided, DedupEntry, Entry, GrantRef, Outcome, Verdict};
+use chancery_ledger::command::{
+    ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GrantId, LedgerId, Name, OutcomeKind,
+    Pattern, Role, SignedCommand, Terms, Traceparent,
+};
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{
     Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage,
@@ -20,8 +23,8 @@ use chancery_ledger::head::{
     Statement, StatementError,
 };
 use chancery_ledger::knowledge::Knowledge;
-use chancery_ledger::log::leaf_hash;
 use chancery_ledger::log::nonces::NonceTree;
+use chancery_ledger::log::{leaf_hash, root_from_inclusion};
 use chancery_ledger::state::{MemoryNodes, NodeId, PrunedTree, Root, leaves, update};
 use chancery_ledger::trust::{RosterChainError, Trust, TrustError};
 use chancery_proto::v1 as wire;
@@ -137,6 +140,9 @@ impl Story {
             "nodes": verified.nodes,
             "interval_ms": [verified.interval.low_ms, verified.interval.high_ms],
             "decision": decision_json(&verified.decision),
+            "recorded": verified.recorded.map(|recorded| {
+                json!({ "decisions": recorded.decisions, "permits": recorded.permits })
+            }),
         }));
     }
 
@@ -166,7 +172,13 @@ fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
     let bytes = signed.command_bytes();
     let message = [b"chancery/command/v1\0".as_slice(), ledger.0.as_bytes(), bytes].concat();
     let envelope = wire::SignedCommand::decode(signed.encode().as_slice()).unwrap();
-    let signature = |one: &wire::Signature| json!({ "key": hex(&one.key), "signature": hex(&one.signature) });
+    let signature = |one: &wire::Signature| {
+        let mut value = json!({ "key": hex(&one.key), "signature": hex(&one.signature) });
+        if let Some(batch) = &one.batch {
+            value["batch"] = batch_json(ledger, signed.command_hash(), batch);
+        }
+        value
+    };
     let mut value = json!({
         "name": what,
         "command": hex(bytes),
@@ -178,7 +190,25 @@ fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
     if matches!(signed.command().body, Body::Grant(_) | Body::Delegate { .. }) {
         value["grant_id"] = hash(GrantId::of(ledger, bytes).0);
     }
+    if matches!(signed.command().body, Body::Authorize(_)) {
+        value["decision_id"] = hash(DecisionId::of(ledger, bytes).0);
+    }
     value
+}
+
+/// A place in a batch, and what the signature of the batch is over.
+fn batch_json(ledger: LedgerId, command_hash: Hash, batch: &wire::CommandBatch) -> Value {
+    let hashes: Vec<Hash> = batch.hashes.iter().map(|bytes| Hash::from_slice(bytes).unwrap()).collect();
+    let leaf = leaf_hash(command_hash.as_bytes());
+    let root = root_from_inclusion(&leaf, batch.index.into(), batch.count.into(), &hashes).unwrap();
+    let batch_hash = Hash::labelled("chancery/command-batch/v1", &[&batch.count.to_be_bytes(), &root.0]);
+    let message = [b"chancery/commands/v1\0".as_slice(), ledger.0.as_bytes(), &batch_hash.0].concat();
+    json!({
+        "index": batch.index,
+        "count": batch.count,
+        "hashes": hashes.into_iter().map(hash).collect::<Vec<_>>(),
+        "signed_message": hex(message),
+    })
 }
 
 fn head_json(head: &Head) -> Value {
@@ -203,7 +233,13 @@ fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
         Outcome::Before(cause) => json!({ "before": cause.index }),
         Outcome::Refused(refusal) => json!({ "refused": refusal.code() }),
     };
-    let leaf = |entry: &Vec<u8>| json!({ "entry": hex(entry), "hash": hash(leaf_hash(entry)) });
+    let leaf = |entry: &Vec<u8>| {
+        let mut value = json!({ "entry": hex(entry), "hash": hash(leaf_hash(entry)) });
+        if let Entry::Command { verdict: Some(verdict), .. } = Entry::decode(entry).unwrap() {
+            value["verdict"] = verdict_json(&verdict);
+        }
+        value
+    };
     json!({
         "name": what,
         "block": hex(encoded),
@@ -242,12 +278,26 @@ fn question_from(value: &Value) -> (Request, Nonce) {
     (request, nonce)
 }
 
+fn chain_json(chain: &[GrantRef]) -> Vec<Value> {
+    chain.iter().map(|link| json!({ "grant": hash(link.grant.0), "root": hash(link.root.0) })).collect()
+}
+
+fn verdict_json(verdict: &Verdict) -> Value {
+    let mut value = match &verdict.decided {
+        Decided::Permit { chain, deadline_ms } => {
+            json!({ "permit": { "chain": chain_json(chain), "deadline_ms": deadline_ms } })
+        }
+        Decided::Denied(denial) => decision_json(&Decision::Denied(denial.clone())),
+    };
+    value["number"] = verdict.number.into();
+    value
+}
+
 fn decision_json(decision: &Decision) -> Value {
     match decision {
         Decision::Permit(authority) => {
-            let link = |link: &chancery_ledger::authority::GrantRef| json!({ "grant": hash(link.grant.0), "root": hash(link.root.0) });
             json!({ "permit": {
-                "chain": authority.chain.iter().map(link).collect::<Vec<_>>(),
+                "chain": chain_json(&authority.chain),
                 "generation": authority.generation,
                 "max_staleness_ms": authority.max_staleness_ms,
                 "not_after_ms": authority.not_after_ms,
@@ -438,6 +488,8 @@ fn tell() -> (Story, Value) {
     // Node 3 is counted for freshness by one statement and for the head by another.
     story.keep("permit by a mixed quorum", &by_grant, asked, &mixed);
 
+    decisions(&mut story, &by_delegation);
+
     let revoke = Body::RevokeGrant { grant: grant_id, reason: "ticket 1403".into() };
     let revoke = story.command("revoke_grant", &["revoker"], revoke);
     let ahead = Body::RevokeGrant { grant: GrantId(Hash::of(&[b"ahead"])), reason: String::new() };
@@ -477,6 +529,53 @@ fn tell() -> (Story, Value) {
     rosters(&mut story, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
+}
+
+/// Decisions are recorded, and what became of them; some are signed together.
+fn decisions(story: &mut Story, request: &Request) {
+    let asked = house::authorize("team/b", "deploy", "prod/db");
+    let first = story.command("authorize", &["gate"], Body::Authorize(asked.clone()));
+    let of = |story: &Story, signed: &SignedCommand, number| DecisionRef {
+        agent: name("team/b"),
+        number,
+        id: DecisionId::of(story.house.ledger, signed.command_bytes()),
+    };
+    let parent = of(story, &first, 1);
+    let full = Authorize {
+        hint: Some(GrantRef { grant: GrantId(Hash::of(&[b"nowhere"])), root: GrantId(Hash::ZERO) }),
+        parent: Some(parent.clone()),
+        traceparent: Traceparent::new("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        execute_within_ms: 500,
+        ..asked.clone()
+    };
+    let full = story.command("authorize, with everything", &["gate"], Body::Authorize(full));
+    let denied = Authorize { resource: name("prod/web"), ..asked.clone() };
+    let denied = story.command("authorize, denied", &["gate"], Body::Authorize(denied));
+    let late = Body::Authorize(Authorize { execute_within_ms: 60_001, ..asked.clone() });
+    let late = story.command("authorize, too late", &["gate"], late);
+    story.block("decisions are recorded", vec![first, full.clone(), denied.clone(), late]);
+
+    let outcome = |decision: &DecisionRef, kind, result: Option<&str>| {
+        let result_digest = result.map(|result| Hash::of(&[result.as_bytes()]));
+        Body::Outcome(ActionOutcome { decision: decision.clone(), kind, result_digest })
+    };
+    let (full, denied) = (of(story, &full, 2), of(story, &denied, 3));
+    let said = [
+        ("outcome: executed", outcome(&parent, OutcomeKind::Executed, Some("done"))),
+        ("outcome: unknown", outcome(&full, OutcomeKind::Unknown, None)),
+        ("outcome: failed", outcome(&full, OutcomeKind::Failed, None)),
+        ("outcome: compensated", outcome(&parent, OutcomeKind::Compensated, None)),
+        ("outcome of a denial", outcome(&denied, OutcomeKind::Executed, None)),
+    ];
+    let commands: Vec<Command> =
+        said.iter().map(|(_, body)| story.house.command("gate", body.clone())).collect();
+    let signed = SignedCommand::sign_batch(story.house.ledger, &commands, &house::key("gate")).unwrap();
+    for ((what, _), signed) in said.iter().zip(&signed) {
+        let what = format!("{what}, signed with others");
+        story.commands.push(command_json(&what, story.house.ledger, signed));
+    }
+    story.block("what became of them", signed);
+    story.check("permit, with recorded decisions", request);
 }
 
 /// The voters change twice; who left is not believed.
@@ -564,10 +663,8 @@ fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
         |statement: Statement| Answer { statements: vec![permit.statements[0], statement], ..permit.clone() };
     let elsewhere = LedgerId(Hash::of(&[b"another ledger"]));
     let unknown = house::roster(&[1, 2, 4]).id(0);
-    let other_hint = permit.hint.map(|hint| chancery_ledger::authority::GrantRef {
-        grant: GrantId(Hash::of(&[b"another grant"])),
-        ..hint
-    });
+    let other_hint =
+        permit.hint.map(|hint| GrantRef { grant: GrantId(Hash::of(&[b"another grant"])), ..hint });
     let mut forged = permit.statements[1].encode();
     *forged.last_mut().unwrap() ^= 0x80;
     let mut later = permit.statements[1].encode();

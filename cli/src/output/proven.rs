@@ -1,7 +1,7 @@
 //! What was proven, and by whom: the part that every checked answer's output shares.
 
 use chancery_ledger::answer::Verified;
-use chancery_ledger::authority::{Allowance, Cause};
+use chancery_ledger::authority::{Allowance, BoundTaken, Cause, Decided, Verdict};
 use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
@@ -103,6 +103,9 @@ pub(crate) fn verdict_json(trust: &Trust, verified: &Verified) -> Value {
             "clock_max_ms": verified.freshness.clock_max_ms,
             "head": head_json(&verified.head),
         },
+        "recorded": verified.recorded.map(|recorded| {
+            json!({ "decisions": recorded.decisions, "permits": recorded.permits })
+        }),
     })
 }
 
@@ -138,6 +141,54 @@ pub(crate) fn allowances(bounds: &[Allowance]) -> String {
         format!("{left} of {limit}  {}", style::dim(&format!("{own} in {}", short(&allowance.grant.grant))))
     };
     bounds.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What is left of each bound after a recorded permit, a line each.
+pub(crate) fn taken(bounds: &[BoundTaken]) -> String {
+    let line = |taken: &BoundTaken| {
+        let words = format!("{} in {}, {} taken", taken.name, short(&taken.grant.grant), taken.taken);
+        format!("{} of {}  {}", taken.left(), taken.limit, style::dim(&words))
+    };
+    bounds.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn taken_json(taken: &BoundTaken) -> Value {
+    json!({
+        "grant": taken.grant.grant.to_string(),
+        "name": taken.name.as_str(),
+        "limit": taken.limit,
+        "used": taken.used,
+        "taken": taken.taken,
+        "left": taken.left(),
+    })
+}
+
+/// A recorded verdict in one line.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    match &verdict.decided {
+        Decided::Permit { deadline_ms, .. } => {
+            format!("{} until {}, decision {}", style::good("permit"), utc(*deadline_ms), verdict.number)
+        }
+        Decided::Denied(denial) => {
+            format!("{}: {}, decision {}", style::bad("denied"), self::denial(denial), verdict.number)
+        }
+    }
+}
+
+/// A recorded verdict as JSON.
+pub(crate) fn recorded_json(verdict: &Verdict) -> Value {
+    let mut value = match &verdict.decided {
+        Decided::Permit { chain, deadline_ms, bounds } => {
+            let chain: Vec<_> = chain.iter().map(|link| link.grant.to_string()).collect();
+            let bounds: Vec<_> = bounds.iter().map(taken_json).collect();
+            json!({ "verdict": "permit", "chain": chain, "deadline_ms": deadline_ms, "bounds": bounds })
+        }
+        Decided::Denied(denial) => denial_json(denial),
+    };
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("number".into(), json!(verdict.number));
+    }
+    value
 }
 
 fn denial_json(denial: &Denial) -> Value {

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod authorizations;
 mod checks;
 mod contexts;
 mod contradictions;

@@ -364,7 +364,7 @@ impl Leaves {
         E: std::error::Error + Send + Sync + 'static,
     {
         let bytes = entry.encode();
-        // INVARIANT: a command is at most 16 KiB and its signatures 64 × 104 bytes.
+        // INVARIANT: a command is at most 16 KiB, its signatures 64 × 464 bytes, its verdict less than 2 KiB.
         if bytes.len() > ENTRY_SIZE_BYTES_MAX {
             return Err(ApplyError::Bound("entry size"));
         }

@@ -23,6 +23,7 @@ pub enum EntryError {
 }
 
 /// One leaf of the log.
+#[expect(clippy::large_enum_variant, reason = "entries are held one at a time, and most are commands")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entry {
     /// A command that took effect.

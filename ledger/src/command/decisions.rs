@@ -116,6 +116,28 @@ pub struct DecisionRef {
     pub id: DecisionId,
 }
 
+/// `AGENT/NUMBER@ID`, which is read from its end: an agent's name may have any of these signs.
+impl std::fmt::Display for DecisionRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}@{}", self.agent, self.number, self.id)
+    }
+}
+
+impl DecisionRef {
+    /// The decision that `text` names, as it is displayed; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (rest, id) = text.rsplit_once('@')?;
+        let (agent, number) = rest.rsplit_once('/')?;
+        let decision = Self {
+            agent: Name::new(agent).ok()?,
+            number: number.parse().ok().filter(|number| *number > 0)?,
+            id: DecisionId(Hash::from_hex(id)?),
+        };
+        // No sign, no leading zero.
+        (decision.to_string() == text).then_some(decision)
+    }
+}
+
 /// The `traceparent` of W3C Trace Context, version 00: 55 characters, lower case, no id all zero.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Traceparent(String);

@@ -7,6 +7,7 @@
 //! one after, nothing else is proposed. A leader that finds a joint roster ends that change first.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chancery_ledger::authority::{Admission, Block};
 use chancery_ledger::command::{Body, SignedCommand};
