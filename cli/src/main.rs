@@ -17,6 +17,7 @@ mod keys;
 mod knowledge;
 mod ledger;
 mod limits;
+mod log;
 mod lookup;
 mod member;
 mod node;
