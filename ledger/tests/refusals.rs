@@ -16,6 +16,8 @@ use chancery_ledger::command::{
 use chancery_ledger::decide::{Decision, Denial};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Voter, VoterSet};
+use chancery_ledger::knowledge::{Item, KnowledgeError, KnowledgeTree};
+use chancery_ledger::log::VerifyError;
 use chancery_ledger::state::MemoryNodes;
 use chancery_proto::v1 as wire;
 use house::{FOUNDED_MS, HOUR_MS, House, everything, name, patterns, principal, public, scope, terms};
@@ -110,6 +112,8 @@ fn wire_authorize(change: impl FnOnce(&mut wire::Authorize)) -> wire::Command {
         action: "deploy".into(),
         resource: "prod/db".into(),
         args_digest: vec![1; 32],
+        args: b"{}".to_vec(),
+        knowledge: Some(wire_knowledge()),
         hint: Some(wire::GrantRef { grant: vec![2; 32], root: vec![3; 32] }),
         parent: Some(wire_decision()),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
@@ -117,6 +121,13 @@ fn wire_authorize(change: impl FnOnce(&mut wire::Authorize)) -> wire::Command {
     };
     change(&mut authorize);
     with_body(wire::command::Body::Authorize(authorize))
+}
+
+/// One item, which is shown.
+fn wire_knowledge() -> wire::Knowledge {
+    let (source, digest) = (name("policy"), Hash([6; 32]));
+    let tree = KnowledgeTree::new(vec![Item { source, digest, retrieved_at_ms: 7 }]).unwrap();
+    wire::Knowledge::decode(tree.show(&[name("policy")]).unwrap().encode().as_slice()).unwrap()
 }
 
 fn wire_decision() -> wire::DecisionRef {
@@ -150,6 +161,17 @@ fn a_recorded_decision_has_one_encoding() {
         (wire_authorize(|a| a.args_digest.clear()), M::Length("args_digest")),
         (wire_authorize(|a| a.hint.as_mut().unwrap().root.clear()), M::Length("root")),
         (wire_authorize(|a| a.traceparent.push('0')), M::OutOfBounds("traceparent")),
+        (wire_authorize(|a| a.args = vec![b' '; 4_097]), M::OutOfBounds("args")),
+        (
+            wire_authorize(|a| a.knowledge.as_mut().unwrap().root = vec![0; 32]),
+            M::Knowledge(KnowledgeError::Path {
+                source_name: name("policy"),
+                error: VerifyError::RootMismatch,
+            }),
+        ),
+        (wire_authorize(|a| a.knowledge.as_mut().unwrap().count = 0), M::Knowledge(KnowledgeError::Count)),
+        (wire_authorize(|a| a.knowledge.as_mut().unwrap().root.clear()), M::Length("knowledge hash")),
+        (wire_authorize(|a| a.knowledge.as_mut().unwrap().shown[0].item = None), M::Missing("a shown item")),
         (wire_authorize(|a| a.execute_within_ms = 0), M::OutOfBounds("execute_within_ms")),
         (wire_authorize(|a| a.parent = decision(|d| d.number = 0)), M::OutOfBounds("decision number")),
         (wire_outcome(|o| o.decision = None), M::Missing("decision")),

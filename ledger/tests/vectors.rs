@@ -284,9 +284,11 @@ fn chain_json(chain: &[GrantRef]) -> Vec<Value> {
 
 fn verdict_json(verdict: &Verdict) -> Value {
     let mut value = match &verdict.decided {
-        Decided::Permit { chain, deadline_ms } => {
-            json!({ "permit": { "chain": chain_json(chain), "deadline_ms": deadline_ms } })
-        }
+        Decided::Permit { chain, deadline_ms, bounds } => json!({ "permit": {
+            "chain": chain_json(chain),
+            "deadline_ms": deadline_ms,
+            "bounds": bounds.iter().map(limits::taken_json).collect::<Vec<_>>(),
+        } }),
         Decided::Denied(denial) => decision_json(&Decision::Denied(denial.clone())),
     };
     value["number"] = verdict.number.into();

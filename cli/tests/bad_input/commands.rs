@@ -232,6 +232,8 @@ async fn decisions(house: &mut House) {
         action: name("read"),
         resource: name("documents/1"),
         args_digest: Hash::of(&[b""]),
+        args: None,
+        knowledge: None,
         hint: None,
         parent: None,
         traceparent: None,

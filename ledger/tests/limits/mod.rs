@@ -1,13 +1,16 @@
 //! The part of the pinned story that is about knowledge and bounds.
 
-use chancery_ledger::authority::Allowance;
-use chancery_ledger::command::{Body, BoundKind, Bounds, Per, Requirements, Template, Terms};
+use chancery_ledger::authority::{Allowance, BoundTaken};
+use chancery_ledger::command::{
+    ActionOutcome, Authorize, Body, BoundKind, Bounds, DecisionId, DecisionRef, OutcomeKind, Per,
+    Requirements, SignedCommand, Template, Terms,
+};
 use chancery_ledger::decide::{Denial, Request};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::{Item, KnowledgeTree, Placed, Subject};
 use serde_json::{Value, json};
 
-use super::house::{bound, identifier, name, public, request, requirement, terms};
+use super::house::{authorize, bound, identifier, name, public, request, requirement, terms};
 use super::{Story, hash, hex};
 
 fn items() -> Vec<Item> {
@@ -104,6 +107,16 @@ pub(crate) fn allowance_json(allowance: &Allowance) -> Value {
     })
 }
 
+pub(crate) fn taken_json(taken: &BoundTaken) -> Value {
+    json!({
+        "grant": hash(taken.grant.grant.0),
+        "name": taken.name.as_str(),
+        "limit": taken.limit,
+        "used": taken.used,
+        "taken": taken.taken,
+    })
+}
+
 /// What these denials say beyond their code.
 pub(crate) fn tell_denial(denial: &Denial, value: &mut Value) {
     match denial {
@@ -194,6 +207,35 @@ pub(crate) fn desk(story: &mut Story) {
     story.check("denied: too little is left", &asking("helper", much, &read));
     let no_amount = r#"{"amount":"12000","reservation":"EHGLP3"}"#;
     story.check("denied: no amount", &asking("desk", no_amount, &read));
+    // Recorded, it is spent; what failed is given back, and what is over is no longer under way.
+    let recorded = |agent: &str, args: &str| {
+        let Request { agent, action, resource, args_digest, args, knowledge, .. } =
+            asking(agent, args, &read);
+        Body::Authorize(Authorize {
+            agent,
+            action,
+            resource,
+            args_digest,
+            args,
+            knowledge,
+            ..authorize("x", "x", "x")
+        })
+    };
+    let first = story.command("authorize, within bounds", &["gate-2"], recorded("helper", args));
+    let again = story.command("authorize, more than is left", &["gate-2"], recorded("helper", args));
+    let unread = story.command("authorize, without the knowledge", &["gate-2"], recorded("helper", old));
+    let failed = |number: u64, signed: &SignedCommand, ledger| {
+        let id = DecisionId::of(ledger, signed.command_bytes());
+        let decision = DecisionRef { agent: name("helper"), number, id };
+        Body::Outcome(ActionOutcome { decision, kind: OutcomeKind::Failed, result_digest: None })
+    };
+    story.block("bounds are spent", vec![first.clone(), again, unread]);
+    story.check("bounds, spent", &asking("desk", args, &read));
+    story.check("denied: too little is left of a child's", &asking("helper", args, &read));
+    let body = failed(1, &first, story.house.ledger);
+    let failed = story.command("outcome, failed in time", &["gate-2"], body);
+    story.block("what failed is given back", vec![failed]);
+    story.check("bounds, given back", &asking("helper", args, &read));
     let evidence = story.house.evidence(&asking("desk", old, &read), super::nonce("knowledge"));
     story.keep_evidence("denied: knowledge not shown", &evidence);
 }
