@@ -10,6 +10,7 @@
 )]
 
 mod authorizations;
+mod bounds;
 mod checks;
 mod contexts;
 mod contradictions;
