@@ -94,7 +94,7 @@ impl Question {
     /// Asks, and demands a proof.
     async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
         let (names, args) = ([&self.agent, &self.action, &self.resource], self.args()?);
-        ask_with(ledger, names, Hash::of(&[args]), self.shown_args()?, self.knowledge()?).await
+        ask(ledger, names, Hash::of(&[args]), self.shown_args()?, self.knowledge()?).await
     }
 
     /// What is shown of the arguments: all, if there are any and a grant could read them.
@@ -119,17 +119,9 @@ impl Question {
     }
 }
 
-/// Asks whether agent, action and resource are allowed with `args`, and demands a proof either way.
-pub(crate) async fn ask(
-    ledger: &Ledger,
-    [agent, action, resource]: [&Name; 3],
-    args: &[u8],
-) -> Result<ProvenAnswer> {
-    ask_with(ledger, [agent, action, resource], Hash::of(&[args]), None, None).await
-}
-
-/// The same, with what is shown of the arguments and of the agent's knowledge.
-async fn ask_with(
+/// Asks whether agent, action and resource are allowed, with what is shown of the arguments and of the agent's
+/// knowledge, and demands a proof either way.
+async fn ask(
     ledger: &Ledger,
     [agent, action, resource]: [&Name; 3],
     args_digest: Hash,

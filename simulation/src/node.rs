@@ -36,7 +36,7 @@ pub(crate) enum Call {
     Submit { command: Vec<u8>, patience: Duration, reply: oneshot::Sender<Submitted> },
     /// Whether an agent may do something.
     Check {
-        request: Request,
+        request: Box<Request>,
         nonce: Nonce,
         patience: Duration,
         reply: oneshot::Sender<Result<Answer, CheckError>>,
@@ -120,7 +120,7 @@ async fn answer_clients(mut calls: mpsc::Receiver<Call>, submissions: Submission
                     let _ = reply.send(submissions.submit(&command, Instant::now() + patience).await);
                 }
                 Call::Check { request, nonce, patience, reply } => {
-                    let _ = reply.send(checks.check(request, nonce, Instant::now() + patience).await);
+                    let _ = reply.send(checks.check(*request, nonce, Instant::now() + patience).await);
                 }
             }
         });

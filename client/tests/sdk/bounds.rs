@@ -2,8 +2,8 @@
 
 use chancery_client::{AuthorizeError, CheckError, Ended};
 use chancery_ledger::command::{
-    Authorize, Body, Bound, BoundKind, Bounds, Identifier, OutcomeKind, Per, Requirement, Requirements, Template,
-    Terms,
+    Authorize, Body, Bound, BoundKind, Bounds, Identifier, OutcomeKind, Per, Requirement, Requirements,
+    Template, Terms,
 };
 use chancery_ledger::decide::{Denial, Request};
 use chancery_ledger::hash::Hash;
@@ -34,7 +34,8 @@ async fn cluster() -> Cluster {
 }
 
 fn seen(retrieved_at_ms: u64) -> Knowledge {
-    let item = |source: &str| Item { source: name(source), digest: Hash::of(&[b"what was read"]), retrieved_at_ms };
+    let item =
+        |source: &str| Item { source: name(source), digest: Hash::of(&[b"what was read"]), retrieved_at_ms };
     let tree = KnowledgeTree::new(vec![item("account/7"), item("account/8")]).unwrap();
     tree.show(&[name("account/7")]).unwrap()
 }

@@ -1,6 +1,6 @@
 //! Meters against a plain list of what was spent.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 
