@@ -218,7 +218,7 @@ async fn delegations(house: &mut House) {
 }
 
 async fn decisions(house: &mut House) {
-    let (gate, scoped) = (self::key(), self::key());
+    let (gate, scoped) = (key(), key());
     let everything = || Patterns::collect(["*"]).unwrap();
     for (key, label, agents) in
         [(&gate, "recorder", everything()), (&scoped, "bots-gate", Patterns::collect(["bots/*"]).unwrap())]
