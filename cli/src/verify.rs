@@ -119,11 +119,6 @@ fn check_text(text: &[u8], trust: &Trust) -> Result<(Evidence, Shown)> {
     Ok((evidence, shown))
 }
 
-/// Reads one record file and verifies all of it.
-pub(crate) fn check_record(path: &Path, trust: &Trust) -> Result<(Record, ShownRecord)> {
-    check_record_text(&files::read(path)?, trust)
-}
-
 fn check_record_text(text: &[u8], trust: &Trust) -> Result<(Record, ShownRecord)> {
     let invalid = |why: String| Failure::new(Exit::Invalid, why);
     let record = Record::from_json(text).map_err(|error| invalid(error.to_string()))?;
