@@ -1,6 +1,6 @@
 //! `chancery authorize` and `chancery outcome`: recorded decisions, and what became of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chancery_client::{AuthorizeError, Ledger, Receipt};
@@ -32,6 +32,9 @@ pub(crate) struct Authorize {
     /// The trace that the call belongs to: a W3C traceparent.
     #[arg(long, value_name = "TRACEPARENT", value_parser = parse_traceparent)]
     traceparent: Option<Traceparent>,
+    /// Write the evidence of what was recorded to this file, for `chancery verify`.
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
 }
 
 /// Record what became of a call that was authorized. By a gate.
@@ -68,20 +71,23 @@ impl Authorize {
             execute_within_ms: u64::try_from(self.execute_within.as_millis()).unwrap_or(u64::MAX).max(1),
         };
         let ledger = ledger::connect(context::load(named)?).await?;
-        match ledger.authorize_with(asked.clone()).await {
+        // Whoever goes on by the exit code uses the permit; this process does not.
+        let (decision, receipt, until_ms) = match ledger.authorize_with(asked.clone()).await {
             Ok(authorized) => {
                 let until_ms = authorized.deadline().wall_ms;
-                let report =
-                    report(&ledger, &asked, authorized.decision(), authorized.receipt(), Some(until_ms));
-                // Whoever goes on by the exit code uses it; this process does not.
-                drop(authorized);
-                Ok(report)
+                (authorized.decision().clone(), authorized.receipt().clone(), Some(until_ms))
             }
-            Err(AuthorizeError::Denied(denied)) => {
-                Ok(report(&ledger, &asked, &denied.decision, &denied.receipt, None))
-            }
-            Err(error) => Err(failure(error)),
-        }
+            Err(AuthorizeError::Denied(denied)) => (denied.decision, denied.receipt, None),
+            Err(error) => return Err(failure(error)),
+        };
+        let report = report(&ledger, &asked, &decision, &receipt, until_ms);
+        let Some(path) = &self.evidence else { return Ok(report) };
+        write(&ledger, &receipt, path).await?;
+        Ok(Report {
+            page: report.page.field("evidence", format!("{}", path.display())),
+            json: output::with(report.json, "evidence", json!(path)),
+            ..report
+        })
     }
 }
 
@@ -98,6 +104,12 @@ impl Outcome {
         ledger::act(named, Act::new(words, Body::Outcome(ActionOutcome { decision, kind, result_digest })))
             .await
     }
+}
+
+/// Writes evidence of a command, which is verified first.
+pub(crate) async fn write(ledger: &Ledger, receipt: &Receipt, path: &Path) -> Result<()> {
+    let record = ledger.record(receipt).await.map_err(|error| ledger::read_failure(&error))?;
+    files::replace(path, record.to_json().as_bytes())
 }
 
 const fn outcome_words(kind: OutcomeKind) -> &'static str {

@@ -21,7 +21,7 @@ use chancery_ledger::command::{
     Template, decode_strict, limits_from_wire, roster_from_wire,
 };
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence};
+use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, ROSTER_LINKS_MAX, RosterChain, Statement, VOTERS_MAX};
 use chancery_ledger::knowledge::{
@@ -62,6 +62,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("nonce_path", nonce_path),
     ("note", note),
     ("pruned_tree", pruned_tree),
+    ("record", record),
     ("roster", roster),
     ("roster_chain", roster_chain),
     ("statement", statement),
@@ -154,6 +155,16 @@ fn evidence(bytes: &[u8]) {
     assert_eq!(Evidence::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
     let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
     let _ = evidence.verify(&trust);
+}
+
+fn record(bytes: &[u8]) {
+    let named = Record::is_named_by(bytes);
+    let Ok(record) = Record::from_json(bytes) else { return };
+    assert!(named && record.head.statements.len() <= 2 * VOTERS_MAX);
+    let text = record.to_json();
+    assert_eq!(Record::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
+    let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
+    assert!(record.verify(&trust).is_err());
 }
 
 fn frontier(bytes: &[u8]) {

@@ -185,6 +185,9 @@ fn write_seeds() {
     for evidence in list(&vectors, "evidence") {
         add("evidence", evidence["file"].as_str().unwrap().into());
     }
+    for record in list(&vectors, "recorded") {
+        add("record", record["file"].as_str().unwrap().into());
+    }
     for entry in list(&vectors, "dedup") {
         add("dedup_entry", unhex(&entry["entry"]));
     }

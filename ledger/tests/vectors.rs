@@ -15,12 +15,12 @@ use chancery_ledger::command::{
 };
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{
-    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage,
+    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage, Record,
 };
 use chancery_ledger::hash::{Hash, to_hex};
 use chancery_ledger::head::{
-    Fresh, Head, Number, QuorumError, RosterChain, RosterId, RosterLink, RosterLinkError, STATEMENT_PREFIX,
-    Statement, StatementError,
+    Fresh, Head, HeadQuorum, Number, QuorumError, RosterChain, RosterId, RosterLink, RosterLinkError,
+    STATEMENT_PREFIX, Statement, StatementError,
 };
 use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::log::nonces::NonceTree;
@@ -59,6 +59,7 @@ struct Story {
     answers: Vec<Value>,
     refused: Vec<Value>,
     evidence: Vec<Value>,
+    records: Vec<Value>,
     dedup: Vec<Value>,
     refused_chains: Vec<Value>,
 }
@@ -155,6 +156,11 @@ impl Story {
             Err(error) => json!({ "error": evidence_error(&error) }),
         };
         self.evidence.push(json!({ "name": what, "file": evidence.to_json(), "shows": shown }));
+    }
+
+    fn keep_record(&mut self, what: &str, record: &Record) {
+        let shows = record_shows(&record.to_json(), &self.house.founding_trust());
+        self.records.push(json!({ "name": what, "file": record.to_json(), "shows": shows }));
     }
 
     fn refuse(&mut self, what: &str, request: &Request, nonce: Nonce, answer: &Answer) {
@@ -282,6 +288,21 @@ fn chain_json(chain: &[GrantRef]) -> Vec<Value> {
     chain.iter().map(|link| json!({ "grant": hash(link.grant.0), "root": hash(link.root.0) })).collect()
 }
 
+/// What a verifier is shown by a record, from the trust file alone.
+fn record_shows(file: &str, trust: &Trust) -> Value {
+    let record = Record::from_json(file.as_bytes()).unwrap();
+    match record.verify(trust) {
+        Ok(shown) => json!({
+            "index": shown.recorded.cause.index,
+            "command": hex(shown.recorded.signed.encode()),
+            "verdict": shown.recorded.verdict.as_ref().map(verdict_json),
+            "cause": shown.cause.map(|signed| hex(signed.encode())),
+            "nodes": shown.nodes,
+        }),
+        Err(error) => json!({ "error": evidence_error(&error) }),
+    }
+}
+
 fn verdict_json(verdict: &Verdict) -> Value {
     let mut value = match &verdict.decided {
         Decided::Permit { chain, deadline_ms, bounds } => json!({ "permit": {
@@ -350,13 +371,7 @@ fn quorum_error(error: &QuorumError) -> &'static str {
 
 fn proof_error(error: &ProofError) -> String {
     match error {
-        ProofError::Trust(TrustError::Malformed(_)) => "trust/malformed".into(),
-        ProofError::Trust(TrustError::OtherLedger { .. }) => "trust/other_ledger".into(),
-        ProofError::Trust(TrustError::UnknownRoster(_)) => "trust/unknown_roster".into(),
-        ProofError::Trust(TrustError::RolledBack { .. }) => "trust/rolled_back".into(),
-        ProofError::Trust(TrustError::RosterRolledBack { .. }) => "trust/roster_rolled_back".into(),
-        ProofError::Trust(TrustError::RosterReplaced { .. }) => "trust/roster_replaced".into(),
-        ProofError::Trust(TrustError::Forked { .. }) => "trust/forked".into(),
+        ProofError::Trust(error) => trust_error(error).into(),
         ProofError::UnknownRules(_) => "unknown_rules".into(),
         ProofError::NoncePath(_) => "nonce_path".into(),
         ProofError::Freshness(error) => format!("freshness/{}", quorum_error(error)),
@@ -365,6 +380,18 @@ fn proof_error(error: &ProofError) -> String {
         ProofError::Undecided(_) => "undecided".into(),
         ProofError::Unused(_) => "unused".into(),
         ProofError::UnusedHint => "unused_hint".into(),
+    }
+}
+
+fn trust_error(error: &TrustError) -> &'static str {
+    match error {
+        TrustError::Malformed(_) => "trust/malformed",
+        TrustError::OtherLedger { .. } => "trust/other_ledger",
+        TrustError::UnknownRoster(_) => "trust/unknown_roster",
+        TrustError::RolledBack { .. } => "trust/rolled_back",
+        TrustError::RosterRolledBack { .. } => "trust/roster_rolled_back",
+        TrustError::RosterReplaced { .. } => "trust/roster_replaced",
+        TrustError::Forked { .. } => "trust/forked",
     }
 }
 
@@ -387,6 +414,8 @@ fn evidence_error(error: &EvidenceError) -> String {
         EvidenceError::Forked(_) => "forked".into(),
         EvidenceError::OtherRosters => "other_rosters".into(),
         EvidenceError::Answer(error) => format!("answer/{}", proof_error(error)),
+        EvidenceError::Trust(error) => trust_error(error).into(),
+        EvidenceError::Head(error) => format!("head/{}", quorum_error(error)),
         EvidenceError::Inclusion { .. } => "inclusion".into(),
         EvidenceError::Entry(_) => "entry".into(),
         EvidenceError::Command(_) => "command".into(),
@@ -421,6 +450,7 @@ fn tell() -> (Story, Value) {
         answers: Vec::new(),
         refused: Vec::new(),
         evidence: Vec::new(),
+        records: Vec::new(),
         dedup: Vec::new(),
         refused_chains: Vec::new(),
     };
@@ -514,6 +544,17 @@ fn tell() -> (Story, Value) {
     let everything = story.command("revoke_agent", &["revoker"], everything);
     let retire = story.command("retire_agent", &["operator-1"], Body::RetireAgent { agent: name("other") });
     story.block("an agent loses everything, another is retired", vec![everything, retire]);
+    let revoked = story.house.head().log_size - 3;
+    let asked = house::authorize("team/a", "deploy", "prod/db");
+    let command = story.house.command("gate-2", Body::Authorize(asked));
+    let denied = story.house.sign(&command, &["gate-2"]);
+    story.commands.push(command_json("authorize, denied for a revocation", story.house.ledger, &denied));
+    story.block("a denial is recorded", vec![denied]);
+    let index = story.house.head().log_size - 2;
+    let record = story.house.record(index, Some(revoked));
+    story.keep_record("a recorded denial and its cause", &record);
+    let other = story.house.record(index, Some(revoked + 1));
+    story.keep_record("a recorded denial and another cause", &other);
     story.check("denied: all revoked", &by_grant);
     story.check("denied: retired", &request("other", "deploy", "prod/db"));
 
@@ -576,8 +617,28 @@ fn decisions(story: &mut Story, request: &Request) {
         let what = format!("{what}, signed with others");
         story.commands.push(command_json(&what, story.house.ledger, signed));
     }
+    let first_outcome = story.house.head().log_size;
     story.block("what became of them", signed);
     story.check("permit, with recorded decisions", request);
+    let house = &story.house;
+    let (permit, denial) = (house.record(first_outcome - 4, None), house.record(first_outcome - 2, None));
+    let elsewhere = Record { origin: "elsewhere.example".into(), ..permit.clone() };
+    let few = HeadQuorum { statements: permit.head.statements[..1].to_vec(), ..permit.head.clone() };
+    let mut moved = permit.clone();
+    moved.leaf.index += 1;
+    let cases = [
+        ("a recorded permit", permit.clone()),
+        ("a recorded denial", denial),
+        ("an outcome, signed with others", house.record(first_outcome + 1, None)),
+        ("a state leaf", house.record(first_outcome - 1, None)),
+        ("a permit with a cause", house.record(first_outcome - 4, Some(first_outcome - 2))),
+        ("a record of another origin", elsewhere),
+        ("a record under a head that one node signed", Record { head: few, ..permit }),
+        ("a record at another place", moved),
+    ];
+    for (what, record) in cases {
+        story.keep_record(what, &record);
+    }
 }
 
 /// The voters change twice; who left is not believed.
@@ -1107,6 +1168,7 @@ fn vectors() -> Value {
         "answers": story.answers,
         "refused_answers": story.refused,
         "evidence": story.evidence,
+        "recorded": story.records,
         "contradictions": contradictions(house),
     })
 }
@@ -1166,6 +1228,9 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
             Ok(shown) => assert_eq!(decision_json(&shown.verified.decision), vector["shows"]["decision"]),
             Err(error) => assert_eq!(evidence_error(&error), vector["shows"]["error"].as_str().unwrap()),
         }
+    }
+    for vector in list("recorded") {
+        assert_eq!(record_shows(vector["file"].as_str().unwrap(), &founding), vector["shows"]);
     }
     for vector in list("contradictions") {
         assert_eq!(contradiction_shows(vector["file"].as_str().unwrap(), &trust), vector["shows"]);

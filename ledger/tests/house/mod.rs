@@ -14,10 +14,10 @@ use chancery_ledger::command::{
     Requirements, Role, Scope, SignedCommand, Template, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
-use chancery_ledger::evidence::{Evidence, Leaf};
+use chancery_ledger::evidence::{Evidence, Leaf, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
-    Fresh, Head, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
+    Fresh, Head, HeadQuorum, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
 };
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
@@ -520,6 +520,22 @@ impl House {
         tiles.append(&hashes);
         let proof = prove_inclusion(&tiles, index, self.head().log_size).unwrap();
         Leaf { index, entry: leaves[usize::try_from(index).unwrap()].clone(), proof }
+    }
+
+    /// Evidence of the command at `index`, under the head of the last block, which all voters signed; `cause` is
+    /// the index of what it names.
+    pub(crate) fn record(&self, index: u64, cause: Option<u64>) -> Record {
+        let nodes = self.roster.voters().map(|voter| voter.node);
+        let head = *self.head();
+        let statements = nodes.map(|node| self.head_statement(node, head)).collect();
+        Record {
+            origin: ORIGIN.into(),
+            ledger: self.ledger,
+            leaf: self.leaf(index),
+            cause: cause.map(|index| self.leaf(index)),
+            head: HeadQuorum { head, statements },
+            rosters: self.trust.roster_chain_to(head.roster).unwrap(),
+        }
     }
 
     /// Evidence of one check, with the leaf that a denial rests on.
