@@ -136,8 +136,7 @@ impl Evidence {
     fn verify_leaf(&self, leaf: &Leaf, verified: &Verified) -> Result<SignedCommand, EvidenceError> {
         let Decision::Denied(denial) = &verified.decision else { return Err(EvidenceError::OtherLeaf) };
         let cause = denial.cause().ok_or(EvidenceError::OtherLeaf)?;
-        let found = leaf.recorded(&verified.head)?;
-        if found.cause == *cause { Ok(found.signed) } else { Err(EvidenceError::OtherLeaf) }
+        Ok(leaf.recorded(&verified.head, |found| found == cause)?.signed)
     }
 }
 

@@ -54,7 +54,12 @@ pub struct ShownRecord {
 
 impl Leaf {
     /// What took effect at this leaf of the log that `head` commits to.
-    pub(super) fn recorded(&self, head: &Head) -> Result<Recorded, EvidenceError> {
+    /// Another leaf than the one that `is_it` knows is told before its signatures are looked at.
+    pub(super) fn recorded(
+        &self,
+        head: &Head,
+        is_it: impl FnOnce(&Cause) -> bool,
+    ) -> Result<Recorded, EvidenceError> {
         let (index, hash) = (self.index, leaf_hash(&self.entry));
         verify_inclusion(&hash, index, head.log_size, &self.proof, &head.log_root)
             .map_err(|source| EvidenceError::Inclusion { index, source })?;
@@ -62,6 +67,9 @@ impl Leaf {
             return Err(EvidenceError::OtherLeaf);
         };
         let cause = Cause { index, block, time_ms, signer: signed.command().signer };
+        if !is_it(&cause) {
+            return Err(EvidenceError::OtherLeaf);
+        }
         signed.verify(head.ledger)?;
         Ok(Recorded { signed, cause, verdict })
     }
@@ -76,7 +84,7 @@ impl Record {
         let HeadQuorum { head, statements } = &self.head;
         trust.check_head(head)?;
         trust.voters_of(head)?.verify(head, statements).map_err(EvidenceError::Head)?;
-        let recorded = self.leaf.recorded(head)?;
+        let recorded = self.leaf.recorded(head, |_| true)?;
         let cause = match &self.cause {
             Some(leaf) => Some(self.caused(&recorded, leaf)?),
             None => None,
@@ -89,7 +97,7 @@ impl Record {
         let Some(Verdict { decided: Decided::Denied(denial), .. }) = &recorded.verdict else {
             return Err(EvidenceError::OtherLeaf);
         };
-        let found = leaf.recorded(&self.head.head)?;
-        if denial.cause() == Some(&found.cause) { Ok(found.signed) } else { Err(EvidenceError::OtherLeaf) }
+        let named = |found: &Cause| denial.cause() == Some(found);
+        Ok(leaf.recorded(&self.head.head, named)?.signed)
     }
 }
