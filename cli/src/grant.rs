@@ -38,9 +38,9 @@ pub(crate) struct TermsArguments {
     /// Levels of delegation that may follow.
     #[arg(long, default_value_t = 0)]
     delegable: u32,
-    /// How much of it may be used: `NAME:KIND:LIMIT` or `NAME:KIND:LIMIT:PER`, with KIND count, sum/ARGUMENT, rate/DURATION or
-    /// concurrency, and PER grant (the default), agent or key/NAME. More than once for several. Then only recorded
-    /// decisions are permits.
+    /// How much of it may be used: NAME:KIND:LIMIT or NAME:KIND:LIMIT:PER, with KIND count, sum/ARGUMENT,
+    /// rate/DURATION or concurrency, and PER grant (the default), agent or key/NAME. More than once for several.
+    /// Then only recorded decisions are permits.
     #[arg(long = "bound", value_name = "BOUND", value_parser = parse_bound)]
     bounds: Vec<Bound>,
     /// What the agent must have had in front of it: SOURCE@AGE, such as 'reservation/{args.id}@10m'. More than once
