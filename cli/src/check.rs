@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::command::Name;
-use chancery_ledger::decide::{Authority, Decision};
+use chancery_ledger::decide::{ARGS_SIZE_BYTES_MAX, Authority, Decision, Request};
+use chancery_ledger::hash::Hash;
+use chancery_ledger::knowledge::Knowledge;
 use clap::Args;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, Result};
+use crate::knowledge::Shown;
 use crate::output::{self, Page, Report, style, utc};
 use crate::principal::parse_name;
 use crate::{context, files, ledger};
@@ -19,16 +22,18 @@ use crate::{context, files, ledger};
 pub(crate) struct Question {
     /// Who would act.
     #[arg(value_parser = parse_name)]
-    agent: Name,
+    pub(crate) agent: Name,
     /// What it would do.
     #[arg(value_parser = parse_name)]
-    action: Name,
+    pub(crate) action: Name,
     /// On what.
     #[arg(value_parser = parse_name)]
-    resource: Name,
+    pub(crate) resource: Name,
     /// The call's arguments. Only the SHA-256 of these very bytes leaves this machine; a permit is bound to it.
     #[arg(long, value_name = "JSON")]
     args_json: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// May this agent do this, now? Exit code 0 if it may, 10 if it may not; both are proven.
@@ -88,30 +93,51 @@ pub(crate) struct ProvenAnswer {
 impl Question {
     /// Asks, and demands a proof.
     async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
+        let (names, args) = ([&self.agent, &self.action, &self.resource], self.args()?);
+        ask(ledger, names, Hash::of(&[args]), self.shown_args()?, self.knowledge()?).await
+    }
+
+    /// What is shown of the arguments: all, if there are any and a grant could read them.
+    pub(crate) fn shown_args(&self) -> Result<Option<Vec<u8>>> {
+        let args = self.args()?;
+        Ok((self.args_json.is_some() && args.len() <= ARGS_SIZE_BYTES_MAX).then(|| args.to_vec()))
+    }
+
+    /// What the agent has in front of it.
+    pub(crate) fn knowledge(&self) -> Result<Option<Knowledge>> {
+        self.shown.knowledge()
+    }
+
+    /// The arguments' bytes.
+    pub(crate) fn args(&self) -> Result<&[u8]> {
         let args = self.args_json.as_deref().unwrap_or_default();
         if self.args_json.is_some() {
             serde_json::from_str::<IgnoredAny>(args)
                 .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
         }
-        ask(ledger, [&self.agent, &self.action, &self.resource], args.as_bytes()).await
+        Ok(args.as_bytes())
     }
 }
 
-/// Asks whether agent, action and resource are allowed with `args`, and demands a proof either way.
-pub(crate) async fn ask(
+/// Asks whether agent, action and resource are allowed, with what is shown of the arguments and of the agent's
+/// knowledge, and demands a proof either way.
+async fn ask(
     ledger: &Ledger,
     [agent, action, resource]: [&Name; 3],
-    args: &[u8],
+    args_digest: Hash,
+    args: Option<Vec<u8>>,
+    knowledge: Option<Knowledge>,
 ) -> Result<ProvenAnswer> {
-    match ledger.check(agent.as_str(), action.as_str(), resource.as_str(), args).await {
+    let [agent, action, resource] = [agent, action, resource].map(Clone::clone);
+    let request = Request { agent, action, resource, args_digest, args, knowledge, hint: None };
+    match ledger.check_with(request, ledger.check_options()).await {
         Ok(permit) => Ok(ProvenAnswer {
             checked: permit.checked().clone(),
             permit_until_ms: Some(permit.deadline().wall_ms),
             failed_tries: permit.failed_tries().iter().map(ToString::to_string).collect(),
         }),
-        Err(CheckError::Denied(denied)) => {
-            Ok(ProvenAnswer { checked: denied.checked, permit_until_ms: None, failed_tries: Vec::new() })
-        }
+        Err(CheckError::Denied(denied)) => Ok(ProvenAnswer::of(denied.checked)),
+        Err(CheckError::Bounded(bounded)) => Ok(ProvenAnswer::of(bounded.checked)),
         Err(error) => Err(ledger::check_failure(&error)),
     }
 }
@@ -123,11 +149,25 @@ pub(crate) async fn write(ledger: &Ledger, checked: &Checked, path: &Path) -> Re
 }
 
 impl ProvenAnswer {
+    /// One that is no permit.
+    const fn of(checked: Checked) -> Self {
+        Self { checked, permit_until_ms: None, failed_tries: Vec::new() }
+    }
+
     fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
         let (request, verified) = (&self.checked.request, &self.checked.verified);
         let [agent, action, resource] =
             [&request.agent, &request.action, &request.resource].map(|name| style::name(name.as_str()));
         let (exit, outcome, page) = match &verified.decision {
+            Decision::Permit(authority) if !authority.bounds.is_empty() => {
+                let words = format!(
+                    "{}  {agent} may {action} on {resource} within bounds: once it is recorded",
+                    style::warn("no permit")
+                );
+                let page = Page::new(words).field("by grant", grants(authority));
+                let page = page.field("left", output::allowances(&authority.bounds));
+                (Exit::Denied, "must_be_recorded", page)
+            }
             Decision::Permit(authority) => {
                 let words = format!("{}  {agent} may {action} on {resource}", style::good("permit"));
                 (Exit::Done, "permit", self.permit_page(Page::new(words), authority))
@@ -162,12 +202,17 @@ impl ProvenAnswer {
     }
 
     fn permit_page(&self, page: Page, authority: &Authority) -> Page {
-        let mut chain = authority.chain.iter().map(|link| link.grant.to_string());
-        let mut grants = style::name(&chain.next().unwrap_or_default());
-        for ancestor in chain {
-            grants.push_str(&format!("\nnarrows {}", style::name(&ancestor)));
-        }
         let until_ms = self.permit_until_ms.unwrap_or_default();
-        page.field("by grant", grants).field("until", format!("{}, for one call", utc(until_ms)))
+        page.field("by grant", grants(authority)).field("until", format!("{}, for one call", utc(until_ms)))
     }
+}
+
+/// The chain, a line each.
+fn grants(authority: &Authority) -> String {
+    let mut chain = authority.chain.iter().map(|link| link.grant.to_string());
+    let mut grants = style::name(&chain.next().unwrap_or_default());
+    for ancestor in chain {
+        grants.push_str(&format!("\nnarrows {}", style::name(&ancestor)));
+    }
+    grants
 }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chancery_ledger::command::{Body, GrantId, Name, Terms};
+use chancery_ledger::command::{Body, Bound, Bounds, GrantId, Name, Requirement, Requirements, Terms};
 use chancery_ledger::hash::Hash;
 use clap::Args;
 
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 use crate::keys;
 use crate::ledger::{self, Act};
+use crate::limits::{parse_bound, parse_requirement};
 use crate::output::{Report, now_ms, style};
 use crate::principal::{parse_name, patterns};
 
@@ -37,6 +38,15 @@ pub(crate) struct TermsArguments {
     /// Levels of delegation that may follow.
     #[arg(long, default_value_t = 0)]
     delegable: u32,
+    /// How much of it may be used: NAME:KIND:LIMIT or NAME:KIND:LIMIT:PER, with KIND count, sum/ARGUMENT,
+    /// rate/DURATION or concurrency, and PER grant (the default), agent or key/NAME. More than once for several.
+    /// Then only recorded decisions are permits.
+    #[arg(long = "bound", value_name = "BOUND", value_parser = parse_bound)]
+    bounds: Vec<Bound>,
+    /// What the agent must have had in front of it: SOURCE@AGE, such as 'reservation/{args.id}@10m'. More than once
+    /// for several.
+    #[arg(long = "knowledge", value_name = "SOURCE@AGE", value_parser = parse_requirement)]
+    knowledge: Vec<Requirement>,
 }
 
 /// Grant authority to an agent. By an issuer.
@@ -88,6 +98,10 @@ impl TermsArguments {
             not_after_ms: now_ms().saturating_add(lasting_ms),
             max_staleness_ms: self.staleness_ms,
             delegable_depth: self.delegable,
+            knowledge: Requirements::collect(self.knowledge.iter().cloned())
+                .map_err(|error| Failure::usage(format!("--knowledge: {error}")))?,
+            bounds: Bounds::collect(self.bounds.iter().cloned())
+                .map_err(|error| Failure::usage(format!("--bound: {error}")))?,
         })
     }
 }

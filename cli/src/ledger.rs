@@ -70,7 +70,11 @@ pub(crate) async fn act(named: Option<&str>, act: Act) -> Result<Report> {
 
 /// A receipt for people.
 pub(crate) fn receipt_page(words: &str, trust: &Trust, receipt: &Receipt) -> Page {
-    let mut page = Page::new(format!("{} {words}", style::good("done")));
+    receipt_fields(Page::new(format!("{} {words}", style::good("done"))), trust, receipt)
+}
+
+/// Where a command took effect, and who proves it: the fields below a headline.
+pub(crate) fn receipt_fields(mut page: Page, trust: &Trust, receipt: &Receipt) -> Page {
     if receipt.before {
         let note = "it had taken effect before; this is when";
         page = page.field("", style::dim(note));
@@ -153,6 +157,7 @@ pub(crate) fn check_failure(error: &CheckError) -> Failure {
     let message = error.to_string();
     match error {
         CheckError::Denied(denied) => Failure::new(Exit::Denied, message).code(denied.denial.code()),
+        CheckError::Bounded(_) => Failure::new(Exit::Denied, message).code("must_be_recorded"),
         CheckError::Unproven { .. } => Failure::new(Exit::Invalid, message)
             .code("unproven")
             .hint("a node answered with what proves nothing, and no other node answered with a proof"),

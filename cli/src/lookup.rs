@@ -5,8 +5,8 @@
 
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::authority::Place;
-use chancery_ledger::command::{GrantId, Name, Terms, decode_strict};
-use chancery_ledger::decide::{Decision, Denial};
+use chancery_ledger::command::{Bounds, GrantId, Name, Requirements, Terms, decode_strict};
+use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::state::PrunedView;
 use chancery_proto::v1::{self as wire, record::Body};
@@ -14,6 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, Result};
+use crate::limits::{bound_words, requirement_words};
 use crate::output::{self, Page, Report, Table, style, utc};
 use crate::principal::{parse_name, patterns};
 use crate::{context, ledger};
@@ -65,15 +66,10 @@ pub(crate) async fn grants(ledger: &Ledger, agent: &Name) -> Result<Holding> {
     let nobody = "chancery/lookup/nobody-grants-this";
     let checked = match ledger.check(agent.as_str(), nobody, nobody, b"").await {
         Err(CheckError::Denied(denied)) => denied.checked,
+        Err(CheckError::Bounded(bounded)) => return Err(holds_everything(agent, &bounded.authority)),
         Err(error) => return Err(ledger::check_failure(&error)),
         Ok(permit) => {
-            let grant = permit.authority().chain.first().map(|link| link.grant.to_string());
-            return Err(Failure::new(
-                Exit::Unknown,
-                format!("{agent} holds a grant of everything, {}", grant.unwrap_or_default()),
-            )
-            .code("holds_everything")
-            .hint("a permit shows that one alone, so that the others are not proven"));
+            return Err(holds_everything(agent, permit.authority()));
         }
     };
     match &checked.verified.decision {
@@ -85,6 +81,14 @@ pub(crate) async fn grants(ledger: &Ledger, agent: &Name) -> Result<Holding> {
         }
         _ => read(checked, agent),
     }
+}
+
+/// A permit shows one chain.
+fn holds_everything(agent: &Name, authority: &Authority) -> Failure {
+    let grant = authority.chain.first().map(|link| link.grant.to_string()).unwrap_or_default();
+    Failure::new(Exit::Unknown, format!("{agent} holds a grant of everything, {grant}"))
+        .code("holds_everything")
+        .hint("a permit shows that one alone, so that the others are not proven")
 }
 
 /// Reads what the denial showed: `decide` has read all of it already, and found it well formed.
@@ -126,6 +130,8 @@ fn held(id: GrantId, grant: wire::GrantRecord) -> Option<Held> {
         not_after_ms: terms.not_after_ms,
         max_staleness_ms: terms.max_staleness_ms,
         delegable_depth: terms.delegable_depth,
+        knowledge: Requirements::from_wire(terms.knowledge).ok()?,
+        bounds: Bounds::from_wire(terms.bounds).ok()?,
     };
     let parent = if grant.parent.is_empty() { None } else { Some(self::id(&grant.parent)?) };
     Some(Held { id, terms, parent, revoked: grant.revoked.map(|cause| (cause.index, cause.time_ms)) })
@@ -194,6 +200,8 @@ impl Held {
             "not_after_ms": self.terms.not_after_ms,
             "max_staleness_ms": self.terms.max_staleness_ms,
             "delegable_depth": self.terms.delegable_depth,
+            "bounds": self.terms.bounds.iter().map(bound_words).collect::<Vec<_>>(),
+            "knowledge": self.terms.knowledge.iter().map(requirement_words).collect::<Vec<_>>(),
             "revoked_index": self.revoked.map(|(index, _)| index),
             "revoked_time_ms": self.revoked.map(|(_, time_ms)| time_ms),
         })

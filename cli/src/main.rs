@@ -3,6 +3,7 @@
 //! `docs/cli.md` documents the commands, their JSON and the exit codes.
 
 mod agent;
+mod authorize;
 mod check;
 mod cluster;
 mod context;
@@ -13,7 +14,9 @@ mod files;
 mod grant;
 mod init;
 mod keys;
+mod knowledge;
 mod ledger;
+mod limits;
 mod log;
 mod lookup;
 mod member;
@@ -83,10 +86,17 @@ enum Command {
     Revoke(revoke::Revoke),
     /// May this agent do this, now? With a proof.
     Check(check::Check),
+    /// May this agent do this, now? Recorded before it acts, for one call.
+    Authorize(authorize::Authorize),
+    /// Record what became of a call that was authorized.
+    Outcome(authorize::Outcome),
     /// Check, and write the evidence to a file.
     Evidence(check::WriteEvidence),
     /// What an agent was granted, proven complete.
     Lookup(lookup::Lookup),
+    /// What an agent had in front of it: roots, and proofs of what was there and what was not. Offline.
+    #[command(subcommand)]
+    Knowledge(knowledge::KnowledgeCommand),
     /// The log's leaves as they come.
     Watch(watch::Watch),
     /// Verify evidence files, offline.
@@ -131,8 +141,11 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Delegate(delegate) => delegate.run(named).await,
         Command::Revoke(revoke) => revoke.run(named).await,
         Command::Check(check) => check.run(named).await,
+        Command::Authorize(authorize) => authorize.run(named).await,
+        Command::Outcome(outcome) => outcome.run(named).await,
         Command::Evidence(evidence) => evidence.run(named).await,
         Command::Lookup(lookup) => lookup.run(named).await,
+        Command::Knowledge(knowledge) => knowledge.run(),
         Command::Watch(watch) => watch.run(named, format).await,
         Command::Verify(verify) => verify.run(),
     }
@@ -197,6 +210,8 @@ mod tests {
             "revoke --agent bot --wait",
             "check bot mail/send customer/42 --args-json {} --evidence e.json",
             "evidence bot mail/send customer/42 --file e.json",
+            "authorize bot mail/send customer/42 --args-json {} --execute-within 5s",
+            "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a executed",
             "verify a.json b.json --trust trust.toml",
             "watch --from 0",
             "lookup bot",
@@ -210,6 +225,9 @@ mod tests {
             "verify a.json",
             "grant bot",
             "check bot mail/send",
+            "authorize bot mail/send customer/42 --parent bot/7",
+            "outcome bot/7 executed",
+            "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a done",
             "explain",
             "member add",
             "member prepare 0 --ledger ledger --addresses a:1,a:2",

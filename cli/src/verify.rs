@@ -1,22 +1,23 @@
-//! `chancery verify`: evidence and contradiction files, offline, against a trust file and nothing else.
+//! `chancery verify`: evidence, record and contradiction files, offline, against a trust file and nothing else.
 
 use std::path::{Path, PathBuf};
 
+use chancery_ledger::command::Body;
 use chancery_ledger::decide::Decision;
-use chancery_ledger::evidence::{Contradiction, Conviction, Evidence, Shown};
+use chancery_ledger::evidence::{Contradiction, Conviction, Evidence, Record, Shown, ShownRecord};
 use chancery_ledger::trust::Trust;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
-use crate::output::{self, Page, Report, style};
+use crate::output::{self, Page, Report, style, utc};
 
 /// Verifies evidence, and convicts nodes by their contradictions, with nothing but a trust file: no network, no
 /// ledger.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Evidence files, and contradiction files.
+    /// Evidence of checks and of recorded decisions, and contradictions.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Whom to believe: the one thing that must come from somewhere safe.
@@ -32,12 +33,17 @@ impl Verify {
         let mut results = Vec::new();
         let mut exit = Exit::Done;
         for path in &self.files {
-            match read_either(path, &trust) {
+            match read_any(path, &trust) {
                 Ok(Verified::Evidence(evidence, shown)) => {
                     // It holds, so its rosters do.
                     let trust = trust.founding().extend(&evidence.rosters).unwrap_or_else(|_| trust.clone());
                     page = describe(page, path, &trust, &evidence, &shown);
                     results.push(shown_json(path, &trust, &evidence, &shown));
+                }
+                Ok(Verified::Record(record, shown)) => {
+                    let trust = trust.founding().extend(&record.rosters).unwrap_or_else(|_| trust.clone());
+                    page = describe_record(page, path, &trust, &record, &shown);
+                    results.push(record_json(path, &trust, &record, &shown));
                 }
                 Ok(Verified::Contradiction(convicted)) => {
                     let (contradiction, conviction) = *convicted;
@@ -80,17 +86,22 @@ pub(crate) fn load_trust(path: &Path) -> Result<Trust> {
 /// A file that holds.
 enum Verified {
     Evidence(Box<Evidence>, Box<Shown>),
+    Record(Box<Record>, Box<ShownRecord>),
     Contradiction(Box<(Contradiction, Conviction)>),
 }
 
-/// Reads one file of either kind and verifies all of it.
-fn read_either(path: &Path, trust: &Trust) -> Result<Verified> {
+/// Reads one file of any kind and verifies all of it.
+fn read_any(path: &Path, trust: &Trust) -> Result<Verified> {
     let text = files::read(path)?;
+    let invalid = |why: String| Failure::new(Exit::Invalid, why);
+    if Record::is_named_by(&text) {
+        let (record, shown) = check_record_text(&text, trust)?;
+        return Ok(Verified::Record(Box::new(record), Box::new(shown)));
+    }
     if !Contradiction::is_named_by(&text) {
         let (evidence, shown) = check_text(&text, trust)?;
         return Ok(Verified::Evidence(Box::new(evidence), Box::new(shown)));
     }
-    let invalid = |why: String| Failure::new(Exit::Invalid, why);
     let contradiction = Contradiction::from_json(&text).map_err(|error| invalid(error.to_string()))?;
     let conviction = contradiction.verify(trust).map_err(|error| invalid(error.to_string()))?;
     Ok(Verified::Contradiction(Box::new((contradiction, conviction))))
@@ -108,13 +119,79 @@ fn check_text(text: &[u8], trust: &Trust) -> Result<(Evidence, Shown)> {
     Ok((evidence, shown))
 }
 
+fn check_record_text(text: &[u8], trust: &Trust) -> Result<(Record, ShownRecord)> {
+    let invalid = |why: String| Failure::new(Exit::Invalid, why);
+    let record = Record::from_json(text).map_err(|error| invalid(error.to_string()))?;
+    let shown = record.verify(trust).map_err(|error| invalid(error.to_string()))?;
+    Ok((record, shown))
+}
+
+fn describe_record(page: Page, path: &Path, trust: &Trust, record: &Record, shown: &ShownRecord) -> Page {
+    let recorded = &shown.recorded;
+    let page = page
+        .text(format!("{} {}", style::good("verified"), path.display()))
+        .field("recorded", output::words(&recorded.signed.command().body));
+    let page = match &recorded.verdict {
+        Some(verdict) => page.field("decided", output::verdict(verdict)),
+        None => page,
+    };
+    let page = match &shown.cause {
+        Some(signed) => page
+            .field("because of", output::words(&signed.command().body))
+            .field("", format!("signed by {}, in the same log", signed.command().signer)),
+        None => page,
+    };
+    let names: Vec<_> =
+        output::node_names(trust, &shown.nodes).iter().map(|name| style::name(name)).collect();
+    let (cause, head) = (&recorded.cause, &record.head.head);
+    page.field("index", format!("{} in the log", cause.index))
+        .field("block", format!("{}, {}", cause.block, utc(cause.time_ms)))
+        .field("signed by", cause.signer.to_string())
+        .field("proven by", format!("{}, who signed block {}", names.join(", "), head.block))
+}
+
+fn record_json(path: &Path, trust: &Trust, record: &Record, shown: &ShownRecord) -> Value {
+    let recorded = &shown.recorded;
+    let (cause, body) = (&recorded.cause, &recorded.signed.command().body);
+    let mut value = json!({
+        "outcome": "verified",
+        "file": path,
+        "kind": output::kind(body),
+        "index": cause.index,
+        "block": cause.block,
+        "time_ms": cause.time_ms,
+        "signer": cause.signer.to_string(),
+        "nodes": output::node_names(trust, &shown.nodes),
+        "head": output::head_json(&record.head.head),
+        "cause_shown": shown.cause.is_some(),
+    });
+    if let Body::Authorize(asked) = body {
+        value = output::with(value, "agent", json!(asked.agent.as_str()));
+        value = output::with(value, "action", json!(asked.action.as_str()));
+        value = output::with(value, "resource", json!(asked.resource.as_str()));
+        value = output::with(value, "args_digest", json!(asked.args_digest.to_string()));
+    }
+    if let Some(verdict) = &recorded.verdict {
+        value = output::with(value, "verdict", output::recorded_json(verdict));
+    }
+    match &shown.cause {
+        Some(signed) => output::with(value, "cause_kind", json!(output::kind(&signed.command().body))),
+        None => value,
+    }
+}
+
 fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) -> Page {
     let request = &evidence.request;
     let asked = format!("{} {} {}", request.agent, request.action, request.resource);
     let verdict = match &shown.verified.decision {
         Decision::Permit(authority) => {
             let chain: Vec<_> = authority.chain.iter().map(|link| output::short(&link.grant)).collect();
-            format!("{}, by grant {}", style::good("permit"), chain.join(" below "))
+            let verdict = if authority.bounds.is_empty() {
+                style::good("permit")
+            } else {
+                style::warn("within bounds, once it is recorded")
+            };
+            format!("{verdict}, by grant {}", chain.join(" below "))
         }
         Decision::Denied(denial) => format!("{}: {}", style::bad("denied"), output::denial(denial)),
     };

@@ -66,10 +66,12 @@ fn print(event: &Event, format: Format) {
         Format::Text => {
             let index = style::dim(&format!("{:>8}", event.index));
             let text = match &event.entry {
-                Entry::Command { block, time_ms, signed } => {
+                Entry::Command { block, time_ms, signed, verdict } => {
                     let command = signed.command();
                     let by = style::dim(&format!("by {}", output::short(&command.signer)));
-                    format!("block {block:<6} {}  {} {by}", utc(*time_ms), output::words(&command.body))
+                    let verdict = verdict.as_ref().map(output::verdict).unwrap_or_default();
+                    let words = output::words(&command.body);
+                    format!("block {block:<6} {}  {words} {verdict} {by}", utc(*time_ms))
                 }
                 Entry::State { block, time_ms, state_root, .. } => style::dim(&format!(
                     "block {block:<6} {}  state {}",
@@ -84,15 +86,21 @@ fn print(event: &Event, format: Format) {
 
 fn event_json(event: &Event) -> Value {
     match &event.entry {
-        Entry::Command { block, time_ms, signed } => json!({
-            "index": event.index,
-            "block": block,
-            "time_ms": time_ms,
-            "kind": output::kind(&signed.command().body),
-            "signer": signed.command().signer.to_string(),
-            "command_hash": signed.command_hash().to_string(),
-            "text": anstream::adapter::strip_str(&output::words(&signed.command().body)).to_string(),
-        }),
+        Entry::Command { block, time_ms, signed, verdict } => {
+            let value = json!({
+                "index": event.index,
+                "block": block,
+                "time_ms": time_ms,
+                "kind": output::kind(&signed.command().body),
+                "signer": signed.command().signer.to_string(),
+                "command_hash": signed.command_hash().to_string(),
+                "text": anstream::adapter::strip_str(&output::words(&signed.command().body)).to_string(),
+            });
+            match verdict {
+                Some(verdict) => output::with(value, "verdict", output::recorded_json(verdict)),
+                None => value,
+            }
+        }
         Entry::State { block, time_ms, state_root, roster, rules_version, .. } => json!({
             "index": event.index,
             "block": block,

@@ -140,6 +140,7 @@ fn the_tour_works() {
     );
 
     delegate(&home);
+    record(&home);
 
     let arguments = ["revoke", granted["grant"].as_str().unwrap(), "--wait", "--holder", "bot"];
     let revoked = home.says(0, &arguments);
@@ -190,6 +191,52 @@ fn delegate(home: &Home) {
     let certify = ["principal", "certify", public, "--name", "desk", "--out", "desk.pem", "--ledger"];
     home.says(0, &[&certify, &[ledger.to_str().unwrap()][..]].concat());
     assert!(home.path("desk.pem").exists());
+}
+
+/// A call is decided on record, and what became of it recorded once.
+fn record(home: &Home) {
+    let slow = ["--staleness-ms", "10000", "--action", "mail/send", "--resource", "*"];
+    home.says(0, &["agent", "register", "sender", "--owner", "ada@example.com"]);
+    home.says(0, &[&["grant", "sender"], &slow[..]].concat());
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let asked =
+        ["authorize", "sender", "mail/send", "customer/42", "--args-json", "{}", "--traceparent", trace];
+    let permit = patiently(home, &asked);
+    assert_eq!(permit["outcome"], "permit");
+    assert_eq!(permit["verdict"]["verdict"], "permit");
+    let decision = permit["decision"].as_str().unwrap();
+    assert!(decision.starts_with("sender/"), "{decision}");
+    let said = ["outcome", decision, "executed", "--result-digest", &"0a".repeat(32)];
+    let first = home.says(0, &said);
+    let again = home.says(0, &said);
+    assert_eq!((&again["index"], &again["before"]), (&first["index"], &true.into()));
+    assert_eq!(home.says(14, &["outcome", decision, "failed"])["code"], "outcome_recorded");
+    let denied = home.says(10, &["authorize", "sender", "mail/read", "customer/42", "--parent", decision]);
+    assert_eq!((&denied["verdict"]["code"], &denied["outcome"]), (&"no_grant".into(), &"denied".into()));
+    let refused = home.says(14, &["outcome", denied["decision"].as_str().unwrap(), "executed"]);
+    assert_eq!(refused["code"], "decision_denied");
+    let late = ["authorize", "sender", "mail/send", "customer/42", "--execute-within", "2h"];
+    assert_eq!(home.says(14, &late)["code"], "execution_too_late");
+    // The counters are part of what a check proves.
+    let counted = home.says(10, &["check", "sender", "mail/read", "customer/42"]);
+    assert_eq!(counted["recorded"]["decisions"], denied["verdict"]["number"]);
+    let leaf = denied["index"].to_string();
+    let told = lines(&home.run(&["watch", "--from", &leaf, "--count", "1"]));
+    assert_eq!((&told[0]["kind"], &told[0]["verdict"]["code"]), (&"authorize".into(), &"no_grant".into()));
+}
+
+/// A recorded permit that has not ended when it comes: a machine that is slow for a while may need another.
+fn patiently(home: &Home, asked: &[&str]) -> Value {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    loop {
+        let output = home.run(asked);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        if output.status.code() == Some(0) {
+            return said;
+        }
+        assert_eq!((output.status.code(), &said["code"]), (Some(12), &"expired".into()), "{said}");
+        assert!(std::time::Instant::now() < deadline, "no permit came in its time: {said}");
+    }
 }
 
 fn start_dev(home: &Home) -> (Running, Value) {

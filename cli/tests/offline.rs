@@ -175,6 +175,8 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         action: name("act"),
         resource: name("thing"),
         args_digest: Hash::of(&[b""]),
+        args: None,
+        knowledge: None,
         hint: None,
     };
     let nonce = Nonce([7; 32]);

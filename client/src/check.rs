@@ -6,9 +6,10 @@ use std::time::Duration;
 use chancery_ledger::answer::{Answer, AnswerError, Nonce, Verified, decode_answer, verify};
 use chancery_ledger::authority::Cause;
 use chancery_ledger::command::{LedgerId, Name, NameError};
-use chancery_ledger::decide::{Decision, Denial, Request};
+use chancery_ledger::decide::{Authority, Decision, Denial, Request};
 use chancery_ledger::evidence::{Evidence, Leaf};
 use chancery_ledger::head::{RosterChain, RosterId};
+use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::trust::{Trust, TrustError};
 use chancery_proto::v1::api::CheckRequest;
 use tokio::time::Instant;
@@ -37,6 +38,9 @@ pub enum CheckError {
     /// It may not. This is proven.
     #[error("{0}")]
     Denied(Box<Denied>),
+    /// It may within bounds, which only a recorded decision spends. What is left of them is proven.
+    #[error("{0}")]
+    Bounded(Box<Bounded>),
     /// A node's answer proves nothing, and no other node gave one that does. This is not a denial: either the
     /// node is faulty or malicious, or the trust is another ledger's.
     #[error("{endpoint}: the answer proves nothing: {source}")]
@@ -99,6 +103,26 @@ pub struct Denied {
     pub denial: Denial,
     /// The check, with its proof.
     pub checked: Checked,
+}
+
+/// A proven "it may, if it is recorded".
+#[derive(Clone, Debug)]
+pub struct Bounded {
+    /// What it rests on, with what is left of each bound.
+    pub authority: Authority,
+    /// The check, with its proof.
+    pub checked: Checked,
+}
+
+impl std::fmt::Display for Bounded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let request = &self.checked.request;
+        write!(
+            f,
+            "{} may {} {} within bounds: the decision must be recorded",
+            request.agent, request.action, request.resource
+        )
+    }
 }
 
 /// Why an answer to a check is not believed.
@@ -187,7 +211,8 @@ impl Ledger {
     /// Asks whether `agent` may do `action` on `resource` with `args`, now.
     ///
     /// # Errors
-    /// Anything but `Ok` means no: see [`CheckError`]. [`CheckError::Denied`] alone is a proven denial.
+    /// Anything but `Ok` means no: see [`CheckError`]. [`CheckError::Denied`] alone is a proven denial; where
+    /// the authority has bounds there is no permit but a recorded one ([`CheckError::Bounded`]).
     pub async fn check<'a>(
         &self,
         agent: &str,
@@ -201,6 +226,8 @@ impl Ledger {
             action: name("action", action)?,
             resource: name("resource", resource)?,
             args_digest: args.into().digest(),
+            args: None,
+            knowledge: None,
             hint: None,
         };
         self.check_with(request, self.check_options()).await
@@ -234,6 +261,10 @@ impl Ledger {
                     tries.served(&attempt);
                     return Err(CheckError::Denied(Box::new(Denied { denial, checked })));
                 }
+                Decision::Permit(authority) if !authority.bounds.is_empty() => {
+                    tries.served(&attempt);
+                    return Err(CheckError::Bounded(Box::new(Bounded { authority, checked })));
+                }
                 Decision::Permit(authority) => {
                     let bounds = Bounds {
                         staleness_ms_max: options.staleness_ms_max,
@@ -264,6 +295,8 @@ impl Ledger {
             resource: request.resource.to_string(),
             args_digest: request.args_digest.0.to_vec(),
             nonce: nonce.0.to_vec(),
+            args: request.args.clone().unwrap_or_default(),
+            knowledge: request.knowledge.as_ref().map(Knowledge::encode).unwrap_or_default(),
         };
         let reply = call(attempt.time, client.check(attempt.request(message))).await?;
         let answer = decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?;

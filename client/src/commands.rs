@@ -69,6 +69,16 @@ impl Ledger {
         self.submit(&self.sign(body, &[])?).await
     }
 
+    /// Signs a command with the context's key; with others that are waiting, if there are any, by one signature.
+    pub(crate) async fn sign_among(&self, body: Body) -> Result<SignedCommand> {
+        let key = self.key().ok_or(SubmitError::NoKey)?;
+        let command = self.prepare(key, body)?;
+        match self.signing(key).sign(command.clone()).await {
+            Some(signed) => Ok(signed?),
+            None => Ok(SignedCommand::sign(self.trust().ledger, &command, &[key])?),
+        }
+    }
+
     /// Signs a command with the context's key, and with `others` if they must consent, without sending it.
     pub fn sign(&self, body: Body, others: &[&SigningKey]) -> Result<SignedCommand> {
         self.sign_as(self.key().ok_or(SubmitError::NoKey)?, body, others)
@@ -77,12 +87,16 @@ impl Ledger {
     /// Signs a command of the signer whose key is `signer`: a fresh request id, and the lifetime of the
     /// options.
     pub fn sign_as(&self, signer: &SigningKey, body: Body, others: &[&SigningKey]) -> Result<SignedCommand> {
+        let command = self.prepare(signer, body)?;
+        let keys = [&[signer], others].concat();
+        Ok(SignedCommand::sign(self.trust().ledger, &command, &keys)?)
+    }
+
+    fn prepare(&self, signer: &SigningKey, body: Body) -> Result<Command> {
         let mut request_id = RequestId([0; 16]);
         getrandom::fill(&mut request_id.0).map_err(SubmitError::Randomness)?;
         let not_after_ms = self.clock().wall_ms().saturating_add(self.options().command_lifetime_ms);
-        let command = Command { signer: public(signer), request_id, not_after_ms, body };
-        let keys = [&[signer], others].concat();
-        Ok(SignedCommand::sign(self.trust().ledger, &command, &keys)?)
+        Ok(Command { signer: public(signer), request_id, not_after_ms, body })
     }
 }
 

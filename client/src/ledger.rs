@@ -1,6 +1,6 @@
 //! A ledger, as one principal sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chancery_ledger::command::PublicKey;
@@ -15,6 +15,7 @@ use crate::convictions::{Convicted, Convictions};
 use crate::endpoints::{ConnectError, Endpoints, Tries};
 use crate::newest::NewestStore;
 use crate::rosters::RosterStore;
+use crate::signing::Signing;
 
 /// How a [`Ledger`] does what it does.
 #[derive(Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct Options {
     pub tries_max: usize,
     /// For how long a command may take effect, in milliseconds: at most 24 hours.
     pub command_lifetime_ms: u64,
+    /// How long after its decision an execution may begin; at most what the ledger's genesis allows. The grants'
+    /// own staleness counts if it is less.
+    pub execute_within: Duration,
     /// Longest proof that is read, in bytes: at least what the ledger's genesis allows.
     pub proof_size_bytes_max: usize,
     /// The clocks.
@@ -43,6 +47,7 @@ impl Default for Options {
             read_timeout: Duration::from_secs(5),
             tries_max: 24,
             command_lifetime_ms: 60_000,
+            execute_within: Duration::from_secs(30),
             proof_size_bytes_max: 4 * 1024 * 1024,
             clock: Arc::new(SystemClock),
         }
@@ -61,6 +66,8 @@ struct Shared {
     endpoints: Endpoints,
     rosters: Arc<RosterStore>,
     key: Option<SigningKey>,
+    /// Started when it is first needed.
+    signing: OnceLock<Signing>,
     clock_skew_ms: u64,
     newest: Arc<NewestStore>,
     convictions: Convictions,
@@ -101,7 +108,8 @@ impl Ledger {
         let rosters = Arc::new(RosterStore::open(&context.folder, &context.trust, &newest.known())?);
         let convictions = Convictions::open(&context.folder, &rosters.trust());
         let Context { key, clock_skew_ms, .. } = context;
-        let shared = Shared { endpoints, rosters, key, clock_skew_ms, newest, convictions, options };
+        let signing = OnceLock::new();
+        let shared = Shared { endpoints, rosters, key, signing, clock_skew_ms, newest, convictions, options };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -146,6 +154,11 @@ impl Ledger {
 
     pub(crate) fn key(&self) -> Option<&SigningKey> {
         self.shared.key.as_ref()
+    }
+
+    /// Where commands of `key`, the context's own, are signed together.
+    pub(crate) fn signing(&self, key: &SigningKey) -> &Signing {
+        self.shared.signing.get_or_init(|| Signing::start(self.trust().ledger, key.clone()))
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

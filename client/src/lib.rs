@@ -21,6 +21,7 @@
 //! is *denied*, *not done* or *unknown*, never mixed.
 
 mod args;
+mod authorize;
 mod check;
 mod clock;
 mod commands;
@@ -36,11 +37,13 @@ mod permit;
 mod read;
 mod receipt;
 mod rosters;
+mod signing;
 mod submit;
 mod watch;
 
 pub use args::Args;
-pub use check::{CheckError, CheckOptions, Checked, Denied, ProofError};
+pub use authorize::{AuthorizeError, Authorized, Ended, Ran, RecordedDenial, Running};
+pub use check::{Bounded, CheckError, CheckOptions, Checked, Denied, ProofError};
 pub use clock::{Clock, SystemClock};
 pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};
 pub use contexts::Contexts;

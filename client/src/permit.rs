@@ -179,17 +179,27 @@ impl Permit {
     }
 
     fn admit(&self, args: Args<'_>) -> Result<(), PermitError> {
-        let (permitted, found) = (self.args_digest(), args.digest());
-        if permitted != found {
-            return Err(PermitError::OtherArguments { permitted, found });
-        }
-        // Last, so that nothing comes between it and the call.
-        if self.is_expired() { Err(PermitError::Expired) } else { Ok(()) }
+        admit(self.args_digest(), args, self.deadline, &*self.clock)
     }
 }
 
+/// Whether a call with `args` may begin now.
+pub(crate) fn admit(
+    permitted: Hash,
+    args: Args<'_>,
+    deadline: Deadline,
+    clock: &dyn Clock,
+) -> Result<(), PermitError> {
+    let found = args.digest();
+    if permitted != found {
+        return Err(PermitError::OtherArguments { permitted, found });
+    }
+    // Last, so that nothing comes between it and the call.
+    if deadline.has_passed(clock) { Err(PermitError::Expired) } else { Ok(()) }
+}
+
 impl Deadline {
-    fn has_passed(&self, clock: &dyn Clock) -> bool {
+    pub(crate) fn has_passed(&self, clock: &dyn Clock) -> bool {
         clock.since_boot() >= self.since_boot || clock.wall_ms() >= self.wall_ms
     }
 }

@@ -1,9 +1,9 @@
 //! Reading: leaves with their proofs, evidence, and what nodes say of themselves.
 
-use chancery_ledger::authority::{ENTRY_SIZE_BYTES_MAX, Entry};
+use chancery_ledger::authority::{Decided, ENTRY_SIZE_BYTES_MAX, Entry, Verdict};
 use chancery_ledger::command::roster_from_wire;
 use chancery_ledger::decide::Decision;
-use chancery_ledger::evidence::{Evidence, EvidenceError, Leaf};
+use chancery_ledger::evidence::{Evidence, EvidenceError, Leaf, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Roster, RosterId};
 use chancery_proto::v1::api::{self, LeafRequest, StatusReply, StatusRequest};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::Ledger;
 use crate::check::{Checked, list};
 use crate::endpoints::{Attempt, Failure, Try, call, printable};
-use crate::receipt::{ReceiptError, hashes, verify_leaf};
+use crate::receipt::{Receipt, ReceiptError, hashes, verify_leaf};
 
 /// Longest reply to each of these calls, in bytes.
 const REPLY_SIZE_BYTES_MAX: usize = 2 * ENTRY_SIZE_BYTES_MAX;
@@ -180,6 +180,34 @@ impl Ledger {
         let evidence = checked.evidence(leaf);
         evidence.verify(&self.trust())?;
         Ok(evidence)
+    }
+
+    /// Evidence that a command took effect, for who does not trust this client; of a recorded denial with the leaf
+    /// of the command that brought it about, if one did. It is verified before it is returned.
+    ///
+    /// # Errors
+    /// No node gave that leaf in time, or what it gave is not the one that the denial names.
+    pub async fn record(&self, receipt: &Receipt) -> Result<Record, ReadError> {
+        let cause = match &receipt.verdict {
+            Some(Verdict { decided: Decided::Denied(denial), .. }) => denial.cause(),
+            _ => None,
+        };
+        let head = &receipt.head.head;
+        let cause = match cause {
+            Some(cause) => Some(self.leaf_in(head, cause.index).await?.0),
+            None => None,
+        };
+        let trust = self.trust();
+        let record = Record {
+            origin: trust.origin.clone(),
+            ledger: trust.ledger,
+            leaf: receipt.leaf.clone(),
+            cause,
+            head: receipt.head.clone(),
+            rosters: trust.roster_chain_to(head.roster).map_err(EvidenceError::from)?,
+        };
+        record.verify(&trust)?;
+        Ok(record)
     }
 
     /// The first leaf from any node that is what `verify` demands.

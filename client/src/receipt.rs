@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chancery_ledger::authority::{Entry, EntryError};
+use chancery_ledger::authority::{Entry, EntryError, Verdict};
 use chancery_ledger::command::{Body, EnvelopeError, GrantId, MalformedCommand, SignedCommand};
 use chancery_ledger::evidence::Leaf;
 use chancery_ledger::hash::Hash;
@@ -33,6 +33,8 @@ pub struct Receipt {
     pub before: bool,
     /// The command at `index`.
     pub command: SignedCommand,
+    /// What was decided, if the command is an Authorize; it is then the very one that was sent.
+    pub verdict: Option<Verdict>,
     /// A head at or after the block, with the quorum that signed it.
     pub head: HeadQuorum,
     /// The leaf, with its place in that head's log.
@@ -107,7 +109,7 @@ impl Receipt {
         let head = head_quorum(trust, head, &reply.statements)?;
         let leaf = Leaf { index, entry: reply.entry.clone(), proof: hashes(&reply.inclusion)? };
         let entry = verify_leaf(&leaf, &head.head)?;
-        let Entry::Command { block: found, time_ms: found_ms, signed: command } = entry else {
+        let Entry::Command { block: found, time_ms: found_ms, signed: command, verdict } = entry else {
             return Err(ReceiptError::OtherCommand);
         };
         if (found, found_ms) != (block, time_ms) || found > head.head.block {
@@ -121,7 +123,7 @@ impl Receipt {
         command.verify(trust.ledger)?;
         let grants = matches!(sent.command().body, Body::Grant(_) | Body::Delegate { .. });
         let grant = grants.then(|| GrantId::of(trust.ledger, sent.command_bytes()));
-        Ok(Self { grant, index, block, time_ms, before, command, head, leaf })
+        Ok(Self { grant, index, block, time_ms, before, command, verdict, head, leaf })
     }
 }
 
@@ -150,6 +152,7 @@ fn has_effect_of(earlier: &SignedCommand, sent: &SignedCommand) -> bool {
     match (&earlier.command().body, &sent.command().body) {
         (Body::RevokeGrant { grant: earlier, .. }, Body::RevokeGrant { grant: sent, .. }) => earlier == sent,
         (Body::RetireAgent { agent: earlier }, Body::RetireAgent { agent: sent }) => earlier == sent,
+        (Body::Outcome(earlier), Body::Outcome(sent)) => earlier == sent,
         _ => false,
     }
 }

@@ -18,12 +18,15 @@ use chancery_ledger::checkpoint::{
 };
 use chancery_ledger::command::{
     COMMAND_SIZE_BYTES_MAX, Command, LedgerId, Name, PATTERNS_MAX, Pattern, Patterns, SignedCommand,
-    decode_strict, limits_from_wire, roster_from_wire,
+    Template, decode_strict, limits_from_wire, roster_from_wire,
 };
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence};
+use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, ROSTER_LINKS_MAX, RosterChain, Statement, VOTERS_MAX};
+use chancery_ledger::knowledge::{
+    ITEMS_MAX, Item, Knowledge, KnowledgeProof, KnowledgeTree, SHOWN_ITEMS_MAX,
+};
 use chancery_ledger::log::nonces::NoncePath;
 use chancery_ledger::log::{
     Frontier, TilePath, decode_entry_bundle, encode_entry_bundle, verify_consistency, verify_inclusion,
@@ -51,15 +54,19 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("entry_bundle", entry_bundle),
     ("evidence", evidence),
     ("frontier", frontier),
+    ("knowledge", knowledge),
+    ("knowledge_proof", knowledge_proof),
     ("log_proof", log_proof),
     ("name", name),
     ("newest", newest),
     ("nonce_path", nonce_path),
     ("note", note),
     ("pruned_tree", pruned_tree),
+    ("record", record),
     ("roster", roster),
     ("roster_chain", roster_chain),
     ("statement", statement),
+    ("template", template),
     ("tile_path", tile_path),
     ("tlog_proof", tlog_proof),
     ("tree_node", tree_node),
@@ -150,6 +157,16 @@ fn evidence(bytes: &[u8]) {
     let _ = evidence.verify(&trust);
 }
 
+fn record(bytes: &[u8]) {
+    let named = Record::is_named_by(bytes);
+    let Ok(record) = Record::from_json(bytes) else { return };
+    assert!(named && record.head.statements.len() <= 2 * VOTERS_MAX);
+    let text = record.to_json();
+    assert_eq!(Record::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
+    let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
+    assert!(record.verify(&trust).is_err());
+}
+
 fn frontier(bytes: &[u8]) {
     let Ok(frontier) = Frontier::decode(bytes) else { return };
     assert_eq!(frontier.encode(), bytes);
@@ -168,6 +185,42 @@ fn log_proof(bytes: &[u8]) {
     // No hashes that one can write down lead to these roots.
     assert!(verify_inclusion(&first, a, b, &hashes, &second).is_err());
     assert!(verify_consistency(a, &first, b, &second, &hashes).is_err());
+}
+
+fn knowledge(bytes: &[u8]) {
+    let Ok(knowledge) = Knowledge::decode(bytes) else { return };
+    assert_eq!(knowledge.encode(), bytes);
+    assert!((1..=ITEMS_MAX).contains(&knowledge.count()) && knowledge.shown().len() <= SHOWN_ITEMS_MAX);
+    // Whatever is shown is there, and so it is not absent.
+    for placed in knowledge.shown() {
+        assert!(placed.verify(&knowledge.root(), knowledge.count()).is_ok());
+        assert!(knowledge.newest_of(&placed.item.source, u64::MAX).is_some());
+    }
+}
+
+fn knowledge_proof(bytes: &[u8]) {
+    if let Ok(items) = Item::list_from_json(bytes) {
+        let text: String = items.iter().map(|item| item.to_json() + "\n").collect();
+        assert_eq!(Item::list_from_json(text.as_bytes()).ok().as_ref(), Some(&items));
+        if let Ok(tree) = KnowledgeTree::new(items) {
+            let shown = (0..tree.count()).filter_map(|index| tree.placed(index));
+            assert!(shown.take(4).all(|placed| placed.verify(&tree.root(), tree.count()).is_ok()));
+        }
+    }
+    let Ok(proof) = KnowledgeProof::from_json(bytes) else { return };
+    assert_eq!(KnowledgeProof::from_json(proof.to_json().as_bytes()).ok().as_ref(), Some(&proof));
+    let _ = proof.verify();
+}
+
+fn template(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(template) = Template::new(text) else { return };
+    assert_eq!(template.as_str(), text);
+    assert!(text.len() <= 256);
+    assert!(template.fill(|_| Some("x".into())).is_some_and(|source| !source.as_str().contains(['{', '}'])));
+    // What is filled in never makes another place.
+    let odd = template.fill(|_| Some("{agent}".into()));
+    assert!(odd.is_none_or(|source| source.as_str().matches("{agent}").count() == text.matches('{').count()));
 }
 
 fn name(bytes: &[u8]) {
@@ -347,6 +400,8 @@ fn some_request() -> Request {
         action: name("repo/read"),
         resource: name("repo/main"),
         args_digest: Hash::ZERO,
+        args: None,
+        knowledge: None,
         hint: None,
     }
 }

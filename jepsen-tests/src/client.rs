@@ -222,6 +222,8 @@ impl Right {
             not_after_ms: ms(*BEGAN + GRANT_MARGIN),
             max_staleness_ms: 5_000,
             delegable_depth: self.depth,
+            knowledge: Default::default(),
+            bounds: Default::default(),
         }
     }
 }

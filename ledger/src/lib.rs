@@ -14,6 +14,7 @@ pub mod decide;
 pub mod evidence;
 pub mod hash;
 pub mod head;
+pub mod knowledge;
 pub mod log;
 pub mod state;
 pub mod trust;

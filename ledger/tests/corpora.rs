@@ -185,6 +185,9 @@ fn write_seeds() {
     for evidence in list(&vectors, "evidence") {
         add("evidence", evidence["file"].as_str().unwrap().into());
     }
+    for record in list(&vectors, "recorded") {
+        add("record", record["file"].as_str().unwrap().into());
+    }
     for entry in list(&vectors, "dedup") {
         add("dedup_entry", unhex(&entry["entry"]));
     }
@@ -205,6 +208,17 @@ fn write_seeds() {
             let arguments = [u64::from(index), u64::from(count), 0].map(u64::to_be_bytes).concat();
             add("log_proof", [arguments, hashes].concat());
         }
+    }
+    for template in list(&vectors, "templates") {
+        add("template", template["text"].as_str().unwrap().into());
+    }
+    for answer in list(&vectors, "answers") {
+        if answer["question"]["knowledge"].is_string() {
+            add("knowledge", unhex(&answer["question"]["knowledge"]));
+        }
+    }
+    for file in list(&vectors, "knowledge_proofs") {
+        add("knowledge_proof", file.as_str().unwrap().into());
     }
     for statement in ["fresh", "head"] {
         let statement = &vectors["statements"][statement];

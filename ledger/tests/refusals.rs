@@ -11,10 +11,13 @@ use chancery_ledger::authority::{
 use chancery_ledger::command::{
     Body, COMMAND_LIFETIME_MS_MAX, COMMAND_SIZE_BYTES_MAX, Command, EnvelopeError, GrantId, LedgerId, Limits,
     MalformedCommand, NameError, Principal, PublicKey, RequestId, Role, SignedCommand, Terms,
+    VerifiedBatches,
 };
 use chancery_ledger::decide::{Decision, Denial};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Voter, VoterSet};
+use chancery_ledger::knowledge::{Item, KnowledgeError, KnowledgeTree};
+use chancery_ledger::log::VerifyError;
 use chancery_ledger::state::MemoryNodes;
 use chancery_proto::v1 as wire;
 use house::{FOUNDED_MS, HOUR_MS, House, everything, name, patterns, principal, public, scope, terms};
@@ -24,7 +27,10 @@ use prost::Message;
 #[track_caller]
 fn refused(house: &mut House, signed: &SignedCommand, refusal: &Refusal) {
     let before = house.state().summary().clone();
-    let admitted = house.state().admit(&house.replicas[0].nodes, signed, house.now_ms).unwrap();
+    let admitted = house
+        .state()
+        .admit(&house.replicas[0].nodes, signed, house.now_ms, &VerifiedBatches::default())
+        .unwrap();
     assert_eq!(admitted.as_ref(), Err(refusal));
     let applied = house.block(vec![signed.clone()]);
     assert_eq!(applied.outcomes, [Outcome::Refused(refusal.clone())]);
@@ -70,6 +76,7 @@ fn wire_grant() -> wire::Command {
                 not_after_ms: 2,
                 max_staleness_ms: 5,
                 delegable_depth: 1,
+                ..wire::Terms::default()
             }),
         })),
     }
@@ -96,6 +103,86 @@ fn wire_principal(roles: Vec<i32>) -> wire::command::Body {
             scope: Some(wire::Scope::default()),
         }),
     })
+}
+
+/// A recorded decision on the wire, and what became of it.
+fn wire_authorize(change: impl FnOnce(&mut wire::Authorize)) -> wire::Command {
+    let mut authorize = wire::Authorize {
+        agent: "team/a".into(),
+        action: "deploy".into(),
+        resource: "prod/db".into(),
+        args_digest: vec![1; 32],
+        args: b"{}".to_vec(),
+        knowledge: Some(wire_knowledge()),
+        hint: Some(wire::GrantRef { grant: vec![2; 32], root: vec![3; 32] }),
+        parent: Some(wire_decision()),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        execute_within_ms: 1,
+    };
+    change(&mut authorize);
+    with_body(wire::command::Body::Authorize(authorize))
+}
+
+/// One item, which is shown.
+fn wire_knowledge() -> wire::Knowledge {
+    let (source, digest) = (name("policy"), Hash([6; 32]));
+    let tree = KnowledgeTree::new(vec![Item { source, digest, retrieved_at_ms: 7 }]).unwrap();
+    wire::Knowledge::decode(tree.show(&[name("policy")]).unwrap().encode().as_slice()).unwrap()
+}
+
+fn wire_decision() -> wire::DecisionRef {
+    wire::DecisionRef { agent: "team/a".into(), number: 1, id: vec![4; 32] }
+}
+
+fn wire_outcome(change: impl FnOnce(&mut wire::Outcome)) -> wire::Command {
+    let mut outcome = wire::Outcome { decision: Some(wire_decision()), kind: 1, result_digest: vec![5; 32] };
+    change(&mut outcome);
+    with_body(wire::command::Body::Outcome(outcome))
+}
+
+#[test]
+fn a_recorded_decision_has_one_encoding() {
+    use MalformedCommand as M;
+    for good in [wire_authorize(|_| {}), wire_outcome(|_| {}), wire_outcome(|o| o.result_digest.clear())] {
+        let bytes = good.encode_to_vec();
+        let command = Command::decode(&bytes).unwrap();
+        let house = House::found();
+        assert_eq!(house.sign(&command, &[]).command_bytes(), bytes);
+    }
+    let decision = |change: fn(&mut wire::DecisionRef)| {
+        let mut decision = wire_decision();
+        change(&mut decision);
+        Some(decision)
+    };
+    let cases = [
+        (wire_authorize(|a| a.agent.clear()), M::Name { field: "agent", source: NameError::Empty }),
+        (wire_authorize(|a| a.action = "*".into()), M::Name { field: "action", source: NameError::Wildcard }),
+        (wire_authorize(|a| a.resource.clear()), M::Name { field: "resource", source: NameError::Empty }),
+        (wire_authorize(|a| a.args_digest.clear()), M::Length("args_digest")),
+        (wire_authorize(|a| a.hint.as_mut().unwrap().root.clear()), M::Length("root")),
+        (wire_authorize(|a| a.traceparent.push('0')), M::OutOfBounds("traceparent")),
+        (wire_authorize(|a| a.args = vec![b' '; 4_097]), M::OutOfBounds("args")),
+        (
+            wire_authorize(|a| a.knowledge.as_mut().unwrap().root = vec![0; 32]),
+            M::Knowledge(KnowledgeError::Path {
+                source_name: name("policy"),
+                error: VerifyError::RootMismatch,
+            }),
+        ),
+        (wire_authorize(|a| a.knowledge.as_mut().unwrap().count = 0), M::Knowledge(KnowledgeError::Count)),
+        (wire_authorize(|a| a.knowledge.as_mut().unwrap().root.clear()), M::Length("knowledge hash")),
+        (wire_authorize(|a| a.knowledge.as_mut().unwrap().shown[0].item = None), M::Missing("a shown item")),
+        (wire_authorize(|a| a.execute_within_ms = 0), M::OutOfBounds("execute_within_ms")),
+        (wire_authorize(|a| a.parent = decision(|d| d.number = 0)), M::OutOfBounds("decision number")),
+        (wire_outcome(|o| o.decision = None), M::Missing("decision")),
+        (wire_outcome(|o| o.decision = decision(|d| d.id.clear())), M::Length("decision id")),
+        (wire_outcome(|o| o.kind = 0), M::Unknown("outcome kind")),
+        (wire_outcome(|o| o.kind = 5), M::Unknown("outcome kind")),
+        (wire_outcome(|o| o.result_digest = vec![5; 31]), M::Length("result_digest")),
+    ];
+    for (command, expected) in cases {
+        assert_eq!(Command::decode(&command.encode_to_vec()), Err(expected));
+    }
 }
 
 #[test]
@@ -198,8 +285,9 @@ fn an_envelope_is_sorted_and_exact() {
     short.signatures[0].key.pop();
     assert_eq!(decode(&short), malformed(MalformedCommand::Length("signature key")));
     let mut many = good.clone();
-    many.signatures =
-        (0..65).map(|number| wire::Signature { key: vec![number; 32], signature: vec![0; 64] }).collect();
+    many.signatures = (0..65)
+        .map(|number| wire::Signature { key: vec![number; 32], signature: vec![0; 64], batch: None })
+        .collect();
     assert_eq!(decode(&many), malformed(MalformedCommand::OutOfBounds("signatures")));
     let empty = wire::SignedCommand::default();
     assert_eq!(decode(&empty), malformed(MalformedCommand::Length("signer")));
@@ -425,7 +513,7 @@ fn a_key_of_small_order_signs_nothing() {
             let unsigned = house.sign(&command, &[]);
             let mut envelope = wire::SignedCommand::decode(unsigned.encode().as_slice()).unwrap();
             let signature = [first, [0; 32]].concat();
-            envelope.signatures = vec![wire::Signature { key: bytes.to_vec(), signature }];
+            envelope.signatures = vec![wire::Signature { key: bytes.to_vec(), signature, batch: None }];
             let signed = SignedCommand::decode(&envelope.encode_to_vec()).unwrap();
             refused(&mut house, &signed, &Refusal::Envelope(EnvelopeError::BadSignature(key)));
         }

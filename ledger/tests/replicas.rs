@@ -10,18 +10,23 @@ mod plain_authority;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use chancery_ledger::authority::{Block, Dedup, GrantRef, Outcome, Place, State};
+use chancery_ledger::authority::{Block, Dedup, Entry, GrantRef, Outcome, Place, State, Verdict};
 use chancery_ledger::command::{
-    Body, Command, GrantId, LedgerId, Limits, Patterns, Principal, RequestId, Role, SignedCommand, Terms,
+    ActionOutcome, Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, GrantId,
+    LedgerId, Limits, OutcomeKind, Patterns, Per, Principal, RequestId, Requirements, Role, SignedCommand,
+    Terms, VerifiedBatches,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Roster, RosterChain, Voter, VoterSet};
+use chancery_ledger::knowledge::{Item, Knowledge, KnowledgeTree};
 use chancery_ledger::state::{Recording, get, verify_whole};
+use chancery_proto::v1 as wire;
 use house::{FOUNDED_MS, HOUR_MS, House, Replica, name, patterns, public, scope};
-use plain_authority::{Plain, Seen, Signatures};
+use plain_authority::{Plain, Recorded, Seen, Signatures};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use prost::Message;
 
 const SIGNERS: [&str; 15] = [
     "operator-1",
@@ -86,6 +91,8 @@ enum Ask {
     },
     SetRules(u32),
     SetRoster(AskRoster),
+    Authorize(AskAuthorize),
+    Outcome(AskOutcome),
     Genesis,
     /// The very bytes of an earlier command.
     Again(Index),
@@ -102,6 +109,39 @@ struct AskTerms {
     lasts_ms: u64,
     max_staleness_ms: u64,
     delegable_depth: u32,
+    /// Of each kind at most one: whose, and how much.
+    bounds: [Option<(usize, u64)>; 4],
+    /// How old what is known of the argument `id` may be.
+    knows_ms: Option<u64>,
+}
+
+/// What a request shows.
+#[derive(Clone, Debug)]
+struct AskShown {
+    amount: Option<u64>,
+    /// Of which id the agent knows something, and how old that is; it asks about id 0.
+    knows: Option<(usize, u64)>,
+}
+
+#[derive(Clone, Debug)]
+struct AskAuthorize {
+    agent: usize,
+    action: usize,
+    resource: usize,
+    hint: Option<Index>,
+    /// An earlier decision, and whether its id is another's.
+    parent: Option<(Index, bool)>,
+    execute_within_ms: u64,
+    shown: AskShown,
+}
+
+#[derive(Clone, Debug)]
+struct AskOutcome {
+    /// Of the newest permit, or of any decision.
+    decision: Option<Index>,
+    kind: usize,
+    result: Option<u8>,
+    astray: bool,
 }
 
 /// A change of the voters that are there when it is sent.
@@ -138,9 +178,11 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
         prop_oneof![6 => Just(HOUR_MS), 2 => Just(100_000), 1 => Just(1), 1 => Just(300_000_000)],
         prop_oneof![6 => Just(5_000), 2 => Just(1), 1 => Just(10_000), 1 => Just(10_001)],
         prop_oneof![4 => Just(2), 2 => Just(8), 1 => Just(0), 1 => Just(1)],
+        ask_bounds(),
+        prop_oneof![8 => Just(None), 1 => Just(Some(1_000)), 1 => Just(Some(u64::MAX))],
     )
         .prop_map(
-            |(agent, actions, resources, begins_ms, lasts_ms, max_staleness_ms, delegable_depth)| AskTerms {
+            |(
                 agent,
                 actions,
                 resources,
@@ -148,8 +190,33 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
                 lasts_ms,
                 max_staleness_ms,
                 delegable_depth,
+                bounds,
+                knows_ms,
+            )| {
+                AskTerms {
+                    agent,
+                    actions,
+                    resources,
+                    begins_ms,
+                    lasts_ms,
+                    max_staleness_ms,
+                    delegable_depth,
+                    bounds,
+                    knows_ms,
+                }
             },
         )
+}
+
+fn ask_bounds() -> impl Strategy<Value = [Option<(usize, u64)>; 4]> {
+    let one = || prop::option::weighted(0.15, (0..4_usize, 1..4_u64));
+    [one(), one(), one(), one()]
+}
+
+fn ask_shown() -> impl Strategy<Value = AskShown> {
+    let amount = prop_oneof![8 => (0..15_u64).prop_map(Some), 1 => Just(None)];
+    let knows = prop::option::weighted(0.8, (0..2_usize, prop_oneof![Just(0), Just(1_000), Just(1_001)]));
+    (amount, knows).prop_map(|(amount, knows)| AskShown { amount, knows })
 }
 
 fn ask_roster() -> impl Strategy<Value = AskRoster> {
@@ -162,6 +229,34 @@ fn ask_roster() -> impl Strategy<Value = AskRoster> {
     (few(), few(), other(), other(), operators, prop::bool::weighted(0.1)).prop_map(
         |(leave, come, name, key, operators, late)| AskRoster { leave, come, name, key, operators, late },
     )
+}
+
+fn ask_authorize() -> impl Strategy<Value = AskAuthorize> {
+    (
+        0..AGENTS.len(),
+        0..REQUESTED_ACTIONS.len(),
+        0..REQUESTED_RESOURCES.len(),
+        prop::option::of(any::<Index>()),
+        prop::option::weighted(0.2, (any::<Index>(), prop::bool::weighted(0.2))),
+        prop_oneof![4 => Just(60_000), 2 => Just(2_000), 1 => Just(1), 1 => Just(60_001)],
+        ask_shown(),
+    )
+        .prop_map(|(agent, action, resource, hint, parent, execute_within_ms, shown)| AskAuthorize {
+            shown,
+            agent,
+            action,
+            resource,
+            hint,
+            parent,
+            execute_within_ms,
+        })
+}
+
+fn ask_outcome() -> impl Strategy<Value = AskOutcome> {
+    let result = prop_oneof![2 => Just(None), 2 => Just(Some(0)), 1 => Just(Some(1))];
+    let decision = prop::option::weighted(0.4, any::<Index>());
+    (decision, 0..OutcomeKind::ALL.len(), result, prop::bool::weighted(0.1))
+        .prop_map(|(decision, kind, result, astray)| AskOutcome { decision, kind, result, astray })
 }
 
 fn asks() -> impl Strategy<Value = Ask> {
@@ -183,6 +278,8 @@ fn asks() -> impl Strategy<Value = Ask> {
         1 => agent.prop_map(|agent| Ask::RevokeAgent { agent }),
         1 => (1..3_u32).prop_map(Ask::SetRules),
         1 => ask_roster().prop_map(Ask::SetRoster),
+        14 => ask_authorize().prop_map(Ask::Authorize),
+        10 => ask_outcome().prop_map(Ask::Outcome),
         1 => Just(Ask::Genesis),
         2 => any::<Index>().prop_map(Ask::Again),
         1 => any::<Index>().prop_map(Ask::Reuse),
@@ -221,6 +318,7 @@ struct AskRequest {
     low_ms: i64,
     spread_ms: u64,
     hint: Option<Index>,
+    shown: AskShown,
 }
 
 fn ask_requests() -> impl Strategy<Value = AskRequest> {
@@ -232,8 +330,10 @@ fn ask_requests() -> impl Strategy<Value = AskRequest> {
         -2..3_i64,
         0..3_u64,
         prop::option::of(any::<Index>()),
+        ask_shown(),
     )
-        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint)| AskRequest {
+        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint, shown)| AskRequest {
+            shown,
             agent,
             action,
             resource,
@@ -271,6 +371,7 @@ impl Run {
             dedup_entries_per_signer_max: 12,
             delegation_depth_max: 3,
             operator_threshold: 2,
+            open_decisions_per_agent_max: 2,
             ..house::limits()
         };
         let house = House::found_with(limits);
@@ -288,6 +389,11 @@ impl Run {
             not_after_ms: begins_ms + ask.lasts_ms,
             max_staleness_ms: ask.max_staleness_ms,
             delegable_depth: ask.delegable_depth,
+            knowledge: Requirements::collect(
+                ask.knows_ms.map(|max_age_ms| house::requirement("about/{args.id}", max_age_ms)),
+            )
+            .unwrap(),
+            bounds: bounds(&ask.bounds),
         }
     }
 
@@ -304,6 +410,10 @@ impl Run {
             (not_before_ms, not_after_ms) = (parent.not_before_ms, parent.not_after_ms);
         }
         let depth = parent.delegable_depth.saturating_sub(1);
+        let by_key = |bound: &&Bound| matches!(bound.per, Per::Key(_));
+        let same = |a: &Bound, b: &Bound| (&a.name, &a.kind, &a.per) == (&b.name, &b.kind, &b.per);
+        let known = |bound: &&Bound| !by_key(bound) || parent.bounds.iter().any(|known| same(known, bound));
+        let shared = asked.bounds.iter().filter(known).cloned();
         Terms {
             agent: asked.agent,
             actions: narrow(&parent.actions, &asked.actions, keep(0)),
@@ -316,7 +426,22 @@ impl Run {
                 asked.max_staleness_ms.min(parent.max_staleness_ms)
             },
             delegable_depth: if keep(4) { asked.delegable_depth } else { depth },
+            knowledge: asked.knowledge,
+            bounds: if keep(5) { asked.bounds.clone() } else { Bounds::collect(shared).unwrap() },
         }
+    }
+
+    /// What the agent knows of one id, as old as it is by the house's clock, and of something else.
+    fn knowledge(&self, shown: &AskShown) -> Option<Knowledge> {
+        let item = |source: String, retrieved_at_ms| Item {
+            source: name(&source),
+            digest: Hash::of(&[b"what was read"]),
+            retrieved_at_ms,
+        };
+        let (id, age_ms) = shown.knows?;
+        let source = format!("about/{id}");
+        let items = vec![item(source.clone(), self.house.now_ms - age_ms), item("other".into(), 0)];
+        Some(KnowledgeTree::new(items).unwrap().show(&[name(&source)]).unwrap())
     }
 
     fn some_grant(&self, index: &Index) -> Option<GrantId> {
@@ -383,6 +508,8 @@ impl Run {
             }
             Ask::SetRules(rules_version) => ("operator-1", Body::SetRules { rules_version: *rules_version }),
             Ask::SetRoster(ask) => ("operator-1", self.set_roster(ask, sent.by)),
+            Ask::Authorize(ask) => ("gate", self.authorize(ask)),
+            Ask::Outcome(ask) => ("gate", self.outcome(ask)),
             Ask::Genesis => ("operator-1", Body::Genesis(house::genesis(house::limits()))),
             Ask::Again(index) => {
                 return if self.sent.is_empty() {
@@ -406,6 +533,59 @@ impl Run {
         // Genesis and a rotation have more signers than one.
         let command = self.command(by, body, lives);
         vec![self.envelope(&command, by, sent.envelope)]
+    }
+
+    fn authorize(&self, ask: &AskAuthorize) -> Body {
+        let parent = ask
+            .parent
+            .as_ref()
+            .map(|(index, astray)| self.some_decision(&self.decisions(|_| true), Some(index), *astray));
+        let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
+        Body::Authorize(Authorize {
+            agent: name(AGENTS[ask.agent]),
+            action: name(REQUESTED_ACTIONS[ask.action]),
+            resource: name(REQUESTED_RESOURCES[ask.resource]),
+            args_digest: Hash::of(&[&arguments(&ask.shown)]),
+            args: Some(arguments(&ask.shown)),
+            knowledge: self.knowledge(&ask.shown),
+            hint: hint.map(|grant| self.plain.reference(grant)),
+            parent,
+            traceparent: None,
+            execute_within_ms: ask.execute_within_ms,
+        })
+    }
+
+    fn outcome(&self, ask: &AskOutcome) -> Body {
+        let among = match &ask.decision {
+            Some(_) => self.decisions(|_| true),
+            None => self.decisions(|recorded| recorded.deadline_ms.is_some()),
+        };
+        Body::Outcome(ActionOutcome {
+            decision: self.some_decision(&among, ask.decision.as_ref(), ask.astray),
+            kind: OutcomeKind::ALL[ask.kind],
+            result_digest: ask.result.map(|result| Hash::of(&[&[result]])),
+        })
+    }
+
+    /// Every recorded decision, those of one agent together, that is so.
+    fn decisions(&self, so: impl Fn(&Recorded) -> bool) -> Vec<DecisionRef> {
+        let all = self.plain.agents.iter().flat_map(|(agent, state)| {
+            state.decisions.iter().zip(1..).map(move |(recorded, number)| (agent, recorded, number))
+        });
+        all.filter(|(_, recorded, _)| so(recorded))
+            .map(|(agent, recorded, number)| DecisionRef { agent: name(agent), number, id: recorded.id })
+            .collect()
+    }
+
+    /// One of them, the last if none is chosen; `astray` under another id.
+    fn some_decision(&self, among: &[DecisionRef], index: Option<&Index>, astray: bool) -> DecisionRef {
+        let nowhere = DecisionRef { agent: name("team/a"), number: 1, id: DecisionId(Hash::ZERO) };
+        if among.is_empty() {
+            return nowhere;
+        }
+        let found = index.map_or(among.len() - 1, |index| index.index(among.len()));
+        let id = if astray { nowhere.id } else { among[found].id };
+        DecisionRef { id, ..among[found].clone() }
     }
 
     fn set_roster(&self, ask: &AskRoster, by: Option<usize>) -> Body {
@@ -495,7 +675,14 @@ impl Run {
         let expected = self.plain.apply(self.house.now_ms, &commands);
         // What admission says of the first command is what apply then does with it.
         let state = self.house.state();
-        let admitted = state.admit(&self.house.replicas[0].nodes, &commands[0].0, self.house.now_ms).unwrap();
+        let admitted = state
+            .admit(
+                &self.house.replicas[0].nodes,
+                &commands[0].0,
+                self.house.now_ms,
+                &VerifiedBatches::default(),
+            )
+            .unwrap();
         // But for a change of the voters, which is admitted to a roster block.
         let refused = matches!(expected[0], Seen::Refused(code) if code != "not_in_roster_block");
         assert_eq!(admitted.is_ok(), !refused);
@@ -506,6 +693,11 @@ impl Run {
         let head = *self.house.head();
         assert_eq!((head.block, head.time_ms), (self.plain.block, self.plain.time_ms));
         assert_eq!(head.log_size, self.plain.log_size);
+        for (leaf, index) in applied.leaves.iter().zip(head_before.log_size..) {
+            let Entry::Command { verdict, .. } = Entry::decode(leaf).unwrap() else { continue };
+            assert_eq!(verdict.as_ref(), self.plain.verdicts.get(&index));
+            verdict.iter().for_each(count_verdict);
+        }
         if applied.leaves.is_empty() {
             assert_eq!(head, chancery_ledger::head::Head { block: head.block, ..head_before });
         } else {
@@ -523,7 +715,9 @@ impl Run {
         let expected = self.plain.change(self.house.now_ms, &command, roster);
         count(std::slice::from_ref(&expected));
         let state = self.house.state();
-        let admitted = state.admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms).unwrap();
+        let admitted = state
+            .admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms, &VerifiedBatches::default())
+            .unwrap();
         match expected {
             Seen::Applied(_) => assert!(admitted.is_ok()),
             Seen::Refused(code) => return assert_eq!(admitted.unwrap_err().code(), code),
@@ -561,6 +755,9 @@ impl Run {
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
         let request = Request {
             hint: hint.map(|grant| self.plain.reference(grant)),
+            args_digest: Hash::of(&[&arguments(&ask.shown)]),
+            args: Some(arguments(&ask.shown)),
+            knowledge: self.knowledge(&ask.shown),
             ..house::request(
                 AGENTS[ask.agent],
                 REQUESTED_ACTIONS[ask.action],
@@ -599,6 +796,19 @@ impl Run {
         }
     }
 
+    /// The counters of an agent are those of all that was recorded, of every epoch.
+    fn check_counters(&self) {
+        let (nodes, root) = (&self.house.replicas[0].nodes, self.house.state().summary().root);
+        for (agent, plain) in &self.plain.agents {
+            let value = get(nodes, root, &Place::agent(&name(agent)).key()).unwrap().unwrap();
+            let record = wire::Record::decode(&*value).unwrap();
+            let Some(wire::record::Body::Agent(record)) = record.body else { panic!("{record:?}") };
+            let permits = plain.decisions.iter().filter(|recorded| recorded.deadline_ms.is_some());
+            let (decisions, permits) = (plain.decisions.len() as u64, permits.count() as u64);
+            assert_eq!((record.decisions, record.permits), (decisions, permits), "{agent}");
+        }
+    }
+
     /// Replays every block upon genesis, through a state that is taken apart and resumed after each.
     fn replay(&self) {
         let mut replica = Replica::found(&Block::decode(&self.house.blocks[0]).unwrap());
@@ -615,6 +825,33 @@ impl Run {
         assert_eq!(replica.leaves, self.house.replicas[0].leaves);
         assert_eq!(replica.state.summary(), self.house.state().summary());
     }
+}
+
+fn bounds(ask: &[Option<(usize, u64)>; 4]) -> Bounds {
+    let kinds = [
+        BoundKind::Count,
+        BoundKind::Sum { argument: house::identifier("amount") },
+        BoundKind::Rate { window_ms: 3_000 },
+        BoundKind::Concurrency,
+    ];
+    let one = |(kind, asked): (BoundKind, &Option<(usize, u64)>)| {
+        let (per, limit) = (*asked)?;
+        let limit = if matches!(kind, BoundKind::Sum { .. }) { 10 * limit } else { limit };
+        let per = match per {
+            0 => Per::Grant,
+            1 => Per::Agent,
+            2 => Per::Key(name("prod/budget")),
+            _ => Per::Key(name("budget")),
+        };
+        Some(house::bound(kind.name(), kind, limit, per))
+    };
+    Bounds::collect(kinds.into_iter().zip(ask).filter_map(one)).unwrap()
+}
+
+/// Canonical.
+fn arguments(shown: &AskShown) -> Vec<u8> {
+    let amount = shown.amount.map(|amount| format!("\"amount\":{amount},")).unwrap_or_default();
+    format!("{{{amount}\"id\":\"0\"}}").into_bytes()
 }
 
 fn seen(outcome: &Outcome) -> Seen {
@@ -642,12 +879,17 @@ fn count(outcomes: &[Seen]) {
 
 fn count_decision(decision: &Decision) {
     let code = match decision {
+        Decision::Permit(authority) if authority.bounds.iter().any(|left| left.used > 0) => {
+            "permit of what is left"
+        }
         Decision::Permit(authority) if authority.chain.len() > 1 => "permit by delegation",
         Decision::Permit(_) => "permit",
         Decision::Denied(denial) => match denial.code() {
             "revoked" => "denied: revoked",
             "retired" => "denied: retired",
             "all_revoked" => "denied: all revoked",
+            "bound_exhausted" => "denied: bound exhausted",
+            "knowledge_missing" => "denied: knowledge missing",
             "ended" => "denied: ended",
             "not_begun" => "denied: not begun",
             "no_grant" => "denied: no grant",
@@ -657,7 +899,15 @@ fn count_decision(decision: &Decision) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 44] = [
+fn count_verdict(verdict: &Verdict) {
+    let code = if verdict.is_permit() { "recorded permit" } else { "recorded denial" };
+    *MET.lock().unwrap().entry(code).or_default() += 1;
+}
+
+const MUST_MEET: [&str; 55] = [
+    "permit of what is left",
+    "denied: bound exhausted",
+    "denied: knowledge missing",
     "applied",
     "before",
     "too_many_signatures",
@@ -695,6 +945,14 @@ const MUST_MEET: [&str; 44] = [
     "node_key_used",
     "not_in_roster_block",
     "voters changed",
+    "execution_too_late",
+    "too_many_open_decisions",
+    "unknown_decision",
+    "decision_denied",
+    "outcome_recorded",
+    "not_executed",
+    "recorded permit",
+    "recorded denial",
     "permit",
     "permit by delegation",
     "denied: revoked",
@@ -735,6 +993,7 @@ fn replicas_agree_and_do_what_the_model_says() {
                     }
                 }
                 run.check_whole();
+                run.check_counters();
                 run.replay();
                 Ok(())
             })

@@ -9,7 +9,9 @@ use chancery_ledger::answer::{Answer, ProofError, verify};
 use chancery_ledger::authority::{
     ApplyError, Block, BlockError, Entry, Outcome, Refusal, RosterFault, ledger_record,
 };
-use chancery_ledger::command::{Body, Command, EnvelopeError, Limits, PublicKey, Role, SignedCommand};
+use chancery_ledger::command::{
+    Body, Command, EnvelopeError, Limits, PublicKey, Role, SignedCommand, VerifiedBatches,
+};
 use chancery_ledger::decide::Decision;
 use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError};
 use chancery_ledger::hash::Hash;
@@ -169,7 +171,10 @@ fn a_replica_stops_at_a_block_whose_roster_cannot_follow() {
     let admitted = |house: &mut House, body| {
         let command = house.command("operator-1", body);
         let signed = house.sign(&command, &["operator-1", "operator-2"]);
-        house.state().admit(&house.replicas[0].nodes, &signed, house.now_ms).unwrap()
+        house
+            .state()
+            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+            .unwrap()
     };
     let body = house.set_roster(voters(&[2, 3, 5]));
     assert_eq!(admitted(&mut house, body), Err(Refusal::RosterChangeUnderWay));
@@ -289,7 +294,10 @@ fn each_change_that_may_not_be_is_refused_for_its_own_reason() {
         let command = house.command("operator-1", body);
         let signed = house.sign(&command, signers);
         let before = house.state().summary().root;
-        let admitted = house.state().admit(&house.replicas[0].nodes, &signed, house.now_ms).unwrap();
+        let admitted = house
+            .state()
+            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+            .unwrap();
         assert_eq!(admitted, Err(refusal.clone()));
         let applied = house.block(vec![signed]);
         assert_eq!(applied.outcomes, [Outcome::Refused(refusal)]);
@@ -305,7 +313,13 @@ fn each_change_that_may_not_be_is_refused_for_its_own_reason() {
     }
     // A good one, but in a block of its own only; admission says yes, for a roster block.
     let signed = house.signed_change(good());
-    assert!(house.state().admit(&house.replicas[0].nodes, &signed, house.now_ms).unwrap().is_ok());
+    assert!(
+        house
+            .state()
+            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+            .unwrap()
+            .is_ok()
+    );
     let applied = house.block(vec![signed.clone()]);
     assert_eq!(applied.outcomes, [Outcome::Refused(Refusal::NotInRosterBlock)]);
     assert!(applied.leaves.is_empty());

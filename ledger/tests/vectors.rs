@@ -4,22 +4,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod house;
+mod limits;
 
 use base64::Engine;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
-use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
-use chancery_ledger::command::{Body, Command, GrantId, LedgerId, Name, Pattern, Role, SignedCommand, Terms};
+use chancery_ledger::authority::{Applied, Block, Decided, DedupEntry, Entry, GrantRef, Outcome, Verdict};
+use chancery_ledger::command::{
+    ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GrantId, LedgerId, Name, OutcomeKind,
+    Pattern, Role, SignedCommand, Terms, Traceparent,
+};
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{
-    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage,
+    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage, Record,
 };
 use chancery_ledger::hash::{Hash, to_hex};
 use chancery_ledger::head::{
-    Fresh, Head, Number, QuorumError, RosterChain, RosterId, RosterLink, RosterLinkError, STATEMENT_PREFIX,
-    Statement, StatementError,
+    Fresh, Head, HeadQuorum, Number, QuorumError, RosterChain, RosterId, RosterLink, RosterLinkError,
+    STATEMENT_PREFIX, Statement, StatementError,
 };
-use chancery_ledger::log::leaf_hash;
+use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::log::nonces::NonceTree;
+use chancery_ledger::log::{leaf_hash, root_from_inclusion};
 use chancery_ledger::state::{MemoryNodes, NodeId, PrunedTree, Root, leaves, update};
 use chancery_ledger::trust::{RosterChainError, Trust, TrustError};
 use chancery_proto::v1 as wire;
@@ -54,6 +59,7 @@ struct Story {
     answers: Vec<Value>,
     refused: Vec<Value>,
     evidence: Vec<Value>,
+    records: Vec<Value>,
     dedup: Vec<Value>,
     refused_chains: Vec<Value>,
 }
@@ -135,6 +141,9 @@ impl Story {
             "nodes": verified.nodes,
             "interval_ms": [verified.interval.low_ms, verified.interval.high_ms],
             "decision": decision_json(&verified.decision),
+            "recorded": verified.recorded.map(|recorded| {
+                json!({ "decisions": recorded.decisions, "permits": recorded.permits })
+            }),
         }));
     }
 
@@ -147,6 +156,11 @@ impl Story {
             Err(error) => json!({ "error": evidence_error(&error) }),
         };
         self.evidence.push(json!({ "name": what, "file": evidence.to_json(), "shows": shown }));
+    }
+
+    fn keep_record(&mut self, what: &str, record: &Record) {
+        let shows = record_shows(&record.to_json(), &self.house.founding_trust());
+        self.records.push(json!({ "name": what, "file": record.to_json(), "shows": shows }));
     }
 
     fn refuse(&mut self, what: &str, request: &Request, nonce: Nonce, answer: &Answer) {
@@ -164,7 +178,13 @@ fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
     let bytes = signed.command_bytes();
     let message = [b"chancery/command/v1\0".as_slice(), ledger.0.as_bytes(), bytes].concat();
     let envelope = wire::SignedCommand::decode(signed.encode().as_slice()).unwrap();
-    let signature = |one: &wire::Signature| json!({ "key": hex(&one.key), "signature": hex(&one.signature) });
+    let signature = |one: &wire::Signature| {
+        let mut value = json!({ "key": hex(&one.key), "signature": hex(&one.signature) });
+        if let Some(batch) = &one.batch {
+            value["batch"] = batch_json(ledger, signed.command_hash(), batch);
+        }
+        value
+    };
     let mut value = json!({
         "name": what,
         "command": hex(bytes),
@@ -176,7 +196,25 @@ fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
     if matches!(signed.command().body, Body::Grant(_) | Body::Delegate { .. }) {
         value["grant_id"] = hash(GrantId::of(ledger, bytes).0);
     }
+    if matches!(signed.command().body, Body::Authorize(_)) {
+        value["decision_id"] = hash(DecisionId::of(ledger, bytes).0);
+    }
     value
+}
+
+/// A place in a batch, and what the signature of the batch is over.
+fn batch_json(ledger: LedgerId, command_hash: Hash, batch: &wire::CommandBatch) -> Value {
+    let hashes: Vec<Hash> = batch.hashes.iter().map(|bytes| Hash::from_slice(bytes).unwrap()).collect();
+    let leaf = leaf_hash(command_hash.as_bytes());
+    let root = root_from_inclusion(&leaf, batch.index.into(), batch.count.into(), &hashes).unwrap();
+    let batch_hash = Hash::labelled("chancery/command-batch/v1", &[&batch.count.to_be_bytes(), &root.0]);
+    let message = [b"chancery/commands/v1\0".as_slice(), ledger.0.as_bytes(), &batch_hash.0].concat();
+    json!({
+        "index": batch.index,
+        "count": batch.count,
+        "hashes": hashes.into_iter().map(hash).collect::<Vec<_>>(),
+        "signed_message": hex(message),
+    })
 }
 
 fn head_json(head: &Head) -> Value {
@@ -201,7 +239,13 @@ fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
         Outcome::Before(cause) => json!({ "before": cause.index }),
         Outcome::Refused(refusal) => json!({ "refused": refusal.code() }),
     };
-    let leaf = |entry: &Vec<u8>| json!({ "entry": hex(entry), "hash": hash(leaf_hash(entry)) });
+    let leaf = |entry: &Vec<u8>| {
+        let mut value = json!({ "entry": hex(entry), "hash": hash(leaf_hash(entry)) });
+        if let Entry::Command { verdict: Some(verdict), .. } = Entry::decode(entry).unwrap() {
+            value["verdict"] = verdict_json(&verdict);
+        }
+        value
+    };
     json!({
         "name": what,
         "block": hex(encoded),
@@ -218,6 +262,8 @@ fn question_json(request: &Request, nonce: Nonce) -> Value {
         "action": request.action.as_str(),
         "resource": request.resource.as_str(),
         "args_digest": hash(request.args_digest),
+        "args": request.args.as_deref().map(|text| std::str::from_utf8(text).unwrap()),
+        "knowledge": request.knowledge.as_ref().map(|knowledge| hex(knowledge.encode())),
         "nonce": hex(nonce.0),
         "question": hex(nonce.question(request)),
     })
@@ -227,6 +273,10 @@ fn question_from(value: &Value) -> (Request, Nonce) {
     let text = |field: &str| value[field].as_str().unwrap();
     let request = Request {
         args_digest: Hash::from_hex(text("args_digest")).unwrap(),
+        args: value["args"].as_str().map(|text| text.as_bytes().to_vec()),
+        knowledge: value["knowledge"]
+            .as_str()
+            .map(|_| Knowledge::decode(&unhex(&value["knowledge"])).unwrap()),
         ..request(text("agent"), text("action"), text("resource"))
     };
     let nonce = Nonce(Hash::from_hex(text("nonce")).unwrap().0);
@@ -234,15 +284,47 @@ fn question_from(value: &Value) -> (Request, Nonce) {
     (request, nonce)
 }
 
+fn chain_json(chain: &[GrantRef]) -> Vec<Value> {
+    chain.iter().map(|link| json!({ "grant": hash(link.grant.0), "root": hash(link.root.0) })).collect()
+}
+
+/// What a verifier is shown by a record, from the trust file alone.
+fn record_shows(file: &str, trust: &Trust) -> Value {
+    let record = Record::from_json(file.as_bytes()).unwrap();
+    match record.verify(trust) {
+        Ok(shown) => json!({
+            "index": shown.recorded.cause.index,
+            "command": hex(shown.recorded.signed.encode()),
+            "verdict": shown.recorded.verdict.as_ref().map(verdict_json),
+            "cause": shown.cause.map(|signed| hex(signed.encode())),
+            "nodes": shown.nodes,
+        }),
+        Err(error) => json!({ "error": evidence_error(&error) }),
+    }
+}
+
+fn verdict_json(verdict: &Verdict) -> Value {
+    let mut value = match &verdict.decided {
+        Decided::Permit { chain, deadline_ms, bounds } => json!({ "permit": {
+            "chain": chain_json(chain),
+            "deadline_ms": deadline_ms,
+            "bounds": bounds.iter().map(limits::taken_json).collect::<Vec<_>>(),
+        } }),
+        Decided::Denied(denial) => decision_json(&Decision::Denied(denial.clone())),
+    };
+    value["number"] = verdict.number.into();
+    value
+}
+
 fn decision_json(decision: &Decision) -> Value {
     match decision {
         Decision::Permit(authority) => {
-            let link = |link: &chancery_ledger::authority::GrantRef| json!({ "grant": hash(link.grant.0), "root": hash(link.root.0) });
             json!({ "permit": {
-                "chain": authority.chain.iter().map(link).collect::<Vec<_>>(),
+                "chain": chain_json(&authority.chain),
                 "generation": authority.generation,
                 "max_staleness_ms": authority.max_staleness_ms,
                 "not_after_ms": authority.not_after_ms,
+                "bounds": authority.bounds.iter().map(limits::allowance_json).collect::<Vec<_>>(),
             }})
         }
         Decision::Denied(denial) => {
@@ -261,6 +343,9 @@ fn decision_json(decision: &Decision) -> Value {
                 Denial::Ended { not_after_ms } => value["not_after_ms"] = (*not_after_ms).into(),
                 Denial::NotBegun { not_before_ms } => value["not_before_ms"] = (*not_before_ms).into(),
                 Denial::UnknownAgent | Denial::NoGrant => {}
+                Denial::BoundExhausted { .. } | Denial::KnowledgeMissing { .. } => {
+                    limits::tell_denial(denial, &mut value);
+                }
             }
             json!({ "denied": value })
         }
@@ -286,13 +371,7 @@ fn quorum_error(error: &QuorumError) -> &'static str {
 
 fn proof_error(error: &ProofError) -> String {
     match error {
-        ProofError::Trust(TrustError::Malformed(_)) => "trust/malformed".into(),
-        ProofError::Trust(TrustError::OtherLedger { .. }) => "trust/other_ledger".into(),
-        ProofError::Trust(TrustError::UnknownRoster(_)) => "trust/unknown_roster".into(),
-        ProofError::Trust(TrustError::RolledBack { .. }) => "trust/rolled_back".into(),
-        ProofError::Trust(TrustError::RosterRolledBack { .. }) => "trust/roster_rolled_back".into(),
-        ProofError::Trust(TrustError::RosterReplaced { .. }) => "trust/roster_replaced".into(),
-        ProofError::Trust(TrustError::Forked { .. }) => "trust/forked".into(),
+        ProofError::Trust(error) => trust_error(error).into(),
         ProofError::UnknownRules(_) => "unknown_rules".into(),
         ProofError::NoncePath(_) => "nonce_path".into(),
         ProofError::Freshness(error) => format!("freshness/{}", quorum_error(error)),
@@ -301,6 +380,18 @@ fn proof_error(error: &ProofError) -> String {
         ProofError::Undecided(_) => "undecided".into(),
         ProofError::Unused(_) => "unused".into(),
         ProofError::UnusedHint => "unused_hint".into(),
+    }
+}
+
+fn trust_error(error: &TrustError) -> &'static str {
+    match error {
+        TrustError::Malformed(_) => "trust/malformed",
+        TrustError::OtherLedger { .. } => "trust/other_ledger",
+        TrustError::UnknownRoster(_) => "trust/unknown_roster",
+        TrustError::RolledBack { .. } => "trust/rolled_back",
+        TrustError::RosterRolledBack { .. } => "trust/roster_rolled_back",
+        TrustError::RosterReplaced { .. } => "trust/roster_replaced",
+        TrustError::Forked { .. } => "trust/forked",
     }
 }
 
@@ -323,6 +414,8 @@ fn evidence_error(error: &EvidenceError) -> String {
         EvidenceError::Forked(_) => "forked".into(),
         EvidenceError::OtherRosters => "other_rosters".into(),
         EvidenceError::Answer(error) => format!("answer/{}", proof_error(error)),
+        EvidenceError::Trust(error) => trust_error(error).into(),
+        EvidenceError::Head(error) => format!("head/{}", quorum_error(error)),
         EvidenceError::Inclusion { .. } => "inclusion".into(),
         EvidenceError::Entry(_) => "entry".into(),
         EvidenceError::Command(_) => "command".into(),
@@ -357,6 +450,7 @@ fn tell() -> (Story, Value) {
         answers: Vec::new(),
         refused: Vec::new(),
         evidence: Vec::new(),
+        records: Vec::new(),
         dedup: Vec::new(),
         refused_chains: Vec::new(),
     };
@@ -426,6 +520,8 @@ fn tell() -> (Story, Value) {
     // Node 3 is counted for freshness by one statement and for the head by another.
     story.keep("permit by a mixed quorum", &by_grant, asked, &mixed);
 
+    decisions(&mut story, &by_delegation);
+
     let revoke = Body::RevokeGrant { grant: grant_id, reason: "ticket 1403".into() };
     let revoke = story.command("revoke_grant", &["revoker"], revoke);
     let ahead = Body::RevokeGrant { grant: GrantId(Hash::of(&[b"ahead"])), reason: String::new() };
@@ -448,6 +544,17 @@ fn tell() -> (Story, Value) {
     let everything = story.command("revoke_agent", &["revoker"], everything);
     let retire = story.command("retire_agent", &["operator-1"], Body::RetireAgent { agent: name("other") });
     story.block("an agent loses everything, another is retired", vec![everything, retire]);
+    let revoked = story.house.head().log_size - 3;
+    let asked = house::authorize("team/a", "deploy", "prod/db");
+    let command = story.house.command("gate-2", Body::Authorize(asked));
+    let denied = story.house.sign(&command, &["gate-2"]);
+    story.commands.push(command_json("authorize, denied for a revocation", story.house.ledger, &denied));
+    story.block("a denial is recorded", vec![denied]);
+    let index = story.house.head().log_size - 2;
+    let record = story.house.record(index, Some(revoked));
+    story.keep_record("a recorded denial and its cause", &record);
+    let other = story.house.record(index, Some(revoked + 1));
+    story.keep_record("a recorded denial and another cause", &other);
     story.check("denied: all revoked", &by_grant);
     story.check("denied: retired", &request("other", "deploy", "prod/db"));
 
@@ -461,9 +568,77 @@ fn tell() -> (Story, Value) {
     story.house.now_ms += 1_000;
     story.check("denied: ended", &request("team/d", "deploy", "prod/db"));
     story.check("denied: ended, and revoked before", &by_delegation);
+    limits::desk(&mut story);
     rosters(&mut story, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
+}
+
+/// Decisions are recorded, and what became of them; some are signed together.
+fn decisions(story: &mut Story, request: &Request) {
+    let asked = house::authorize("team/b", "deploy", "prod/db");
+    let first = story.command("authorize", &["gate"], Body::Authorize(asked.clone()));
+    let of = |story: &Story, signed: &SignedCommand, number| DecisionRef {
+        agent: name("team/b"),
+        number,
+        id: DecisionId::of(story.house.ledger, signed.command_bytes()),
+    };
+    let parent = of(story, &first, 1);
+    let full = Authorize {
+        hint: Some(GrantRef { grant: GrantId(Hash::of(&[b"nowhere"])), root: GrantId(Hash::ZERO) }),
+        parent: Some(parent.clone()),
+        traceparent: Traceparent::new("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        execute_within_ms: 500,
+        ..asked.clone()
+    };
+    let full = story.command("authorize, with everything", &["gate"], Body::Authorize(full));
+    let denied = Authorize { resource: name("prod/web"), ..asked.clone() };
+    let denied = story.command("authorize, denied", &["gate"], Body::Authorize(denied));
+    let late = Body::Authorize(Authorize { execute_within_ms: 60_001, ..asked.clone() });
+    let late = story.command("authorize, too late", &["gate"], late);
+    story.block("decisions are recorded", vec![first, full.clone(), denied.clone(), late]);
+
+    let outcome = |decision: &DecisionRef, kind, result: Option<&str>| {
+        let result_digest = result.map(|result| Hash::of(&[result.as_bytes()]));
+        Body::Outcome(ActionOutcome { decision: decision.clone(), kind, result_digest })
+    };
+    let (full, denied) = (of(story, &full, 2), of(story, &denied, 3));
+    let said = [
+        ("outcome: executed", outcome(&parent, OutcomeKind::Executed, Some("done"))),
+        ("outcome: unknown", outcome(&full, OutcomeKind::Unknown, None)),
+        ("outcome: failed", outcome(&full, OutcomeKind::Failed, None)),
+        ("outcome: compensated", outcome(&parent, OutcomeKind::Compensated, None)),
+        ("outcome of a denial", outcome(&denied, OutcomeKind::Executed, None)),
+    ];
+    let commands: Vec<Command> =
+        said.iter().map(|(_, body)| story.house.command("gate", body.clone())).collect();
+    let signed = SignedCommand::sign_batch(story.house.ledger, &commands, &house::key("gate")).unwrap();
+    for ((what, _), signed) in said.iter().zip(&signed) {
+        let what = format!("{what}, signed with others");
+        story.commands.push(command_json(&what, story.house.ledger, signed));
+    }
+    let first_outcome = story.house.head().log_size;
+    story.block("what became of them", signed);
+    story.check("permit, with recorded decisions", request);
+    let house = &story.house;
+    let (permit, denial) = (house.record(first_outcome - 4, None), house.record(first_outcome - 2, None));
+    let elsewhere = Record { origin: "elsewhere.example".into(), ..permit.clone() };
+    let few = HeadQuorum { statements: permit.head.statements[..1].to_vec(), ..permit.head.clone() };
+    let mut moved = permit.clone();
+    moved.leaf.index += 1;
+    let cases = [
+        ("a recorded permit", permit.clone()),
+        ("a recorded denial", denial),
+        ("an outcome, signed with others", house.record(first_outcome + 1, None)),
+        ("a state leaf", house.record(first_outcome - 1, None)),
+        ("a permit with a cause", house.record(first_outcome - 4, Some(first_outcome - 2))),
+        ("a record of another origin", elsewhere),
+        ("a record under a head that one node signed", Record { head: few, ..permit }),
+        ("a record at another place", moved),
+    ];
+    for (what, record) in cases {
+        story.keep_record(what, &record);
+    }
 }
 
 /// The voters change twice; who left is not believed.
@@ -551,10 +726,8 @@ fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
         |statement: Statement| Answer { statements: vec![permit.statements[0], statement], ..permit.clone() };
     let elsewhere = LedgerId(Hash::of(&[b"another ledger"]));
     let unknown = house::roster(&[1, 2, 4]).id(0);
-    let other_hint = permit.hint.map(|hint| chancery_ledger::authority::GrantRef {
-        grant: GrantId(Hash::of(&[b"another grant"])),
-        ..hint
-    });
+    let other_hint =
+        permit.hint.map(|hint| GrantRef { grant: GrantId(Hash::of(&[b"another grant"])), ..hint });
     let mut forged = permit.statements[1].encode();
     *forged.last_mut().unwrap() ^= 0x80;
     let mut later = permit.statements[1].encode();
@@ -989,9 +1162,13 @@ fn vectors() -> Value {
             "head": statement_json(&house.head_statement(2, head)),
         },
         "nonces": nonces(),
+        "knowledge": limits::knowledge(),
+        "templates": limits::templates(),
+        "knowledge_proofs": limits::knowledge_proofs(),
         "answers": story.answers,
         "refused_answers": story.refused,
         "evidence": story.evidence,
+        "recorded": story.records,
         "contradictions": contradictions(house),
     })
 }
@@ -1051,6 +1228,9 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
             Ok(shown) => assert_eq!(decision_json(&shown.verified.decision), vector["shows"]["decision"]),
             Err(error) => assert_eq!(evidence_error(&error), vector["shows"]["error"].as_str().unwrap()),
         }
+    }
+    for vector in list("recorded") {
+        assert_eq!(record_shows(vector["file"].as_str().unwrap(), &founding), vector["shows"]);
     }
     for vector in list("contradictions") {
         assert_eq!(contradiction_shows(vector["file"].as_str().unwrap(), &trust), vector["shows"]);

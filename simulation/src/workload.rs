@@ -123,6 +123,8 @@ impl Workload {
             not_after_ms: START_MS + HOUR_MS,
             max_staleness_ms: 5_000,
             delegable_depth: 0,
+            knowledge: Default::default(),
+            bounds: Default::default(),
         };
         let signed = self.sign("issuer", Body::Grant(terms));
         let id = GrantId::of(self.ledger.founding.ledger(), signed.command_bytes());
@@ -171,11 +173,13 @@ impl Workload {
             action: name("act"),
             resource: name(&before.resource),
             args_digest: Hash::of(&[b"arguments"]),
+            args: None,
+            knowledge: None,
             hint: None,
         };
         let nonce = Nonce(random.bytes());
         let (reply, answer) = oneshot::channel();
-        let call = Call::Check { request: request.clone(), nonce, patience: PATIENCE, reply };
+        let call = Call::Check { request: Box::new(request.clone()), nonce, patience: PATIENCE, reply };
         let answer = match self.ask(call, answer, random).await {
             Some(Ok(answer)) => answer.encode(),
             Some(Err(_)) | None => {

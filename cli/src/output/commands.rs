@@ -1,6 +1,6 @@
 //! Commands in words.
 
-use chancery_ledger::command::{Body, Patterns, Terms};
+use chancery_ledger::command::{Body, DecisionRef, Patterns, Terms};
 use chancery_ledger::head::VoterSet;
 
 use super::{short, style};
@@ -20,6 +20,8 @@ pub(crate) const fn kind(body: &Body) -> &'static str {
         Body::RevokeAgent { .. } => "revoke_agent",
         Body::SetRules { .. } => "set_rules",
         Body::SetRoster { .. } => "set_roster",
+        Body::Authorize(_) => "authorize",
+        Body::Outcome(_) => "outcome",
     }
 }
 
@@ -52,6 +54,13 @@ pub(crate) fn words(body: &Body) -> String {
         }
         Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
         Body::SetRoster { voters, .. } => format!("has {} vote", voter_set(voters)),
+        Body::Authorize(asked) => {
+            format!("asks: may {} {} {}", name(asked.agent.as_str()), asked.action, asked.resource)
+        }
+        Body::Outcome(said) => {
+            let DecisionRef { agent, number, .. } = &said.decision;
+            format!("says: decision {number} of {} {}", name(agent.as_str()), said.kind.name())
+        }
     }
 }
 

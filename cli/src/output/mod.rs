@@ -14,7 +14,10 @@ pub(crate) use commands::{kind, voter_set, words};
 pub(crate) use convicted::{conviction, conviction_json};
 pub(crate) use page::{Page, Table};
 pub(crate) use progress::Progress;
-pub(crate) use proven::{denial, head_json, node_names, proof, quorums, short, verdict_json};
+pub(crate) use proven::{
+    allowances, denial, head_json, node_names, proof, quorums, recorded_json, short, taken, verdict,
+    verdict_json,
+};
 pub(crate) use time::{milliseconds, now_ms, seconds, utc};
 
 use std::io::Write;
@@ -56,6 +59,14 @@ impl Report {
             Format::Json => say_json(&self.json),
         }
     }
+}
+
+/// A JSON object with one more field, or with that field changed.
+pub(crate) fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.into(), value);
+    }
+    object
 }
 
 /// Prints why a command failed: people read it on standard error, machines on standard output.

@@ -1,13 +1,14 @@
 //! What was proven, and by whom: the part that every checked answer's output shares.
 
 use chancery_ledger::answer::Verified;
-use chancery_ledger::authority::Cause;
+use chancery_ledger::authority::{Allowance, BoundTaken, Cause, Decided, Verdict};
 use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
 use serde_json::{Value, json};
 
 use super::{Page, style, utc};
+use crate::limits::{bound_words, duration_words};
 
 /// The names of `nodes` as the rosters that are proven have them: a node keeps its name for ever.
 pub(crate) fn node_names(trust: &Trust, nodes: &[u64]) -> Vec<String> {
@@ -61,6 +62,27 @@ pub(crate) fn denial(denial: &Denial) -> String {
         Denial::AllRevoked { agent, cause } => {
             format!("everything that {agent} held was revoked {}", by(cause))
         }
+        Denial::BoundExhausted { grant, name, limit, used, wanted: Some(wanted) } => format!(
+            "bound {name} of grant {} has {} of {limit} left, and the request takes {wanted}",
+            short(&grant.grant),
+            limit.saturating_sub(*used)
+        ),
+        Denial::BoundExhausted { grant, name, wanted: None, .. } => format!(
+            "bound {name} of grant {} adds up an argument that is not shown, or is no whole number of at least 0",
+            short(&grant.grant)
+        ),
+        Denial::KnowledgeMissing { grant, template, source, max_age_ms, retrieved_at_ms } => {
+            let required = format!("grant {} requires knowledge of {template}", short(&grant.grant));
+            let age = duration_words(*max_age_ms);
+            match (source, retrieved_at_ms) {
+                (None, _) => format!("{required}, and the arguments that are shown name no such source"),
+                (Some(source), None) => format!("{required}, and nothing of {source} is shown"),
+                (Some(source), Some(time_ms)) => format!(
+                    "{required} not older than {age}, and what is shown of {source} was retrieved {}",
+                    utc(*time_ms)
+                ),
+            }
+        }
         Denial::Ended { not_after_ms } => format!("the grant ended {}", utc(*not_after_ms)),
         Denial::NotBegun { not_before_ms } => format!("the grant begins {}", utc(*not_before_ms)),
         Denial::NoGrant => "none of the agent's grants allows it; all of them were shown".into(),
@@ -81,22 +103,99 @@ pub(crate) fn verdict_json(trust: &Trust, verified: &Verified) -> Value {
             "clock_max_ms": verified.freshness.clock_max_ms,
             "head": head_json(&verified.head),
         },
+        "recorded": verified.recorded.map(|recorded| {
+            json!({ "decisions": recorded.decisions, "permits": recorded.permits })
+        }),
     })
 }
 
 fn permit_json(authority: &Authority) -> Value {
     let chain: Vec<_> = authority.chain.iter().map(|link| link.grant.to_string()).collect();
     json!({
-        "verdict": "permit",
+        "verdict": if authority.bounds.is_empty() { "permit" } else { "must_be_recorded" },
         "chain": chain,
         "generation": authority.generation,
         "max_staleness_ms": authority.max_staleness_ms,
         "not_after_ms": authority.not_after_ms,
+        "bounds": authority.bounds.iter().map(allowance_json).collect::<Vec<_>>(),
     })
+}
+
+fn allowance_json(allowance: &Allowance) -> Value {
+    json!({
+        "grant": allowance.grant.grant.to_string(),
+        "name": allowance.bound.name.as_str(),
+        "bound": bound_words(&allowance.bound),
+        "limit": allowance.bound.limit,
+        "used": allowance.used,
+        "left": allowance.left(),
+        "wanted": allowance.wanted,
+    })
+}
+
+/// What is left of each bound, a line each.
+pub(crate) fn allowances(bounds: &[Allowance]) -> String {
+    let line = |allowance: &Allowance| {
+        let (left, limit) = (allowance.left(), allowance.bound.limit);
+        let own = bound_words(&allowance.bound);
+        format!("{left} of {limit}  {}", style::dim(&format!("{own} in {}", short(&allowance.grant.grant))))
+    };
+    bounds.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What is left of each bound after a recorded permit, a line each.
+pub(crate) fn taken(bounds: &[BoundTaken]) -> String {
+    let line = |taken: &BoundTaken| {
+        let words = format!("{} in {}, {} taken", taken.name, short(&taken.grant.grant), taken.taken);
+        format!("{} of {}  {}", taken.left(), taken.limit, style::dim(&words))
+    };
+    bounds.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn taken_json(taken: &BoundTaken) -> Value {
+    json!({
+        "grant": taken.grant.grant.to_string(),
+        "name": taken.name.as_str(),
+        "limit": taken.limit,
+        "used": taken.used,
+        "taken": taken.taken,
+        "left": taken.left(),
+    })
+}
+
+/// A recorded verdict in one line.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    match &verdict.decided {
+        Decided::Permit { deadline_ms, .. } => {
+            format!("{} until {}, decision {}", style::good("permit"), utc(*deadline_ms), verdict.number)
+        }
+        Decided::Denied(denial) => {
+            format!("{}: {}, decision {}", style::bad("denied"), self::denial(denial), verdict.number)
+        }
+    }
+}
+
+/// A recorded verdict as JSON.
+pub(crate) fn recorded_json(verdict: &Verdict) -> Value {
+    let mut value = match &verdict.decided {
+        Decided::Permit { chain, deadline_ms, bounds } => {
+            let chain: Vec<_> = chain.iter().map(|link| link.grant.to_string()).collect();
+            let bounds: Vec<_> = bounds.iter().map(taken_json).collect();
+            json!({ "verdict": "permit", "chain": chain, "deadline_ms": deadline_ms, "bounds": bounds })
+        }
+        Decided::Denied(denial) => denial_json(denial),
+    };
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("number".into(), json!(verdict.number));
+    }
+    value
 }
 
 fn denial_json(denial: &Denial) -> Value {
     let mut value = json!({ "verdict": "denied", "code": denial.code(), "message": self::denial(denial) });
+    if let (Some(fields), Some(more)) = (value.as_object_mut(), limits_json(denial)) {
+        fields.extend(more);
+    }
     if let (Some(fields), Some(cause)) = (value.as_object_mut(), denial.cause()) {
         fields.insert(
             "cause".into(),
@@ -109,6 +208,28 @@ fn denial_json(denial: &Denial) -> Value {
         );
     }
     value
+}
+
+/// What a denial by bounds or knowledge says besides.
+fn limits_json(denial: &Denial) -> Option<serde_json::Map<String, Value>> {
+    let facts = match denial {
+        Denial::BoundExhausted { grant, name, limit, used, wanted } => json!({
+            "grant": grant.grant.to_string(),
+            "bound": name.as_str(),
+            "limit": limit,
+            "used": used,
+            "wanted": wanted,
+        }),
+        Denial::KnowledgeMissing { grant, template, source, max_age_ms, retrieved_at_ms } => json!({
+            "grant": grant.grant.to_string(),
+            "template": template.as_str(),
+            "source": source.as_ref().map(ToString::to_string),
+            "max_age_ms": max_age_ms,
+            "retrieved_at_ms": retrieved_at_ms,
+        }),
+        _ => return None,
+    };
+    facts.as_object().cloned()
 }
 
 /// A head as JSON.

@@ -2,8 +2,8 @@
 
 use chancery_client::{Context, SigningKey, SubmitError};
 use chancery_ledger::command::{
-    Body, Command, GrantId, LedgerId, Patterns, Principal, PublicKey, RequestId, Role, Scope, SignedCommand,
-    Terms,
+    ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GrantId, LedgerId, OutcomeKind,
+    Patterns, Principal, PublicKey, RequestId, Role, Scope, SignedCommand, Terms,
 };
 use chancery_ledger::hash::Hash;
 use chancery_proto::v1 as wire_types;
@@ -12,15 +12,16 @@ use ed25519_dalek::Signer;
 use prost::Message;
 use tonic::Code;
 
-use crate::House;
 use crate::harness::{NODES, name, now_ms, register, terms};
 use crate::wire::{Papers, client, refusal};
+use crate::{House, READER};
 
 pub(crate) async fn refused(house: &mut House) {
     malformed(house).await;
     not_of_this_ledger(house).await;
     not_allowed(house).await;
     delegations(house).await;
+    decisions(house).await;
     on_the_command_line(house).await;
 }
 
@@ -52,7 +53,7 @@ fn registration() -> Body {
 fn signed_bytes(ledger: LedgerId, key: &SigningKey, command: Vec<u8>) -> Vec<u8> {
     let message = [&b"chancery/command/v1\0"[..], ledger.0.as_bytes(), &command].concat();
     let signature = key.sign(&message).to_bytes().to_vec();
-    let signature = wire_types::Signature { key: public(key).0.to_vec(), signature };
+    let signature = wire_types::Signature { key: public(key).0.to_vec(), signature, batch: None };
     wire_types::SignedCommand { command, signatures: vec![signature] }.encode_to_vec()
 }
 
@@ -212,6 +213,58 @@ async fn delegations(house: &mut House) {
         ("a delegation of nothing", nowhere, last.clone(), 0, "unknown_grant"),
     ] {
         let signed = house.issuer.sign_as(&keys[key], Body::Delegate { parent, terms }, &[]).unwrap();
+        expect(house, case, &signed, code).await;
+    }
+}
+
+async fn decisions(house: &mut House) {
+    let (gate, scoped) = (key(), key());
+    let everything = || Patterns::collect(["*"]).unwrap();
+    for (key, label, agents) in
+        [(&gate, "recorder", everything()), (&scoped, "bots-gate", Patterns::collect(["bots/*"]).unwrap())]
+    {
+        let scope = Scope { agents, actions: everything(), resources: everything() };
+        let principal = Principal { key: public(key), name: name(label), roles: vec![Role::Gate], scope };
+        house.operator.add_principal(principal).await.unwrap();
+    }
+    let asked = |agent: &str| Authorize {
+        agent: name(agent),
+        action: name("read"),
+        resource: name("documents/1"),
+        args_digest: Hash::of(&[b""]),
+        args: None,
+        knowledge: None,
+        hint: None,
+        parent: None,
+        traceparent: None,
+        execute_within_ms: 1_000,
+    };
+    let denied = Authorize { action: name("write"), ..asked(READER) };
+    let denied = house.issuer.sign_as(&gate, Body::Authorize(denied), &[]).unwrap();
+    let receipt = house.issuer.submit(&denied).await.unwrap();
+    let id = DecisionId::of(house.issuer.trust().ledger, denied.command_bytes());
+    let decision = DecisionRef { agent: name(READER), number: receipt.verdict.unwrap().number, id };
+    house.count_leaves().await;
+
+    let astray = DecisionRef { number: decision.number + 1, ..decision.clone() };
+    let executed = |decision: &DecisionRef| {
+        let kind = OutcomeKind::Executed;
+        Body::Outcome(ActionOutcome { decision: decision.clone(), kind, result_digest: None })
+    };
+    let late = Authorize { execute_within_ms: 3_600_001, ..asked(READER) };
+    let orphan = Authorize { parent: Some(astray.clone()), ..asked(READER) };
+    let issuer = issuer_key(house);
+    for (case, key, body, code) in [
+        ("a decision about nobody", &gate, Body::Authorize(asked("ghost")), "unknown_agent"),
+        ("a decision by no gate", &issuer, Body::Authorize(asked(READER)), "wrong_role"),
+        ("a decision by another's gate", &scoped, Body::Authorize(asked(READER)), "out_of_scope"),
+        ("a decision for the day after", &gate, Body::Authorize(late), "execution_too_late"),
+        ("a decision that none led to", &gate, Body::Authorize(orphan), "unknown_decision"),
+        ("an outcome of nothing", &gate, executed(&astray), "unknown_decision"),
+        ("an outcome of a denial", &gate, executed(&decision), "decision_denied"),
+        ("an outcome by no gate", &issuer, executed(&decision), "wrong_role"),
+    ] {
+        let signed = house.issuer.sign_as(key, body, &[]).unwrap();
         expect(house, case, &signed, code).await;
     }
 }

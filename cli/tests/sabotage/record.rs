@@ -192,7 +192,8 @@ impl Record {
             Ok(reply) => {
                 let answer = decode_answer(&reply.into_inner().answer, ANSWER_BYTES_MAX).unwrap();
                 let [agent, action, resource] = [agent, "read", "documents/1"].map(name);
-                believed(&Request { agent, action, resource, args_digest, hint: answer.hint }, &answer)
+                let (args, knowledge, hint) = (None, None, answer.hint);
+                believed(&Request { agent, action, resource, args_digest, args, knowledge, hint }, &answer)
             }
             Err(status) => Outcome::NotDone { reason: status.to_string() },
         };

@@ -116,6 +116,8 @@ async fn without_an_answer_in_time_there_is_no_permit() {
         action: name("pay"),
         resource: name("a"),
         args_digest: chancery_ledger::hash::Hash::of(&[b""]),
+        args: None,
+        knowledge: None,
         hint: None,
     };
     let ended = tokio::time::timeout(PATIENCE, ledger.check_with(question, options)).await;

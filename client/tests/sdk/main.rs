@@ -9,6 +9,8 @@
     reason = "tests"
 )]
 
+mod authorizations;
+mod bounds;
 mod checks;
 mod contexts;
 mod contradictions;

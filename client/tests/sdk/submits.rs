@@ -180,7 +180,7 @@ async fn anothers_command_is_no_receipt() {
         let registration = {
             let mut world = world.lock().unwrap();
             let (entry, _) = world.leaf(2, world.head().log_size);
-            let chancery_ledger::authority::Entry::Command { block, time_ms, signed } =
+            let chancery_ledger::authority::Entry::Command { block, time_ms, signed, .. } =
                 chancery_ledger::authority::Entry::decode(&entry).unwrap()
             else {
                 panic!()

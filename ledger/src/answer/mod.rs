@@ -10,10 +10,11 @@ pub use wire::{AnswerError, decode_answer};
 
 use std::collections::BTreeSet;
 
-use crate::authority::{GrantRef, RULES_VERSION, ViewError};
+use crate::authority::{AgentRecord, GrantRef, Place, RULES_VERSION, ViewError, record};
 use crate::decide::{Decision, Interval, Request, decide};
 use crate::hash::Hash;
 use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, verify_fresh};
+use crate::knowledge::Knowledge;
 use crate::log::{VerifyError, nonces::NoncePath};
 use crate::state::{PrunedReadError, PrunedTree, PrunedView, UnusedError};
 use crate::trust::{Trust, TrustError};
@@ -26,8 +27,8 @@ impl Nonce {
     /// What stands in the round's tree: the nonce bound to the question, so that no answer can later be passed
     /// off as one to another question.
     ///
-    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ agent ‖ action ‖ resource)`, each
-    /// name after its length in two bytes.
+    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ knowledge root ‖ agent ‖ action ‖
+    /// resource)`; without knowledge its root is zero, and each name stands after its length in two bytes.
     pub fn question(&self, request: &Request) -> [u8; 32] {
         let mut names = Vec::with_capacity(128);
         for name in [&request.agent, &request.action, &request.resource] {
@@ -36,7 +37,9 @@ impl Nonce {
             names.extend([high, low]);
             names.extend_from_slice(name.as_str().as_bytes());
         }
-        Hash::labelled("chancery/question/v1", &[&self.0, request.args_digest.as_bytes(), &names]).0
+        let knowledge = request.knowledge.as_ref().map_or(Hash::ZERO, Knowledge::root);
+        let parts: [&[u8]; 4] = [&self.0, request.args_digest.as_bytes(), knowledge.as_bytes(), &names];
+        Hash::labelled("chancery/question/v1", &parts).0
     }
 }
 
@@ -107,6 +110,18 @@ pub struct Verified {
     pub interval: Interval,
     /// The nodes whose fresh statements counted.
     pub nodes: Vec<u64>,
+    /// What was recorded of the agent by then; none if it is unknown. The same at two heads: no decision of it
+    /// was recorded in between.
+    pub recorded: Option<Recorded>,
+}
+
+/// How many decisions of an agent were ever recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// Permits and denials.
+    pub decisions: u64,
+    /// The permits among them.
+    pub permits: u64,
 }
 
 impl Answer {
@@ -168,6 +183,9 @@ pub fn verify(
     let interval = answer.interval(freshness);
     let request = Request { hint: answer.hint, ..request.clone() };
     let decision = decide(&view, &request, interval)?;
+    // `decide` read it too, whatever it decided.
+    let agent: Option<AgentRecord> = record(&view, &Place::agent(&request.agent))?;
+    let recorded = agent.map(|agent| Recorded { decisions: agent.decisions, permits: agent.permits });
     view.finish()?;
     let rests_on = match &decision {
         Decision::Permit(authority) => authority.chain.first(),
@@ -177,5 +195,6 @@ pub fn verify(
         return Err(ProofError::UnusedHint);
     }
     let nodes: BTreeSet<u64> = answer.statements.iter().map(|statement| statement.node).collect();
-    Ok(Verified { decision, head: *head, freshness, interval, nodes: nodes.into_iter().collect() })
+    let nodes = nodes.into_iter().collect();
+    Ok(Verified { decision, head: *head, freshness, interval, nodes, recorded })
 }

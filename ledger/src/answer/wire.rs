@@ -3,8 +3,7 @@
 use prost::Message;
 
 use super::Answer;
-use crate::authority::GrantRef;
-use crate::command::{GrantId, MalformedCommand, decode_strict};
+use crate::command::{MalformedCommand, decode_strict, grant_ref_from_wire, grant_ref_to_wire};
 use crate::hash::Hash;
 use crate::head::{Head, Statement, StatementError, decode_statements};
 use crate::log::nonces::NoncePath;
@@ -39,9 +38,7 @@ impl Answer {
                 hashes: self.nonce_path.hashes.iter().map(|hash| hash.0.to_vec()).collect(),
             }),
             tree: self.tree.encode(),
-            hint: self
-                .hint
-                .map(|hint| wire::GrantRef { grant: hint.grant.0.0.to_vec(), root: hint.root.0.0.to_vec() }),
+            hint: self.hint.map(grant_ref_to_wire),
         }
         .encode_to_vec()
     }
@@ -52,12 +49,6 @@ pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, Answ
     let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
     let hash = |bytes: &[u8]| Hash::from_slice(bytes).ok_or(MalformedCommand::Length("hash"));
     let path = w.nonce_path.ok_or(MalformedCommand::Missing("nonce path"))?;
-    let hint = |hint: wire::GrantRef| {
-        Ok::<_, AnswerError>(GrantRef {
-            grant: GrantId(hash(&hint.grant)?),
-            root: GrantId(hash(&hint.root)?),
-        })
-    };
     Ok(Answer {
         head: Head::decode(&w.head)?,
         statements: decode_statements::<AnswerError>(&w.statements)?,
@@ -68,6 +59,6 @@ pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, Answ
             hashes: path.hashes.iter().map(|bytes| hash(bytes)).collect::<Result<_, _>>()?,
         },
         tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
-        hint: w.hint.map(hint).transpose()?,
+        hint: w.hint.as_ref().map(grant_ref_from_wire).transpose()?,
     })
 }

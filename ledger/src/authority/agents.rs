@@ -34,6 +34,8 @@ pub(super) fn register<N: NodeRead>(
         generation: 1,
         grants: 0,
         pages: 0,
+        decisions: 0,
+        permits: 0,
     };
     let mut writes = Writes::default();
     writes.put(&place, &registered);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::block::{Block, BlockError};
 use super::dedup::{self, Dedup, DedupEntry};
-use super::draft::{Draft, Effect, Stop};
+use super::draft::{Draft, Effect, Stop, Writes};
 use super::entry::{ENTRY_SIZE_BYTES_MAX, Entry};
 use super::evaluate::{Pending, dedup_entry, evaluate};
 use super::records::{self, Cause, LedgerRecord, Place};
@@ -12,7 +12,7 @@ use super::rosters::{self, RosterFault};
 use super::state::{State, Summary};
 use super::view::{ViewError, referred};
 use super::{RULES_VERSION, Refusal, principals};
-use crate::command::{Body, LedgerId, SignedCommand};
+use crate::command::{Body, LedgerId, SignedCommand, VerifiedBatches};
 use crate::hash::Hash;
 use crate::head::{Head, Roster, RosterId};
 use crate::log::{Frontier, leaf_hash};
@@ -138,9 +138,10 @@ impl State {
         let cause = Cause { index: 0, block: 0, time_ms: block.stamp_ms, signer: signed.command().signer };
         principals::found(&mut draft, genesis, cause)?;
         let mut leaves = Leaves { frontier: Frontier::default(), encoded: Vec::new() };
-        leaves.push(Entry::Command { block: 0, time_ms: block.stamp_ms, signed: signed.clone() })?;
+        let (time_ms, verdict) = (block.stamp_ms, None);
+        leaves.push(Entry::Command { block: 0, time_ms, signed: signed.clone(), verdict })?;
         let rules_version = genesis.rules_version;
-        let close = Close { block: 0, time_ms: block.stamp_ms, roster, rules_version, previous: None };
+        let close = Close { block: 0, time_ms, roster, rules_version, previous: None };
         let mut applied = close.seal(draft, leaves, NodeId(0), block_hash)?;
         applied.outcomes = vec![Outcome::Applied(cause)];
         let state = Self::resume(applied.summary.clone(), Dedup::default(), []);
@@ -168,6 +169,7 @@ impl State {
         let mut leaves = Leaves { frontier: self.summary.frontier.clone(), encoded: Vec::new() };
         let mut outcomes = Vec::with_capacity(block.commands.len());
         let mut dedup = Pending::new(&self.dedup);
+        let batches = VerifiedBatches::default();
         for signed in &block.commands {
             let cause = Cause {
                 index: leaves.frontier.size(),
@@ -175,15 +177,21 @@ impl State {
                 time_ms,
                 signer: signed.command().signer,
             };
-            let outcome = match evaluate(&draft, &ledger, &dedup, signed, cause) {
+            let outcome = match evaluate(&draft, &ledger, &dedup, &batches, signed, cause) {
                 Ok(Effect::Before(first)) => Outcome::Before(first),
                 Ok(Effect::Writes(_)) if block.roster.is_none() && changes_voters(signed) => {
                     Outcome::Refused(Refusal::NotInRosterBlock)
                 }
                 Ok(Effect::Writes(writes)) => {
                     // INVARIANT: a command's writes are complete before any is made: wholly or not at all.
-                    draft.changes.extend(writes.0.into_iter().map(|(key, value)| (key, Some(value))));
-                    leaves.push(Entry::Command { block: number, time_ms, signed: signed.clone() })?;
+                    let Writes { records, verdict } = writes;
+                    draft.changes.extend(records.into_iter().map(|(key, value)| (key, Some(value))));
+                    leaves.push(Entry::Command {
+                        block: number,
+                        time_ms,
+                        signed: signed.clone(),
+                        verdict,
+                    })?;
                     dedup.push(dedup_entry(signed, cause));
                     Outcome::Applied(cause)
                 }
@@ -233,7 +241,7 @@ impl State {
 
     /// Whether `signed` would take effect in a block stamped `stamp_ms`: what a node asks before it puts a
     /// command into a block. The answer binds nobody; [`State::apply`] decides. A change of the voters is put
-    /// into a roster block.
+    /// into a roster block. `batches` is what the node verified lately.
     ///
     /// # Errors
     /// `Ok(Err(_))` is a refusal; `Err(_)` means that the state could not be read.
@@ -242,6 +250,7 @@ impl State {
         nodes: &N,
         signed: &SignedCommand,
         stamp_ms: u64,
+        batches: &VerifiedBatches,
     ) -> Result<Result<Admission, Refusal>, ApplyError<N::Error>> {
         let head = &self.summary.head;
         let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
@@ -253,7 +262,7 @@ impl State {
             time_ms: self.summary.head.time_ms.max(stamp_ms),
             signer: signed.command().signer,
         };
-        match evaluate(&draft, &ledger, &dedup, signed, cause) {
+        match evaluate(&draft, &ledger, &dedup, batches, signed, cause) {
             Ok(Effect::Writes(_)) => Ok(Ok(Admission::Admit)),
             Ok(Effect::Before(cause)) => Ok(Ok(Admission::Before(cause))),
             Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
@@ -355,7 +364,7 @@ impl Leaves {
         E: std::error::Error + Send + Sync + 'static,
     {
         let bytes = entry.encode();
-        // INVARIANT: a command is at most 16 KiB and its signatures 64 × 104 bytes.
+        // INVARIANT: a command is at most 16 KiB, its signatures 64 × 464 bytes, its verdict less than 2 KiB.
         if bytes.len() > ENTRY_SIZE_BYTES_MAX {
             return Err(ApplyError::Bound("entry size"));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Refusal;
 use super::records::{self, Body as RecordBody, Cause, Place};
+use super::verdict::Verdict;
 use super::view::{View, ViewError};
 use crate::command::LedgerId;
 use crate::head::RosterId;
@@ -29,11 +30,15 @@ impl<E> From<ViewError<E>> for Stop<E> {
 
 /// What a command would write.
 #[derive(Default)]
-pub(super) struct Writes(pub(super) Vec<(Key, Value)>);
+pub(super) struct Writes {
+    pub(super) records: Vec<(Key, Value)>,
+    /// What its leaf says besides the command.
+    pub(super) verdict: Option<Verdict>,
+}
 
 impl Writes {
     pub(super) fn put<B: RecordBody>(&mut self, place: &Place, body: &B) {
-        self.0.push((place.key(), records::encode(place, body)));
+        self.records.push((place.key(), records::encode(place, body)));
     }
 }
 

@@ -2,7 +2,8 @@
 
 use prost::Message;
 
-use crate::command::{EnvelopeError, MalformedCommand, SignedCommand, decode_strict};
+use super::verdict::Verdict;
+use crate::command::{Body as CommandBody, EnvelopeError, MalformedCommand, SignedCommand, decode_strict};
 use crate::hash::Hash;
 use crate::head::RosterId;
 use chancery_proto::v1 as wire;
@@ -22,6 +23,7 @@ pub enum EntryError {
 }
 
 /// One leaf of the log.
+#[expect(clippy::large_enum_variant, reason = "entries are held one at a time, and most are commands")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entry {
     /// A command that took effect.
@@ -32,6 +34,8 @@ pub enum Entry {
         time_ms: u64,
         /// As it was signed.
         signed: SignedCommand,
+        /// What was decided: with an Authorize, and with nothing else.
+        verdict: Option<Verdict>,
     },
     /// What the state is after a block; last in every block that has leaves.
     State {
@@ -55,10 +59,11 @@ impl Entry {
     pub fn encode(&self) -> Vec<u8> {
         use wire::entry::Body;
         let body = match self {
-            Self::Command { block, time_ms, signed } => Body::Command(wire::CommandEntry {
+            Self::Command { block, time_ms, signed, verdict } => Body::Command(wire::CommandEntry {
                 block: *block,
                 time_ms: *time_ms,
                 signed: Some(signed.to_wire()),
+                verdict: verdict.as_ref().map(Verdict::to_wire),
             }),
             Self::State { block, time_ms, state_root, roster, rules_version, previous } => {
                 Body::State(wire::StateEntry {
@@ -81,11 +86,14 @@ impl Entry {
         let hash = |field, bytes: &[u8]| Hash::from_slice(bytes).ok_or(MalformedCommand::Length(field));
         let entry = decode_strict::<wire::Entry>(bytes, ENTRY_SIZE_BYTES_MAX)?;
         Ok(match entry.body.ok_or(MalformedCommand::Missing("the entry's body"))? {
-            Body::Command(w) => Self::Command {
-                block: w.block,
-                time_ms: w.time_ms,
-                signed: SignedCommand::from_wire(w.signed.ok_or(MalformedCommand::Missing("command"))?)?,
-            },
+            Body::Command(w) => {
+                let signed = SignedCommand::from_wire(w.signed.ok_or(MalformedCommand::Missing("command"))?)?;
+                let verdict = w.verdict.map(Verdict::from_wire).transpose()?;
+                if verdict.is_some() != matches!(signed.command().body, CommandBody::Authorize(_)) {
+                    return Err(MalformedCommand::Missing("a verdict where a decision was asked").into());
+                }
+                Self::Command { block: w.block, time_ms: w.time_ms, signed, verdict }
+            }
             Body::State(w) => Self::State {
                 block: w.block,
                 time_ms: w.time_ms,

@@ -6,9 +6,10 @@ use super::dedup::{Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop};
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
 use super::view::record;
-use super::{Refusal, agents, grants, principals, rosters};
+use super::{Refusal, agents, decisions, grants, principals, rosters};
 use crate::command::{
     Body, COMMAND_LIFETIME_MS_MAX, Command, GrantId, PublicKey, RequestId, Role, SignedCommand,
+    VerifiedBatches,
 };
 use crate::state::{NodeRead, TreeError};
 
@@ -47,6 +48,7 @@ pub(super) fn evaluate<N: NodeRead>(
     draft: &Draft<'_, N>,
     ledger: &LedgerRecord,
     dedup: &Pending<'_>,
+    batches: &VerifiedBatches,
     signed: &SignedCommand,
     cause: Cause,
 ) -> Result<Effect, Stop<TreeError<N::Error>>> {
@@ -54,7 +56,7 @@ pub(super) fn evaluate<N: NodeRead>(
     if signed.signature_count() > limits.signatures_per_command_max as usize {
         return Err(Refusal::TooManySignatures(limits.signatures_per_command_max).into());
     }
-    signed.verify(draft.ledger).map_err(Refusal::from)?;
+    signed.verify_with(draft.ledger, batches).map_err(Refusal::from)?;
     let command = signed.command();
     if let Some(first) = dedup.get(signed) {
         if first.command_hash != signed.command_hash() {
@@ -67,8 +69,7 @@ pub(super) fn evaluate<N: NodeRead>(
     if dedup.count(&command.signer) >= limits.dedup_entries_per_signer_max {
         return Err(Refusal::TooManyPending(limits.dedup_entries_per_signer_max).into());
     }
-    let call =
-        Call { draft, ledger, command, grant: GrantId::of(draft.ledger, signed.command_bytes()), cause };
+    let call = Call { draft, ledger, signed, command, cause };
     match &command.body {
         Body::Genesis(_) => Err(Refusal::NotGenesis.into()),
         Body::AddPrincipal(principal) => principals::add(&call, principal),
@@ -82,6 +83,8 @@ pub(super) fn evaluate<N: NodeRead>(
         Body::RevokeAgent { agent, .. } => agents::revoke_all(&call, agent),
         Body::SetRules { rules_version } => principals::set_rules(&call, *rules_version),
         Body::SetRoster { voters, replaces, operators } => rosters::set(&call, voters, *replaces, operators),
+        Body::Authorize(authorize) => decisions::authorize(&call, authorize),
+        Body::Outcome(outcome) => decisions::record_outcome(&call, outcome),
     }
 }
 
@@ -89,13 +92,17 @@ pub(super) fn evaluate<N: NodeRead>(
 pub(super) struct Call<'a, N> {
     pub(super) draft: &'a Draft<'a, N>,
     pub(super) ledger: &'a LedgerRecord,
+    pub(super) signed: &'a SignedCommand,
     pub(super) command: &'a Command,
-    /// The id of what it grants, if it grants.
-    pub(super) grant: GrantId,
     pub(super) cause: Cause,
 }
 
 impl<N: NodeRead> Call<'_, N> {
+    /// The id of what it grants, if it grants.
+    pub(super) fn grant(&self) -> GrantId {
+        GrantId::of(self.draft.ledger, self.signed.command_bytes())
+    }
+
     /// The signer, if it is an active principal with one of `roles`.
     pub(super) fn signer(&self, roles: &[Role]) -> Result<PrincipalRecord, Stop<TreeError<N::Error>>> {
         let key = self.command.signer;

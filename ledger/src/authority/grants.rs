@@ -7,7 +7,7 @@ use super::draft::{Effect, Stop, Writes};
 use super::evaluate::Call;
 use super::records::{AgentRecord, Cause, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place};
 use super::view::{record, referred};
-use crate::command::{GrantId, Role, Terms};
+use crate::command::{Bound, GrantId, Name, Per, Role, Terms};
 use crate::state::{NodeRead, TreeError};
 
 type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
@@ -23,10 +23,14 @@ pub(super) fn grant<N: NodeRead>(call: &Call<'_, N>, terms: &Terms) -> Result<Ef
     if !signer.scope.resources.covers(&terms.resources) {
         return Err(Refusal::OutOfScope("resources").into());
     }
+    // A key is named like a resource, so that nobody spends what is shared elsewhere.
+    if !keys(terms).all(|(_, key)| signer.scope.resources.matches(key)) {
+        return Err(Refusal::OutOfScope("a bound's key").into());
+    }
     if terms.delegable_depth > call.ledger.limits.delegation_depth_max {
         return Err(Refusal::TooDeep.into());
     }
-    store(call, terms, None, 0, call.grant)
+    store(call, terms, None, 0, call.grant())
 }
 
 pub(super) fn delegate<N: NodeRead>(
@@ -49,6 +53,12 @@ pub(super) fn delegate<N: NodeRead>(
     let chain = Chain::read(call.draft, parent, held)?;
     if chain.includes(&terms.agent) {
         return Err(Refusal::Loops(terms.agent.clone()).into());
+    }
+    // A holder spends what its own chain spends, and nothing that is shared elsewhere.
+    let shared =
+        |(bound, _): (&Bound, &Name)| chain.links.iter().any(|(_, link)| link.terms.bounds.shares(bound));
+    if !keys(terms).all(shared) {
+        return Err(Refusal::Widens("bounds").into());
     }
     let ended = chain.not_after_ms() <= call.cause.time_ms;
     if ended || chain.void(call.draft)?.is_some() {
@@ -98,7 +108,7 @@ fn store<N: NodeRead>(
     depth: u32,
     root: GrantId,
 ) -> Result<Effect, N::Error> {
-    let (id, limits) = (call.grant, &call.ledger.limits);
+    let (id, limits) = (call.grant(), &call.ledger.limits);
     if terms.max_staleness_ms > limits.staleness_cap_ms {
         return Err(Refusal::StalenessAboveCap(limits.staleness_cap_ms).into());
     }
@@ -142,6 +152,14 @@ fn store<N: NodeRead>(
     writes.put(&Place::page(&terms.agent, agent.epoch, agent.pages.saturating_sub(1)), &page);
     writes.put(&Place::agent(&terms.agent), &agent);
     Ok(Effect::Writes(writes))
+}
+
+/// The bounds that others share by a key, with it.
+fn keys(terms: &Terms) -> impl Iterator<Item = (&Bound, &Name)> {
+    terms.bounds.iter().filter_map(|bound| match &bound.per {
+        Per::Key(key) => Some((bound, key)),
+        Per::Grant | Per::Agent => None,
+    })
 }
 
 /// A delegation only shrinks.

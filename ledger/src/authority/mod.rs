@@ -8,23 +8,30 @@ mod agents;
 mod apply;
 mod block;
 mod chain;
+mod decision_record;
+mod decisions;
 mod dedup;
 mod draft;
 mod entry;
 mod evaluate;
 mod grants;
+mod meters;
 mod principals;
 mod records;
 mod refusal;
 mod rosters;
 mod state;
+mod verdict;
 mod view;
 
 pub use apply::{Admission, Applied, ApplyError, Outcome};
 pub use block::{BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, BlockError};
 pub use chain::{Chain, Void};
+pub use decision_record::{DecisionRecord, RecordedOutcome};
 pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
+pub(crate) use meters::used;
+pub use meters::{Allowance, Meter, MeterId, Slot, Spend};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
     AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, LedgerRecord, PAGE_GRANTS_MAX, Place,
@@ -33,6 +40,7 @@ pub use records::{
 pub use refusal::Refusal;
 pub use rosters::RosterFault;
 pub use state::{State, Summary};
+pub use verdict::{BoundTaken, Decided, Verdict};
 pub use view::{View, ViewError};
 pub(crate) use view::{record, referred};
 

@@ -6,17 +6,19 @@
 
 use prost::Message;
 
+use super::meters::MeterId;
 use crate::command::{
-    GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict, limits_from_wire,
-    limits_to_wire, roles_from_wire, roles_to_wire, roster_from_wire, roster_to_wire, scope_from_wire,
-    scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
+    GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict,
+    grant_ref_from_wire, grant_ref_to_wire, limits_from_wire, limits_to_wire, roles_from_wire, roles_to_wire,
+    roster_from_wire, roster_to_wire, scope_from_wire, scope_to_wire, terms_from_wire, terms_to_wire,
+    voter_from_wire, voter_to_wire,
 };
 use crate::hash::Hash;
 use crate::head::{Roster, Voter};
 use crate::state::{Key, Value};
 use chancery_proto::v1 as wire;
 
-use wire::record::Body as W;
+pub(super) use wire::record::Body as W;
 
 /// Longest encoded record, in bytes: what fits the pruned tree's length field.
 pub const RECORD_SIZE_BYTES_MAX: usize = 65_535;
@@ -80,9 +82,19 @@ impl Place {
         Self { kind: "tombstone", anchor: grant.0.0.to_vec(), id: grant.0.0.to_vec() }
     }
 
+    /// A recorded decision of an agent: those with this number modulo `open_decisions_per_agent_max` take turns.
+    pub fn decision(agent: &Name, slot: u64) -> Self {
+        Self { kind: "decision", anchor: agent.as_str().into(), id: slot.to_be_bytes().to_vec() }
+    }
+
     /// The deduplication entries whose `not_after_ms` lies in one span.
     pub fn dedup_bucket(bucket: u64) -> Self {
         Self { kind: "dedup", anchor: b"dedup".to_vec(), id: bucket.to_be_bytes().to_vec() }
+    }
+
+    /// What was spent of a bound.
+    pub fn meter(meter: &MeterId) -> Self {
+        Self { kind: "meter", anchor: meter.anchor.clone(), id: meter.id.clone() }
     }
 
     /// What used a node id.
@@ -206,6 +218,10 @@ pub struct AgentRecord {
     pub grants: u32,
     /// This epoch's pages.
     pub pages: u32,
+    /// Decisions recorded so far; of every epoch.
+    pub decisions: u64,
+    /// The permits among them.
+    pub permits: u64,
 }
 
 /// A grant or a delegation.
@@ -339,6 +355,8 @@ impl Body for AgentRecord {
             generation: self.generation,
             grants: self.grants,
             pages: self.pages,
+            decisions: self.decisions,
+            permits: self.permits,
         })
     }
 
@@ -354,14 +372,15 @@ impl Body for AgentRecord {
             generation: w.generation,
             grants: w.grants,
             pages: w.pages,
+            decisions: w.decisions,
+            permits: w.permits,
         })
     }
 }
 
 impl Body for Vec<GrantRef> {
     fn to_wire(&self) -> W {
-        let one = |r: &GrantRef| wire::GrantRef { grant: r.grant.0.0.to_vec(), root: r.root.0.0.to_vec() };
-        W::Page(wire::GrantPageRecord { grants: self.iter().map(one).collect() })
+        W::Page(wire::GrantPageRecord { grants: self.iter().copied().map(grant_ref_to_wire).collect() })
     }
 
     fn from_wire(body: W) -> Result<Self, RecordError> {
@@ -369,10 +388,7 @@ impl Body for Vec<GrantRef> {
         if w.grants.len() > PAGE_GRANTS_MAX {
             return Err(MalformedCommand::OutOfBounds("grants of a page").into());
         }
-        w.grants
-            .iter()
-            .map(|r| Ok(GrantRef { grant: grant_id("grant", &r.grant)?, root: grant_id("root", &r.root)? }))
-            .collect()
+        Ok(w.grants.iter().map(grant_ref_from_wire).collect::<Result<_, _>>()?)
     }
 }
 
@@ -437,7 +453,7 @@ impl Body for DedupBucketRecord {
     }
 }
 
-fn cause_to_wire(cause: &Cause) -> wire::Cause {
+pub(super) fn cause_to_wire(cause: &Cause) -> wire::Cause {
     wire::Cause {
         index: cause.index,
         block: cause.block,
@@ -446,7 +462,7 @@ fn cause_to_wire(cause: &Cause) -> wire::Cause {
     }
 }
 
-fn cause(w: Option<wire::Cause>) -> Result<Cause, MalformedCommand> {
+pub(super) fn cause(w: Option<wire::Cause>) -> Result<Cause, MalformedCommand> {
     let w = w.ok_or(MalformedCommand::Missing("cause"))?;
     let signer = w.signer.as_slice().try_into().map_err(|_| MalformedCommand::Length("cause's signer"))?;
     Ok(Cause { index: w.index, block: w.block, time_ms: w.time_ms, signer: PublicKey(signer) })

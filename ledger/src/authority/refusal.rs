@@ -1,6 +1,6 @@
 //! Why a command has no effect.
 
-use crate::command::{EnvelopeError, GrantId, Name, PublicKey, Role};
+use crate::command::{EnvelopeError, GrantId, Name, OutcomeKind, PublicKey, Role};
 use crate::head::RosterId;
 
 /// A command that is understood, and refused: it leaves no leaf and changes nothing.
@@ -143,6 +143,41 @@ pub enum Refusal {
     /// A change of the voters in a block that is no roster block.
     #[error("a change of the voters stands in a roster block of its own")]
     NotInRosterBlock,
+    /// The execution would begin later than genesis allows.
+    #[error("execute_within_ms is above the ledger's {0}")]
+    ExecutionTooLate(u64),
+    /// The decision whose place the next one takes is still open.
+    #[error(
+        "decision {number} of agent {agent} is open: permitted, without an outcome, its deadline to come"
+    )]
+    TooManyOpenDecisions {
+        /// The agent.
+        agent: Name,
+        /// The oldest decision that is kept.
+        number: u64,
+    },
+    /// No such decision was recorded, or later ones took its place.
+    #[error("decision {number} of agent {agent} is not among those that are kept")]
+    UnknownDecision {
+        /// The agent.
+        agent: Name,
+        /// Which of its decisions.
+        number: u64,
+    },
+    /// The decision was a denial: nothing may come of it.
+    #[error("decision {number} of agent {agent} was a denial")]
+    DecisionDenied {
+        /// The agent.
+        agent: Name,
+        /// Which of its decisions.
+        number: u64,
+    },
+    /// Something else is recorded to have become of it.
+    #[error("the outcome is recorded: {}", .0.name())]
+    OutcomeRecorded(OutcomeKind),
+    /// What was not executed cannot be compensated.
+    #[error("nothing to compensate: no execution is recorded")]
+    NotExecuted,
 }
 
 impl Refusal {
@@ -150,9 +185,12 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Envelope(EnvelopeError::Malformed(_)) => "malformed",
-            Self::Envelope(EnvelopeError::WrongSigners { .. } | EnvelopeError::NotASigner(_)) => {
-                "wrong_signers"
-            }
+            Self::Envelope(
+                EnvelopeError::WrongSigners { .. }
+                | EnvelopeError::NotASigner(_)
+                | EnvelopeError::SignedBySeveral
+                | EnvelopeError::BatchSize { .. },
+            ) => "wrong_signers",
             Self::Envelope(EnvelopeError::BadSignature(_)) => "bad_signature",
             Self::TooManySignatures(_) => "too_many_signatures",
             Self::Expired { .. } => "expired",
@@ -190,6 +228,12 @@ impl Refusal {
             Self::NodeNameUsed(_) => "node_name_used",
             Self::NodeKeyUsed(_) => "node_key_used",
             Self::NotInRosterBlock => "not_in_roster_block",
+            Self::ExecutionTooLate(_) => "execution_too_late",
+            Self::TooManyOpenDecisions { .. } => "too_many_open_decisions",
+            Self::UnknownDecision { .. } => "unknown_decision",
+            Self::DecisionDenied { .. } => "decision_denied",
+            Self::OutcomeRecorded(_) => "outcome_recorded",
+            Self::NotExecuted => "not_executed",
         }
     }
 }

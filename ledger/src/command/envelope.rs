@@ -3,6 +3,7 @@
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use prost::Message;
 
+use super::batch::{BatchPath, VerifiedBatches, batch};
 use super::{
     Body, COMMAND_SIZE_BYTES_MAX, Command, LedgerId, MalformedCommand, PublicKey, RequestId, Role,
     decode_strict,
@@ -12,8 +13,13 @@ use chancery_proto::v1 as wire;
 
 const SIGNING_PREFIX: &[u8] = b"chancery/command/v1\0";
 
+const BATCH_SIGNING_PREFIX: &[u8] = b"chancery/commands/v1\0";
+
 /// Signatures that genesis may carry; its own limits bind only later commands.
 const SIGNATURES_MAX: usize = 64;
+
+/// Longest encoded signature, in bytes: a key, a signature, and a place in a batch with ten hashes.
+const SIGNATURE_SIZE_BYTES_MAX: usize = 464;
 
 /// Why an envelope is refused before anything looks at what it says.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -35,6 +41,17 @@ pub enum EnvelopeError {
     /// A signature does not verify, or its key is not a valid point.
     #[error("the signature of key {0} does not verify over this ledger's id")]
     BadSignature(PublicKey),
+    /// No command, or more than one signature may cover.
+    #[error("one signature covers 1 to {max} commands, not {found}")]
+    BatchSize {
+        /// How many there are.
+        found: usize,
+        /// The bound.
+        max: u32,
+    },
+    /// A command of a batch that others than its signer have to sign.
+    #[error("a command that several keys sign cannot be signed in a batch")]
+    SignedBySeveral,
 }
 
 /// A command with its signatures. The bytes are those that were signed; they are never encoded again.
@@ -44,8 +61,16 @@ pub enum EnvelopeError {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedCommand {
     bytes: Vec<u8>,
-    signatures: Vec<(PublicKey, [u8; 64])>,
+    signatures: Vec<KeySignature>,
     command: Command,
+}
+
+/// The signature of one key: over this command alone, or over a batch.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct KeySignature {
+    key: PublicKey,
+    bytes: [u8; 64],
+    batch: Option<BatchPath>,
 }
 
 impl SignedCommand {
@@ -57,13 +82,44 @@ impl SignedCommand {
         let bytes = command.to_wire().encode_to_vec();
         let command = Command::decode(&bytes)?;
         let message = signed_message(ledger, &bytes);
-        let mut signatures: Vec<_> = keys
-            .iter()
-            .map(|key| (PublicKey(key.verifying_key().to_bytes()), key.sign(&message).to_bytes()))
-            .collect();
+        let mut signatures: Vec<_> = keys.iter().map(|key| KeySignature::alone(key, &message)).collect();
         signatures.sort();
         signatures.dedup();
         Ok(Self { bytes, signatures, command })
+    }
+
+    /// Signs all of `commands`, whose signer has `key`, with one signature for `ledger`. What comes out is in
+    /// their order, and each can be given without the others.
+    ///
+    /// # Errors
+    /// There is none, or more than [`COMMANDS_SIGNED_AT_ONCE_MAX`](super::COMMANDS_SIGNED_AT_ONCE_MAX); one is
+    /// out of its bounds, or is to be signed by another key or by several.
+    pub fn sign_batch(
+        ledger: LedgerId,
+        commands: &[Command],
+        key: &SigningKey,
+    ) -> Result<Vec<Self>, EnvelopeError> {
+        let public = PublicKey(key.verifying_key().to_bytes());
+        let mut unsigned = Vec::with_capacity(commands.len());
+        for command in commands {
+            let bytes = command.to_wire().encode_to_vec();
+            let command = Command::decode(&bytes)?;
+            match command.required_signers().as_slice() {
+                [signer] if *signer == public => {}
+                [_] => return Err(EnvelopeError::NotASigner(public)),
+                _ => return Err(EnvelopeError::SignedBySeveral),
+            }
+            unsigned.push(Self { bytes, signatures: Vec::new(), command });
+        }
+        let hashes: Vec<Hash> = unsigned.iter().map(Self::command_hash).collect();
+        let max = super::COMMANDS_SIGNED_AT_ONCE_MAX;
+        let (batch, paths) = batch(&hashes).ok_or(EnvelopeError::BatchSize { found: commands.len(), max })?;
+        let bytes = key.sign(&batch_message(ledger, &batch)).to_bytes();
+        let signed = unsigned.into_iter().zip(paths).map(|(unsigned, path)| {
+            let signature = KeySignature { key: public, bytes, batch: Some(path) };
+            Self { signatures: vec![signature], ..unsigned }
+        });
+        Ok(signed.collect())
     }
 
     /// Adds the signature of `key` to a command that others have signed already, so that each can sign where
@@ -77,24 +133,24 @@ impl SignedCommand {
         if !required.contains(&public) {
             return Err(EnvelopeError::NotASigner(public));
         }
-        self.verify_each(ledger)?;
-        if let Err(place) = self.signatures.binary_search_by_key(&public, |(signed, _)| *signed) {
-            let signature = key.sign(&signed_message(ledger, &self.bytes)).to_bytes();
-            self.signatures.insert(place, (public, signature));
+        self.verify_each(ledger, &VerifiedBatches::default())?;
+        if let Err(place) = self.signatures.binary_search_by_key(&public, |signature| signature.key) {
+            let signature = KeySignature::alone(key, &signed_message(ledger, &self.bytes));
+            self.signatures.insert(place, signature);
         }
         Ok(self)
     }
 
     /// The keys that must sign and have not.
     pub fn missing_signers(&self) -> Vec<PublicKey> {
-        let signed = |key: &PublicKey| self.signatures.iter().any(|(signed, _)| signed == key);
+        let signed = |key: &PublicKey| self.signatures.iter().any(|signature| signature.key == *key);
         self.command.required_signers().into_iter().filter(|key| !signed(key)).collect()
     }
 
     /// Decodes an encoded `SignedCommand` strictly.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         // Bounds first: nothing is allocated for what is too large.
-        let most = COMMAND_SIZE_BYTES_MAX + SIGNATURES_MAX * 104 + 16;
+        let most = COMMAND_SIZE_BYTES_MAX + SIGNATURES_MAX * SIGNATURE_SIZE_BYTES_MAX + 16;
         Self::from_wire(decode_strict::<wire::SignedCommand>(bytes, most)?)
     }
 
@@ -102,15 +158,13 @@ impl SignedCommand {
         if signed.signatures.len() > SIGNATURES_MAX {
             return Err(MalformedCommand::OutOfBounds("signatures").into());
         }
-        let mut signatures: Vec<(PublicKey, [u8; 64])> = Vec::with_capacity(signed.signatures.len());
+        let mut signatures: Vec<KeySignature> = Vec::with_capacity(signed.signatures.len());
         for one in &signed.signatures {
-            let key = one.key.as_slice().try_into().map_err(|_| MalformedCommand::Length("signature key"))?;
-            let bytes =
-                one.signature.as_slice().try_into().map_err(|_| MalformedCommand::Length("signature"))?;
-            if signatures.last().is_some_and(|(last, _)| *last >= PublicKey(key)) {
+            let signature = KeySignature::from_wire(one)?;
+            if signatures.last().is_some_and(|last| last.key >= signature.key) {
                 return Err(MalformedCommand::Unsorted("signatures").into());
             }
-            signatures.push((PublicKey(key), bytes));
+            signatures.push(signature);
         }
         let command = Command::decode(&signed.command)?;
         Ok(Self { bytes: signed.command, signatures, command })
@@ -119,11 +173,7 @@ impl SignedCommand {
     pub(crate) fn to_wire(&self) -> wire::SignedCommand {
         wire::SignedCommand {
             command: self.bytes.clone(),
-            signatures: self
-                .signatures
-                .iter()
-                .map(|(key, bytes)| wire::Signature { key: key.0.to_vec(), signature: bytes.to_vec() })
-                .collect(),
+            signatures: self.signatures.iter().map(KeySignature::to_wire).collect(),
         }
     }
 
@@ -154,25 +204,25 @@ impl SignedCommand {
 
     /// Demands exactly the required signatures, each valid under `verify_strict` for `ledger`.
     pub fn verify(&self, ledger: LedgerId) -> Result<(), EnvelopeError> {
+        self.verify_with(ledger, &VerifiedBatches::default())
+    }
+
+    /// [`SignedCommand::verify`] among others: a signature over a batch that is in `batches` is not verified
+    /// again, and one that is good comes into it.
+    pub fn verify_with(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError> {
         let required = self.command.required_signers();
-        if !self.signatures.iter().map(|(key, _)| key).eq(required.iter()) {
+        if !self.signatures.iter().map(|signature| &signature.key).eq(required.iter()) {
             return Err(EnvelopeError::WrongSigners {
                 signed: self.signatures.len(),
                 required: required.len(),
             });
         }
-        self.verify_each(ledger)
+        self.verify_each(ledger, batches)
     }
 
     /// Demands that each signature is valid, whether they are all there or not.
-    fn verify_each(&self, ledger: LedgerId) -> Result<(), EnvelopeError> {
-        let message = signed_message(ledger, &self.bytes);
-        for (key, bytes) in &self.signatures {
-            VerifyingKey::from_bytes(&key.0)
-                .and_then(|verifier| verifier.verify_strict(&message, &Signature::from_bytes(bytes)))
-                .map_err(|_| EnvelopeError::BadSignature(*key))?;
-        }
-        Ok(())
+    fn verify_each(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError> {
+        self.signatures.iter().try_for_each(|signature| signature.verify(ledger, self, batches))
     }
 
     /// The signer and its request id: what deduplication is keyed by.
@@ -199,6 +249,54 @@ impl Command {
     }
 }
 
+impl KeySignature {
+    fn alone(key: &SigningKey, message: &[u8]) -> Self {
+        let public = PublicKey(key.verifying_key().to_bytes());
+        Self { key: public, bytes: key.sign(message).to_bytes(), batch: None }
+    }
+
+    fn verify(
+        &self,
+        ledger: LedgerId,
+        signed: &SignedCommand,
+        batches: &VerifiedBatches,
+    ) -> Result<(), EnvelopeError> {
+        let good = match &self.batch {
+            None => self.is_over(&signed_message(ledger, &signed.bytes)),
+            Some(path) => path.batch_hash(&signed.command_hash()).is_some_and(|batch| {
+                let message = batch_message(ledger, &batch);
+                batches.verified(self.key, &self.bytes, &message, || self.is_over(&message))
+            }),
+        };
+        if good { Ok(()) } else { Err(EnvelopeError::BadSignature(self.key)) }
+    }
+
+    fn is_over(&self, message: &[u8]) -> bool {
+        VerifyingKey::from_bytes(&self.key.0)
+            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(&self.bytes)))
+            .is_ok()
+    }
+
+    fn from_wire(w: &wire::Signature) -> Result<Self, MalformedCommand> {
+        let key = w.key.as_slice().try_into().map_err(|_| MalformedCommand::Length("signature key"))?;
+        let bytes = w.signature.as_slice().try_into().map_err(|_| MalformedCommand::Length("signature"))?;
+        let batch = w.batch.as_ref().map(BatchPath::from_wire).transpose()?;
+        Ok(Self { key: PublicKey(key), bytes, batch })
+    }
+
+    fn to_wire(&self) -> wire::Signature {
+        wire::Signature {
+            key: self.key.0.to_vec(),
+            signature: self.bytes.to_vec(),
+            batch: self.batch.as_ref().map(BatchPath::to_wire),
+        }
+    }
+}
+
 fn signed_message(ledger: LedgerId, command: &[u8]) -> Vec<u8> {
     [SIGNING_PREFIX, ledger.0.as_bytes(), command].concat()
+}
+
+fn batch_message(ledger: LedgerId, batch: &Hash) -> Vec<u8> {
+    [BATCH_SIGNING_PREFIX, ledger.0.as_bytes(), batch.as_bytes()].concat()
 }

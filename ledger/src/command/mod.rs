@@ -4,19 +4,36 @@
 //! bytes decoded strictly, so that two different encodings never mean the same thing and every field of the
 //! rest of the crate is already in its bounds.
 
+mod batch;
+mod bounds;
+mod decisions;
 mod envelope;
+mod identifier;
 mod invisible;
 mod names;
+mod requirements;
 mod wire;
 
-pub use envelope::{EnvelopeError, SignedCommand};
-pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
-pub use wire::{MalformedCommand, decode_strict};
-pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
-pub(crate) use wire::{
-    limits_to_wire, roles_from_wire, roles_to_wire, scope_from_wire, scope_to_wire, terms_from_wire,
-    terms_to_wire, voter_from_wire, voter_to_wire,
+pub use batch::{BatchPath, COMMANDS_SIGNED_AT_ONCE_MAX, VerifiedBatches};
+pub use bounds::{
+    BOUNDS_MAX, Bound, BoundError, BoundKind, Bounds, CONCURRENCY_LIMIT_MAX, LIMIT_MAX, Per, RATE_LIMIT_MAX,
+    RATE_WINDOW_MS_MAX,
 };
+pub use decisions::{ActionOutcome, Authorize, DecisionId, DecisionRef, OutcomeKind, Traceparent};
+pub(crate) use decisions::{digest_to_wire, optional_digest};
+pub use envelope::{EnvelopeError, SignedCommand};
+pub use identifier::{IDENTIFIER_SIZE_BYTES_MAX, Identifier, IdentifierError};
+pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
+pub use requirements::{
+    Place as TemplatePlace, REQUIREMENTS_MAX, Requirement, RequirementError, Requirements, Template,
+    TemplateError,
+};
+pub use wire::{MalformedCommand, decode_strict};
+pub(crate) use wire::{
+    grant_ref_from_wire, grant_ref_to_wire, limits_to_wire, roles_from_wire, roles_to_wire, scope_from_wire,
+    scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
+};
+pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
 
 use crate::hash::{Hash, to_hex};
 use crate::head::{Roster, RosterId, VoterSet};
@@ -166,6 +183,10 @@ pub enum Body {
         /// The operators that sign beside the signer; sorted, unique, without the signer.
         operators: Vec<PublicKey>,
     },
+    /// Decides whether an agent may act, and records the decision. By a gate whose scope covers the agent.
+    Authorize(Authorize),
+    /// Says what became of a permitted call. By a gate whose scope covers the agent.
+    Outcome(ActionOutcome),
 }
 
 /// The founding command.
@@ -202,6 +223,11 @@ pub struct Limits {
     pub clock_skew_ms_max: u64,
     /// Operators that must sign a change of the voters. So many must remain.
     pub operator_threshold: u32,
+    /// Recorded decisions that the state keeps for each agent: the next one takes the place of the oldest, once
+    /// that one is no longer open.
+    pub open_decisions_per_agent_max: u32,
+    /// Greatest `execute_within_ms` of an [`Authorize`].
+    pub execution_ms_max: u64,
 }
 
 impl Limits {
@@ -222,6 +248,8 @@ impl Default for Limits {
             staleness_cap_ms: 10_000,
             clock_skew_ms_max: 500,
             operator_threshold: 1,
+            open_decisions_per_agent_max: 1024,
+            execution_ms_max: 60_000,
         }
     }
 }
@@ -242,7 +270,7 @@ pub enum Role {
     Resumer = 5,
     /// Reviews.
     Reviewer = 6,
-    /// Checks, for the agents in its scope.
+    /// Checks and recorded decisions, for the agents in its scope.
     Gate = 7,
 }
 
@@ -313,4 +341,8 @@ pub struct Terms {
     pub max_staleness_ms: u64,
     /// How many levels of delegation may follow.
     pub delegable_depth: u32,
+    /// What the agent must have had in front of it.
+    pub knowledge: Requirements,
+    /// How much of it may be used. A grant with bounds allows what is recorded, and no mere check.
+    pub bounds: Bounds,
 }

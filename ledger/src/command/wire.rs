@@ -3,11 +3,14 @@
 use prost::Message;
 
 use super::{
-    Body, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Genesis, GrantId, Limits, Name, NameError,
-    Patterns, Principal, PublicKey, RequestId, Role, Scope, Terms,
+    ActionOutcome, Authorize, Body, BoundError, Bounds, COMMAND_SIZE_BYTES_MAX, Command,
+    DELEGATION_DEPTH_MAX, Genesis, GrantId, IdentifierError, Limits, Name, NameError, Patterns, Principal,
+    PublicKey, RequestId, RequirementError, Requirements, Role, Scope, Terms,
 };
+use crate::authority::GrantRef;
 use crate::hash::Hash;
 use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
+use crate::knowledge::KnowledgeError;
 use chancery_proto::v1 as wire;
 
 /// Longest reason of a revocation, in bytes.
@@ -55,6 +58,23 @@ pub enum MalformedCommand {
     /// A number or a count is out of its range.
     #[error("{0} is out of bounds")]
     OutOfBounds(&'static str),
+    /// The bounds of a grant are not.
+    #[error("bounds: {0}")]
+    Bounds(#[from] BoundError),
+    /// An identifier is not one.
+    #[error("{field} {source}")]
+    Identifier {
+        /// Which.
+        field: &'static str,
+        /// Why not.
+        source: IdentifierError,
+    },
+    /// The requirements of a grant are not.
+    #[error("knowledge: {0}")]
+    Requirements(#[from] RequirementError),
+    /// Knowledge is not shown to be what it says.
+    #[error("knowledge: {0}")]
+    Knowledge(#[from] KnowledgeError),
     /// A name or pattern is not well formed.
     #[error("{field} {source}")]
     Name {
@@ -144,6 +164,8 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
             },
             operators: operators_from_wire(&w.operators)?,
         },
+        W::Authorize(w) => Body::Authorize(Authorize::from_wire(w)?),
+        W::Outcome(w) => Body::Outcome(ActionOutcome::from_wire(w)?),
     })
 }
 
@@ -196,6 +218,8 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             replaces_digest: replaces.digest.0.to_vec(),
             operators: operators.iter().map(|key| key.0.to_vec()).collect(),
         }),
+        Body::Authorize(authorize) => W::Authorize(authorize.to_wire()),
+        Body::Outcome(outcome) => W::Outcome(outcome.to_wire()),
     }
 }
 
@@ -289,6 +313,8 @@ pub(crate) fn terms_to_wire(terms: &Terms) -> wire::Terms {
         not_after_ms: terms.not_after_ms,
         max_staleness_ms: terms.max_staleness_ms,
         delegable_depth: terms.delegable_depth,
+        knowledge: terms.knowledge.to_wire(),
+        bounds: terms.bounds.to_wire(),
     }
 }
 
@@ -301,6 +327,8 @@ pub(crate) fn terms_from_wire(w: wire::Terms) -> Result<Terms, MalformedCommand>
         not_after_ms: w.not_after_ms,
         max_staleness_ms: w.max_staleness_ms,
         delegable_depth: w.delegable_depth,
+        knowledge: Requirements::from_wire(w.knowledge)?,
+        bounds: Bounds::from_wire(w.bounds)?,
     };
     if terms.actions.is_empty() || terms.resources.is_empty() {
         return Err(MalformedCommand::Missing("an action or a resource"));
@@ -327,6 +355,8 @@ pub(crate) fn limits_to_wire(limits: &Limits) -> wire::Limits {
         staleness_cap_ms: limits.staleness_cap_ms,
         clock_skew_ms_max: limits.clock_skew_ms_max,
         operator_threshold: limits.operator_threshold,
+        open_decisions_per_agent_max: limits.open_decisions_per_agent_max,
+        execution_ms_max: limits.execution_ms_max,
     }
 }
 
@@ -344,6 +374,8 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
     bound("clock_skew_ms_max", w.clock_skew_ms_max, 1..=60_000)?;
     // More than may sign one command could never change the voters.
     bound("operator_threshold", w.operator_threshold.into(), 1..=w.signatures_per_command_max.into())?;
+    bound("open_decisions_per_agent_max", w.open_decisions_per_agent_max.into(), 1..=65_536)?;
+    bound("execution_ms_max", w.execution_ms_max, 1..=3_600_000)?;
     Ok(Limits {
         signatures_per_command_max: w.signatures_per_command_max,
         grants_per_agent_max: w.grants_per_agent_max,
@@ -353,7 +385,17 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
         staleness_cap_ms: w.staleness_cap_ms,
         clock_skew_ms_max: w.clock_skew_ms_max,
         operator_threshold: w.operator_threshold,
+        open_decisions_per_agent_max: w.open_decisions_per_agent_max,
+        execution_ms_max: w.execution_ms_max,
     })
+}
+
+pub(crate) fn grant_ref_to_wire(reference: GrantRef) -> wire::GrantRef {
+    wire::GrantRef { grant: reference.grant.0.0.to_vec(), root: reference.root.0.0.to_vec() }
+}
+
+pub(crate) fn grant_ref_from_wire(w: &wire::GrantRef) -> Result<GrantRef, MalformedCommand> {
+    Ok(GrantRef { grant: GrantId(hash("grant", &w.grant)?), root: GrantId(hash("root", &w.root)?) })
 }
 
 /// The wire form of a roster.
@@ -390,7 +432,7 @@ pub(crate) fn voter_from_wire(w: wire::Voter) -> Result<Voter, MalformedCommand>
     Ok(Voter { node: w.node, name: name("voter name", w.name)?, key: key("voter key", &w.key)? })
 }
 
-fn required<T>(field: &'static str, value: Option<T>) -> Result<T, MalformedCommand> {
+pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, MalformedCommand> {
     value.ok_or(MalformedCommand::Missing(field))
 }
 
@@ -402,11 +444,11 @@ fn key(field: &'static str, bytes: &[u8]) -> Result<PublicKey, MalformedCommand>
     Ok(PublicKey(array(field, bytes)?))
 }
 
-fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, MalformedCommand> {
+pub(super) fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, MalformedCommand> {
     Ok(Hash(array(field, bytes)?))
 }
 
-fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {
+pub(super) fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {
     Name::new(text).map_err(|source| MalformedCommand::Name { field, source })
 }
 

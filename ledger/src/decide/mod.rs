@@ -4,12 +4,21 @@
 //! proof alone, and the auditor years later. What it reads through its [`View`] is exactly what a proof must
 //! contain.
 
+mod arguments;
+mod limits;
+
+pub use arguments::ARGS_SIZE_BYTES_MAX;
+
+use arguments::Arguments;
+use limits::{allowance, missing_knowledge};
+
 use crate::authority::{
-    AgentRecord, Cause, Chain, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place, View, ViewError, Void, record,
-    referred,
+    AgentRecord, Allowance, Cause, Chain, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place, View, ViewError,
+    Void, record, referred,
 };
-use crate::command::Name;
+use crate::command::{Identifier, Name, Template};
 use crate::hash::Hash;
+use crate::knowledge::Knowledge;
 use crate::state::{Key, NodeRead, Recording, TreeError, Value};
 
 /// What is asked.
@@ -23,6 +32,11 @@ pub struct Request {
     pub resource: Name,
     /// SHA-256 of the call's arguments; the permit is bound to it.
     pub args_digest: Hash,
+    /// The arguments themselves: a JSON object whose digest is `args_digest`, at most 4 KiB. Bounds and
+    /// requirements that read an argument deny where they are not shown.
+    pub args: Option<Vec<u8>>,
+    /// What the agent had in front of it, with what is shown of it.
+    pub knowledge: Option<Knowledge>,
     /// The grant to try first: a permit then needs to show only that one's chain.
     pub hint: Option<GrantRef>,
 }
@@ -57,6 +71,9 @@ pub struct Authority {
     pub max_staleness_ms: u64,
     /// When the chain's first grant ends, in ledger time.
     pub not_after_ms: u64,
+    /// What is left of the chain's bounds, from the agent's grant up. If there is any, a mere check is no
+    /// permit: only a recorded decision spends.
+    pub bounds: Vec<Allowance>,
 }
 
 /// Why not.
@@ -85,6 +102,33 @@ pub enum Denial {
         /// By which command.
         cause: Cause,
     },
+    /// Too little is left of a bound.
+    BoundExhausted {
+        /// The grant that has the bound.
+        grant: GrantRef,
+        /// The bound's name.
+        name: Identifier,
+        /// How much there may be of it.
+        limit: u64,
+        /// What is spent.
+        used: u64,
+        /// What the request would spend; none if the argument that the bound adds up is not shown, or is no
+        /// whole number of at least 0.
+        wanted: Option<u64>,
+    },
+    /// A source that a grant requires is not among what is shown of the request's knowledge, or too old.
+    KnowledgeMissing {
+        /// The grant that requires it.
+        grant: GrantRef,
+        /// The source, as the grant names it.
+        template: Template,
+        /// The source for this request; none if an argument that names it is not shown, or names none.
+        source: Option<Name>,
+        /// How old it may be, in milliseconds.
+        max_age_ms: u64,
+        /// When the newest that is shown was retrieved, in ledger time.
+        retrieved_at_ms: Option<u64>,
+    },
     /// A grant that would allow it has ended.
     Ended {
         /// The chain's end, in ledger time.
@@ -107,6 +151,8 @@ impl Denial {
             Self::Retired { .. } => "retired",
             Self::Revoked { .. } => "revoked",
             Self::AllRevoked { .. } => "all_revoked",
+            Self::BoundExhausted { .. } => "bound_exhausted",
+            Self::KnowledgeMissing { .. } => "knowledge_missing",
             Self::Ended { .. } => "ended",
             Self::NotBegun { .. } => "not_begun",
             Self::NoGrant => "no_grant",
@@ -127,12 +173,15 @@ impl Denial {
     fn rank(&self) -> (u8, u64) {
         let index = self.cause().map_or(0, |cause| cause.index);
         match self {
-            Self::UnknownAgent => (7, 0),
-            Self::Retired { .. } => (5, index),
-            Self::Revoked { .. } => (6, index),
-            Self::AllRevoked { .. } => (4, index),
-            Self::Ended { not_after_ms } => (3, *not_after_ms),
-            Self::NotBegun { not_before_ms } => (2, u64::MAX - not_before_ms),
+            // Told before any grant is looked at.
+            Self::UnknownAgent => (13, 0),
+            Self::Revoked { .. } => (11, index),
+            Self::Retired { .. } => (10, index),
+            Self::AllRevoked { .. } => (9, index),
+            Self::BoundExhausted { .. } => (8, 0),
+            Self::KnowledgeMissing { .. } => (7, 0),
+            Self::Ended { not_after_ms } => (5, *not_after_ms),
+            Self::NotBegun { not_before_ms } => (4, u64::MAX - not_before_ms),
             Self::NoGrant => (1, 0),
         }
     }
@@ -223,11 +272,25 @@ fn consider<V: View>(
     if chain.not_before_ms() > interval.low_ms {
         return Ok(Err(Denial::NotBegun { not_before_ms: chain.not_before_ms() }));
     }
+    let arguments = Arguments::of(request);
+    let mut bounds = Vec::new();
+    for (reference, link) in &chain.links {
+        if let Some(denial) = missing_knowledge(request, &arguments, interval, *reference, &link.terms) {
+            return Ok(Err(denial));
+        }
+        for bound in link.terms.bounds.iter() {
+            match allowance(view, &arguments, interval, (*reference, &link.terms), bound)? {
+                Ok(allowance) => bounds.push(allowance),
+                Err(denial) => return Ok(Err(denial)),
+            }
+        }
+    }
     Ok(Ok(Authority {
         chain: chain.links.iter().map(|(reference, _)| *reference).collect(),
         generation: agent.generation,
         max_staleness_ms: chain.max_staleness_ms(),
         not_after_ms: chain.not_after_ms(),
+        bounds,
     }))
 }
 

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{EVIDENCE_FORMAT, EVIDENCE_SIZE_BYTES_MAX, Evidence, Leaf};
 use crate::answer::{AnswerError, Nonce, decode_answer};
 use crate::authority::ENTRY_SIZE_BYTES_MAX;
-use crate::command::{LedgerId, Name, NameError};
+use crate::command::{LedgerId, MalformedCommand, Name, NameError};
 use crate::decide::Request;
 use crate::hash::{Hash, from_hex, to_hex};
-use crate::head::{RosterChain, RosterChainDecodeError};
+use crate::head::{RosterChain, RosterChainDecodeError, StatementError};
+use crate::knowledge::Knowledge;
 
 /// Why a file is not evidence.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ pub enum EvidenceFileError {
     #[error("not an evidence file: it is not spelled as one")]
     Spelling,
     /// Another format, or another version of it.
-    #[error("the format is {0:?}, not {EVIDENCE_FORMAT:?}")]
+    #[error("the format is {0:?}, not the one that is expected")]
     Format(String),
     /// A field is not hex, not base64, or too long.
     #[error("{0} is not well formed")]
@@ -41,9 +42,18 @@ pub enum EvidenceFileError {
     /// The answer is malformed.
     #[error(transparent)]
     Answer(#[from] AnswerError),
+    /// The knowledge is malformed, or not shown to be what it says.
+    #[error("knowledge: {0}")]
+    Knowledge(#[source] MalformedCommand),
     /// The roster chain is malformed.
     #[error(transparent)]
     Rosters(#[from] RosterChainDecodeError),
+    /// A head or a statement is not one, or there are too many.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    /// The statements are not sorted, or too many.
+    #[error(transparent)]
+    Statements(#[from] MalformedCommand),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +80,12 @@ struct Question {
     action: String,
     resource: String,
     args_digest: String,
+    /// Base64 of the arguments, if they are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<String>,
+    /// Base64 of the encoded `Knowledge`, if there is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knowledge: Option<String>,
     nonce: String,
 }
 
@@ -81,12 +97,22 @@ enum Kind {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileLeaf {
+pub(super) struct FileLeaf {
     index: u64,
     /// Base64 of the encoded `Entry`.
     entry: String,
     /// Hex, from the leaf up.
     proof: Vec<String>,
+}
+
+impl FileLeaf {
+    pub(super) fn of(leaf: &Leaf) -> Self {
+        Self {
+            index: leaf.index,
+            entry: BASE64.encode(&leaf.entry),
+            proof: leaf.proof.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 impl Evidence {
@@ -102,15 +128,13 @@ impl Evidence {
                 action: self.request.action.to_string(),
                 resource: self.request.resource.to_string(),
                 args_digest: self.request.args_digest.to_string(),
+                args: self.request.args.as_ref().map(|text| BASE64.encode(text)),
+                knowledge: self.request.knowledge.as_ref().map(|knowledge| BASE64.encode(knowledge.encode())),
                 nonce: to_hex(&self.nonce.0),
             },
             answer: BASE64.encode(self.answer.encode()),
             rosters: (!self.rosters.links.is_empty()).then(|| BASE64.encode(self.rosters.encode())),
-            cause: self.cause.as_ref().map(|leaf| FileLeaf {
-                index: leaf.index,
-                entry: BASE64.encode(&leaf.entry),
-                proof: leaf.proof.iter().map(ToString::to_string).collect(),
-            }),
+            cause: self.cause.as_ref().map(FileLeaf::of),
         };
         // INVARIANT: strings, integers and lists of them always serialize.
         let mut text = serde_json::to_string_pretty(&file).unwrap_or_default();
@@ -133,7 +157,8 @@ impl Evidence {
             return Err(EvidenceFileError::Format(file.format));
         }
         let name = |field, text| Name::new(text).map_err(|source| EvidenceFileError::Name { field, source });
-        let Question { kind: Kind::Check, agent, action, resource, args_digest, nonce } = file.question;
+        let Question { kind: Kind::Check, agent, action, resource, args_digest, args, knowledge, nonce } =
+            file.question;
         let mut nonce_bytes = [0; 32];
         from_hex(&nonce, &mut nonce_bytes).ok_or(EvidenceFileError::Field("nonce"))?;
         let answer = base64("answer", &file.answer)?;
@@ -145,6 +170,8 @@ impl Evidence {
                 action: name("action", action)?,
                 resource: name("resource", resource)?,
                 args_digest: hash("args_digest", &args_digest)?,
+                args: args.as_deref().map(|text| base64("args", text)).transpose()?,
+                knowledge: knowledge.as_deref().map(shown_knowledge).transpose()?,
                 hint: None,
             },
             nonce: Nonce(nonce_bytes),
@@ -155,27 +182,31 @@ impl Evidence {
     }
 }
 
-fn rosters(text: &str) -> Result<RosterChain, EvidenceFileError> {
+pub(super) fn rosters(text: &str) -> Result<RosterChain, EvidenceFileError> {
     let chain = RosterChain::decode(&base64("rosters", text)?)?;
     // Without a link the member is absent.
     if chain.links.is_empty() { Err(EvidenceFileError::Field("rosters")) } else { Ok(chain) }
 }
 
-fn leaf(file: FileLeaf) -> Result<Leaf, EvidenceFileError> {
+fn shown_knowledge(text: &str) -> Result<Knowledge, EvidenceFileError> {
+    Knowledge::decode(&base64("knowledge", text)?).map_err(EvidenceFileError::Knowledge)
+}
+
+pub(super) fn leaf(file: FileLeaf) -> Result<Leaf, EvidenceFileError> {
     let entry = base64("entry", &file.entry)?;
     // An inclusion proof has at most 64 hashes.
     if entry.len() > ENTRY_SIZE_BYTES_MAX || file.proof.len() > 64 {
-        return Err(EvidenceFileError::Field("cause"));
+        return Err(EvidenceFileError::Field("leaf"));
     }
     let proof = file.proof.iter().map(|text| hash("proof", text)).collect::<Result<_, _>>()?;
     Ok(Leaf { index: file.index, entry, proof })
 }
 
-fn hash(field: &'static str, text: &str) -> Result<Hash, EvidenceFileError> {
+pub(super) fn hash(field: &'static str, text: &str) -> Result<Hash, EvidenceFileError> {
     Hash::from_hex(text).ok_or(EvidenceFileError::Field(field))
 }
 
 /// Canonical base64 only: the engine refuses missing padding and bits beyond the end.
-fn base64(field: &'static str, text: &str) -> Result<Vec<u8>, EvidenceFileError> {
+pub(super) fn base64(field: &'static str, text: &str) -> Result<Vec<u8>, EvidenceFileError> {
     BASE64.decode(text).map_err(|_| EvidenceFileError::Field(field))
 }

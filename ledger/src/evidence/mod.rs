@@ -2,18 +2,21 @@
 //!
 //! The file holds the question, the [`Answer`] that proves it, and, when a command brought the decision
 //! about, that command's leaf with its place in the log; and the rosters since genesis, if there were others.
-//! [`Evidence::verify`] needs nothing but a [`Trust`].
+//! [`Evidence::verify`] needs nothing but a [`Trust`]. A [`Record`] is the same for a command in the log, and so
+//! for a decision that was recorded.
 
 mod contradiction;
 mod file;
+mod record;
+mod record_file;
 
 use crate::answer::{Answer, Nonce, ProofError, Verified, verify};
-use crate::authority::{Entry, EntryError};
+use crate::authority::EntryError;
 use crate::command::{EnvelopeError, LedgerId, SignedCommand};
 use crate::decide::{Decision, Request};
 use crate::hash::Hash;
-use crate::head::RosterChain;
-use crate::log::{VerifyError, leaf_hash, verify_inclusion};
+use crate::head::{QuorumError, RosterChain, RosterId};
+use crate::log::VerifyError;
 use crate::trust::{RosterChainError, Trust, TrustError};
 
 pub use contradiction::{
@@ -21,6 +24,7 @@ pub use contradiction::{
     ContradictionFileError, Conviction, Message, StatementBook,
 };
 pub use file::EvidenceFileError;
+pub use record::{RECORD_FORMAT, Record, Recorded, ShownRecord};
 
 /// The `format` of the file.
 pub const EVIDENCE_FORMAT: &str = "chancery-evidence/v1";
@@ -52,7 +56,7 @@ pub struct Evidence {
 pub struct Leaf {
     /// Its index.
     pub index: u64,
-    /// The encoded [`Entry`].
+    /// The encoded [`Entry`](crate::authority::Entry).
     pub entry: Vec<u8>,
     /// RFC 6962 inclusion proof, from the leaf up, in the log of the head's size.
     pub proof: Vec<Hash>,
@@ -84,6 +88,12 @@ pub enum EvidenceError {
     /// The answer proves nothing.
     #[error(transparent)]
     Answer(#[from] ProofError),
+    /// The record's head is of another ledger, or of a roster whose voters are not known.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The record's head is not signed by a quorum.
+    #[error("head: {0}")]
+    Head(#[source] QuorumError),
     /// The leaf is not in the log.
     #[error("leaf {index} is not in the log: {source}")]
     Inclusion {
@@ -98,8 +108,9 @@ pub enum EvidenceError {
     /// The leaf's command is not signed as it must be.
     #[error("the leaf's command: {0}")]
     Command(#[from] EnvelopeError),
-    /// There is a leaf, but not of the command that the decision names; or the decision names none.
-    #[error("the leaf is not the command that the decision rests on")]
+    /// There is a leaf, but not of the command that the decision names; or the decision names none; or it is of
+    /// no command.
+    #[error("the leaf is not the command that it must be")]
     OtherLeaf,
 }
 
@@ -115,22 +126,8 @@ pub struct Shown {
 impl Evidence {
     /// Verifies everything, from the trust alone.
     pub fn verify(&self, trust: &Trust) -> Result<Shown, EvidenceError> {
-        if self.origin != trust.origin {
-            return Err(EvidenceError::OtherOrigin {
-                found: self.origin.clone(),
-                expected: trust.origin.clone(),
-            });
-        }
-        if self.ledger != trust.ledger {
-            return Err(EvidenceError::OtherLedger(self.ledger));
-        }
-        let shown = trust.founding().extend(&self.rosters)?;
-        if shown.newest_roster() != self.answer.newest_roster() {
-            return Err(EvidenceError::OtherRosters);
-        }
-        // Old evidence stays true: what was verified since then does not make it a rollback. But whoever knows
-        // later rosters than it shows believes nobody who had left.
-        let trust = trust.since_genesis().join(&shown).map_err(EvidenceError::Forked)?;
+        let newest = self.answer.newest_roster();
+        let trust = trust_with(trust, &self.origin, self.ledger, &self.rosters, |shown| shown == newest)?;
         let verified = verify(&trust, &self.request, self.nonce, &self.answer)?;
         let cause = self.cause.as_ref().map(|leaf| self.verify_leaf(leaf, &verified)).transpose()?;
         Ok(Shown { verified, cause })
@@ -139,21 +136,29 @@ impl Evidence {
     fn verify_leaf(&self, leaf: &Leaf, verified: &Verified) -> Result<SignedCommand, EvidenceError> {
         let Decision::Denied(denial) = &verified.decision else { return Err(EvidenceError::OtherLeaf) };
         let cause = denial.cause().ok_or(EvidenceError::OtherLeaf)?;
-        let head = &verified.head;
-        let (index, hash) = (leaf.index, leaf_hash(&leaf.entry));
-        verify_inclusion(&hash, index, head.log_size, &leaf.proof, &head.log_root)
-            .map_err(|source| EvidenceError::Inclusion { index, source })?;
-        let Entry::Command { block, time_ms, signed } = Entry::decode(&leaf.entry)? else {
-            return Err(EvidenceError::OtherLeaf);
-        };
-        let same = index == cause.index
-            && block == cause.block
-            && time_ms == cause.time_ms
-            && signed.command().signer == cause.signer;
-        if !same {
-            return Err(EvidenceError::OtherLeaf);
-        }
-        signed.verify(self.ledger)?;
-        Ok(signed)
+        Ok(leaf.recorded(&verified.head, |found| found == cause)?.signed)
     }
+}
+
+/// `trust` with the rosters that a file shows, if it is about this ledger and they are all that `newest` demands.
+fn trust_with(
+    trust: &Trust,
+    origin: &str,
+    ledger: LedgerId,
+    rosters: &RosterChain,
+    newest: impl FnOnce(RosterId) -> bool,
+) -> Result<Trust, EvidenceError> {
+    if origin != trust.origin {
+        return Err(EvidenceError::OtherOrigin { found: origin.into(), expected: trust.origin.clone() });
+    }
+    if ledger != trust.ledger {
+        return Err(EvidenceError::OtherLedger(ledger));
+    }
+    let shown = trust.founding().extend(rosters)?;
+    if !newest(shown.newest_roster()) {
+        return Err(EvidenceError::OtherRosters);
+    }
+    // Old evidence stays true: what was verified since then does not make it a rollback. But whoever knows
+    // later rosters than it shows believes nobody who had left.
+    trust.since_genesis().join(&shown).map_err(EvidenceError::Forked)
 }

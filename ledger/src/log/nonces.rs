@@ -7,7 +7,7 @@
 use rs_merkle::PartialTree;
 use thiserror::Error;
 
-use super::rfc6962::whole_tree;
+use super::rfc6962::{audit_path, whole_tree};
 use super::{Rfc6962, VerifyError, leaf_hash, root_from_inclusion};
 use crate::hash::Hash;
 
@@ -47,16 +47,7 @@ impl NonceTree {
         if index >= self.count {
             return None;
         }
-        let mut hashes = Vec::with_capacity(self.tree.depth());
-        let mut position = usize::try_from(index).ok()?;
-        for layer in self.tree.layers() {
-            // The last node of an odd layer has no sibling, nor has the root.
-            if let Some((_, sibling)) = layer.get(position ^ 1) {
-                hashes.push(Hash(*sibling));
-            }
-            position >>= 1;
-        }
-        Some(NoncePath { index, count: self.count, hashes })
+        Some(NoncePath { index, count: self.count, hashes: audit_path(&self.tree, index) })
     }
 }
 

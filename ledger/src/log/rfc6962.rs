@@ -42,11 +42,26 @@ impl Hasher for Rfc6962 {
 /// The whole tree over `leaf_hashes`, every layer of it; `None` when there are none.
 ///
 /// Not through `rs_merkle::MerkleTree`, whose `commit` copies each layer twice.
-pub(super) fn whole_tree(leaf_hashes: &[[u8; 32]]) -> Option<PartialTree<Rfc6962>> {
+pub(crate) fn whole_tree(leaf_hashes: &[[u8; 32]]) -> Option<PartialTree<Rfc6962>> {
     if leaf_hashes.is_empty() {
         return None;
     }
     PartialTree::from_leaves(leaf_hashes).ok()
+}
+
+/// The audit path (RFC 6962 §2.1.1) of the leaf at `index` of a [`whole_tree`] that has so many.
+pub(crate) fn audit_path(tree: &PartialTree<Rfc6962>, index: u32) -> Vec<Hash> {
+    let mut hashes = Vec::with_capacity(tree.depth());
+    // INVARIANT: usize has at least 32 bits wherever this is built.
+    let mut position = index as usize;
+    for layer in tree.layers() {
+        // The last node of an odd layer has no sibling, nor has the root.
+        if let Some((_, sibling)) = layer.get(position ^ 1) {
+            hashes.push(Hash(*sibling));
+        }
+        position >>= 1;
+    }
+    hashes
 }
 
 /// The root over `nodes`, the hashes of neighbouring subtrees of one height; `None` when there are none.

@@ -7,16 +7,17 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::answer::{Answer, Nonce};
-use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
+use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State, Verdict};
 use chancery_ledger::command::{
-    Body, Command, Genesis, GrantId, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role,
-    Scope, SignedCommand, Terms,
+    Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, Genesis, GrantId,
+    Identifier, LedgerId, Limits, Name, Patterns, Per, Principal, PublicKey, RequestId, Requirement,
+    Requirements, Role, Scope, SignedCommand, Template, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
-use chancery_ledger::evidence::{Evidence, Leaf};
+use chancery_ledger::evidence::{Evidence, Leaf, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
-    Fresh, Head, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
+    Fresh, Head, HeadQuorum, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
 };
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
@@ -61,7 +62,21 @@ pub(crate) fn terms(agent: &str, actions: &[&str], resources: &[&str], not_befor
         not_after_ms: not_before_ms + HOUR_MS,
         max_staleness_ms: 5_000,
         delegable_depth: 2,
+        knowledge: Requirements::default(),
+        bounds: Bounds::default(),
     }
+}
+
+pub(crate) fn bound(name: &str, kind: BoundKind, limit: u64, per: Per) -> Bound {
+    Bound { name: identifier(name), kind, limit, per }
+}
+
+pub(crate) fn identifier(text: &str) -> Identifier {
+    Identifier::new(text).unwrap()
+}
+
+pub(crate) fn requirement(source: &str, max_age_ms: u64) -> Requirement {
+    Requirement { source: Template::new(source).unwrap(), max_age_ms }
 }
 
 pub(crate) fn principal(label: &str, roles: &[Role], scope: Scope) -> Principal {
@@ -387,6 +402,15 @@ impl House {
         GrantId::of(self.ledger, signed.command_bytes())
     }
 
+    /// Has a decision recorded: which it is, and what its leaf says.
+    pub(crate) fn authorize(&mut self, asked: Authorize) -> (DecisionRef, Verdict) {
+        let signed = self.signed("gate", Body::Authorize(asked.clone()));
+        let Outcome::Applied(cause) = self.send(&signed) else { panic!("not recorded") };
+        let Entry::Command { verdict: Some(verdict), .. } = self.entry(cause.index) else { panic!() };
+        let id = DecisionId::of(self.ledger, signed.command_bytes());
+        (DecisionRef { agent: asked.agent, number: verdict.number, id }, verdict)
+    }
+
     pub(crate) fn revoke(&mut self, grant: GrantId) {
         self.applied("revoker", Body::RevokeGrant { grant, reason: "no longer needed".into() });
     }
@@ -498,6 +522,22 @@ impl House {
         Leaf { index, entry: leaves[usize::try_from(index).unwrap()].clone(), proof }
     }
 
+    /// Evidence of the command at `index`, under the head of the last block, which all voters signed; `cause` is
+    /// the index of what it names.
+    pub(crate) fn record(&self, index: u64, cause: Option<u64>) -> Record {
+        let nodes = self.roster.voters().map(|voter| voter.node);
+        let head = *self.head();
+        let statements = nodes.map(|node| self.head_statement(node, head)).collect();
+        Record {
+            origin: ORIGIN.into(),
+            ledger: self.ledger,
+            leaf: self.leaf(index),
+            cause: cause.map(|index| self.leaf(index)),
+            head: HeadQuorum { head, statements },
+            rosters: self.trust.roster_chain_to(head.roster).unwrap(),
+        }
+    }
+
     /// Evidence of one check, with the leaf that a denial rests on.
     pub(crate) fn evidence(&self, request: &Request, nonce: Nonce) -> Evidence {
         let answer = self.answer(request, nonce);
@@ -529,7 +569,25 @@ pub(crate) fn request(agent: &str, action: &str, resource: &str) -> Request {
         action: name(action),
         resource: name(resource),
         args_digest: Hash::of(&[b"arguments"]),
+        args: None,
+        knowledge: None,
         hint: None,
+    }
+}
+
+/// The same, to be recorded: the execution may begin within 2 s.
+pub(crate) fn authorize(agent: &str, action: &str, resource: &str) -> Authorize {
+    Authorize {
+        agent: name(agent),
+        action: name(action),
+        resource: name(resource),
+        args_digest: Hash::of(&[b"arguments"]),
+        args: None,
+        knowledge: None,
+        hint: None,
+        parent: None,
+        traceparent: None,
+        execute_within_ms: 2_000,
     }
 }
 

@@ -1,14 +1,17 @@
 //! Authority as a plain model: maps and loops, no trees, no records, no hashes but the ids of grants.
 //! It is written from the rules, not from the code that it is held against.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use chancery_ledger::authority::{Cause, GrantRef};
+use chancery_ledger::authority::{BoundTaken, Cause, Decided, GrantRef, Verdict};
 use chancery_ledger::command::{
-    Body, Command, Genesis, GrantId, LedgerId, Limits, Name, PublicKey, RequestId, Role, Scope,
-    SignedCommand, Terms,
+    ActionOutcome, Authorize, Body, Bound, Command, DecisionId, DecisionRef, Genesis, GrantId, LedgerId,
+    Limits, Name, OutcomeKind, Per, PublicKey, RequestId, Role, Scope, SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Authority, Decision, Denial, Interval, Request};
+use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{RosterId, Voter, VoterSet};
 
 /// What becomes of a command, as far as anybody can see.
@@ -36,11 +39,21 @@ struct Who {
 }
 
 #[derive(Clone)]
-struct Agent {
+pub(crate) struct Agent {
     key: Option<PublicKey>,
     retired: Option<Cause>,
     epoch: u64,
     epoch_began: Option<Cause>,
+    /// All that were recorded, in order.
+    pub(crate) decisions: Vec<Recorded>,
+}
+
+/// A recorded decision. A permit has a deadline.
+#[derive(Clone)]
+pub(crate) struct Recorded {
+    pub(crate) id: DecisionId,
+    pub(crate) deadline_ms: Option<u64>,
+    outcomes: Vec<(OutcomeKind, Option<Hash>, Cause)>,
 }
 
 #[derive(Clone)]
@@ -68,12 +81,16 @@ pub(crate) struct Plain {
     pub(crate) time_ms: u64,
     pub(crate) log_size: u64,
     principals: BTreeMap<PublicKey, Who>,
-    agents: BTreeMap<String, Agent>,
+    pub(crate) agents: BTreeMap<String, Agent>,
+    /// What leaves say was decided, by their index.
+    pub(crate) verdicts: BTreeMap<u64, Verdict>,
     pub(crate) grants: BTreeMap<GrantId, Held>,
     /// In the order of the log.
     pub(crate) granted: Vec<GrantId>,
     tombstones: BTreeMap<GrantId, Cause>,
     done: BTreeMap<(PublicKey, RequestId), Done>,
+    /// All that permitted decisions ever took of bounds.
+    pub(crate) spent: Vec<limits::Spent>,
     /// In force.
     voters: VoterSet,
     roster: RosterId,
@@ -112,13 +129,22 @@ fn all_covered(
     narrow.iter().all(|narrow| wide.iter().any(|wide| covers(wide.as_str(), narrow.as_str())))
 }
 
+/// The bounds that are shared by a key.
+fn keys(terms: &Terms) -> impl Iterator<Item = (&Bound, &Name)> {
+    terms.bounds.iter().filter_map(|bound| match &bound.per {
+        Per::Key(key) => Some((bound, key)),
+        _ => None,
+    })
+}
+
 fn within(wide: &Scope, narrow: &Scope) -> bool {
     all_covered(&wide.agents, &narrow.agents)
         && all_covered(&wide.actions, &narrow.actions)
         && all_covered(&wide.resources, &narrow.resources)
 }
 
-type Verdict = Result<Option<Cause>, &'static str>;
+/// Nothing if the command takes effect now; what took effect before; or the code of a refusal.
+type Became = Result<Option<Cause>, &'static str>;
 
 impl Plain {
     pub(crate) fn found(ledger: LedgerId, time_ms: u64, genesis: &Genesis) -> Self {
@@ -133,10 +159,12 @@ impl Plain {
             log_size: 2,
             principals: genesis.principals.iter().map(who).collect(),
             agents: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
             grants: BTreeMap::new(),
             granted: Vec::new(),
             tombstones: BTreeMap::new(),
             done: BTreeMap::new(),
+            spent: Vec::new(),
             voters: genesis.roster.sets()[0].clone(),
             roster: genesis.roster.id(0),
             ever: genesis.roster.sets()[0].voters().to_vec(),
@@ -200,7 +228,7 @@ impl Plain {
         seen
     }
 
-    fn one(&mut self, signed: &SignedCommand, signatures: Signatures, cause: Cause) -> Verdict {
+    fn one(&mut self, signed: &SignedCommand, signatures: Signatures, cause: Cause) -> Became {
         match signatures {
             Signatures::Good => {}
             Signatures::TooMany => return Err("too_many_signatures"),
@@ -222,7 +250,13 @@ impl Plain {
         if pending >= self.limits.dedup_entries_per_signer_max as usize {
             return Err("too_many_pending");
         }
-        self.body(command, GrantId::of(self.ledger, signed.command_bytes()), cause)
+        match &command.body {
+            Body::Authorize(asked) => {
+                self.authorize(command, asked, DecisionId::of(self.ledger, signed.command_bytes()), cause)
+            }
+            Body::Outcome(said) => self.outcome(command, said, cause),
+            _ => self.body(command, GrantId::of(self.ledger, signed.command_bytes()), cause),
+        }
     }
 
     fn signer(&self, command: &Command, roles: &[Role]) -> Result<Who, &'static str> {
@@ -231,9 +265,10 @@ impl Plain {
         if who.roles.iter().any(|role| roles.contains(role)) { Ok(who.clone()) } else { Err("wrong_role") }
     }
 
-    fn body(&mut self, command: &Command, id: GrantId, cause: Cause) -> Verdict {
+    fn body(&mut self, command: &Command, id: GrantId, cause: Cause) -> Became {
         match &command.body {
             Body::Genesis(_) => Err("not_genesis"),
+            Body::Authorize(_) | Body::Outcome(_) => unreachable!("no grant comes of them"),
             Body::AddPrincipal(principal) => {
                 let signer = self.signer(command, &[Role::Operator])?;
                 if !within(&signer.scope, &principal.scope) {
@@ -283,7 +318,8 @@ impl Plain {
                 if self.agents.contains_key(agent.as_str()) {
                     return Err("agent_exists");
                 }
-                let agent_state = Agent { key: *key, retired: None, epoch: 1, epoch_began: None };
+                let (retired, epoch_began, decisions) = (None, None, Vec::new());
+                let agent_state = Agent { key: *key, retired, epoch: 1, epoch_began, decisions };
                 self.agents.insert(agent.to_string(), agent_state);
                 Ok(None)
             }
@@ -313,7 +349,8 @@ impl Plain {
                 let signer = self.signer(command, &[Role::Issuer])?;
                 let in_scope = any_matches(&signer.scope.agents, &terms.agent)
                     && all_covered(&signer.scope.actions, &terms.actions)
-                    && all_covered(&signer.scope.resources, &terms.resources);
+                    && all_covered(&signer.scope.resources, &terms.resources)
+                    && keys(terms).all(|(_, key)| any_matches(&signer.scope.resources, key));
                 if !in_scope {
                     return Err("out_of_scope");
                 }
@@ -346,6 +383,12 @@ impl Plain {
                 if chain.iter().any(|link| self.grants[link].terms.agent == terms.agent) {
                     return Err("loops");
                 }
+                let known: Vec<&Bound> =
+                    chain.iter().flat_map(|link| self.grants[link].terms.bounds.iter()).collect();
+                let same = |a: &Bound, b: &Bound| (&a.name, &a.kind, &a.per) == (&b.name, &b.kind, &b.per);
+                if !keys(terms).all(|(bound, _)| known.iter().any(|known| same(known, bound))) {
+                    return Err("widens");
+                }
                 let ended = chain.iter().any(|link| self.grants[link].terms.not_after_ms <= cause.time_ms);
                 if ended || chain.iter().any(|link| self.void(*link).is_some()) {
                     return Err("parent_not_in_force");
@@ -364,6 +407,102 @@ impl Plain {
         }
     }
 
+    fn gate(&self, command: &Command, agent: &Name) -> Result<(), &'static str> {
+        if !any_matches(&self.signer(command, &[Role::Gate])?.scope.agents, agent) {
+            return Err("out_of_scope");
+        }
+        if self.agents.contains_key(agent.as_str()) { Ok(()) } else { Err("unknown_agent") }
+    }
+
+    /// The last ones of an agent are kept.
+    fn kept(&self, decision: &DecisionRef) -> Option<&Recorded> {
+        let all = &self.agents.get(decision.agent.as_str())?.decisions;
+        let kept = self.limits.open_decisions_per_agent_max as usize;
+        let mut kept = all.iter().enumerate().rev().take(kept);
+        let (_, found) = kept.find(|(place, _)| *place as u64 + 1 == decision.number)?;
+        (found.id == decision.id).then_some(found)
+    }
+
+    fn authorize(&mut self, command: &Command, asked: &Authorize, id: DecisionId, cause: Cause) -> Became {
+        self.gate(command, &asked.agent)?;
+        if asked.execute_within_ms > self.limits.execution_ms_max {
+            return Err("execution_too_late");
+        }
+        if asked.parent.as_ref().is_some_and(|parent| self.kept(parent).is_none()) {
+            return Err("unknown_decision");
+        }
+        let decisions = &self.agents[asked.agent.as_str()].decisions;
+        let number = decisions.len() as u64 + 1;
+        let oldest = decisions.iter().rev().nth(self.limits.open_decisions_per_agent_max as usize - 1);
+        let open = |one: &Recorded| one.outcomes.is_empty() && one.deadline_ms > Some(cause.time_ms);
+        if oldest.is_some_and(open) {
+            return Err("too_many_open_decisions");
+        }
+        let request = Request {
+            agent: asked.agent.clone(),
+            action: asked.action.clone(),
+            resource: asked.resource.clone(),
+            args_digest: asked.args_digest,
+            args: asked.args.clone(),
+            knowledge: asked.knowledge.clone(),
+            hint: asked.hint,
+        };
+        let (decided, deadline_ms) =
+            match self.decide(&request, Interval { low_ms: cause.time_ms, high_ms: cause.time_ms }) {
+                Decision::Permit(Authority { chain, max_staleness_ms, not_after_ms, bounds, .. }) => {
+                    let ends = [asked.execute_within_ms, max_staleness_ms].map(|ms| cause.time_ms + ms);
+                    let deadline_ms = ends.into_iter().chain([not_after_ms]).min().unwrap();
+                    self.take((asked.agent.as_str(), number), &bounds, cause.time_ms, deadline_ms);
+                    let taken = |left: &chancery_ledger::authority::Allowance| BoundTaken {
+                        grant: left.grant,
+                        name: left.bound.name.clone(),
+                        limit: left.bound.limit,
+                        used: left.used,
+                        taken: left.wanted,
+                    };
+                    let bounds = bounds.iter().map(taken).collect();
+                    (Decided::Permit { chain, deadline_ms, bounds }, Some(deadline_ms))
+                }
+                Decision::Denied(denial) => (Decided::Denied(denial), None),
+            };
+        self.verdicts.insert(cause.index, Verdict { number, decided });
+        let recorded = Recorded { id, deadline_ms, outcomes: Vec::new() };
+        self.agents.get_mut(asked.agent.as_str()).unwrap().decisions.push(recorded);
+        Ok(None)
+    }
+
+    fn outcome(&mut self, command: &Command, said: &ActionOutcome, cause: Cause) -> Became {
+        use OutcomeKind::{Compensated, Executed, Unknown};
+        let DecisionRef { agent, number, .. } = &said.decision;
+        self.gate(command, agent)?;
+        let decision = self.kept(&said.decision).ok_or("unknown_decision")?;
+        if decision.deadline_ms.is_none() {
+            return Err("decision_denied");
+        }
+        let mut outcomes = decision.outcomes.iter();
+        if let Some((.., first)) = outcomes.find(|o| (o.0, o.1) == (said.kind, said.result_digest)) {
+            return Ok(Some(*first));
+        }
+        let kinds: Vec<OutcomeKind> = decision.outcomes.iter().map(|outcome| outcome.0).collect();
+        if said.kind == Compensated && !kinds.contains(&Executed) && !kinds.contains(&OutcomeKind::Failed) {
+            return Err("not_executed");
+        }
+        let follows = match kinds.last() {
+            None => true,
+            Some(Unknown) => said.kind != Unknown,
+            Some(Executed) => said.kind == Compensated,
+            Some(_) => false,
+        };
+        if !follows {
+            return Err("outcome_recorded");
+        }
+        let place = usize::try_from(*number).unwrap() - 1;
+        let recorded = &mut self.agents.get_mut(agent.as_str()).unwrap().decisions[place];
+        recorded.outcomes.push((said.kind, said.result_digest, cause));
+        self.settle((agent.as_str(), *number), said.kind, cause.time_ms);
+        Ok(None)
+    }
+
     fn is_operator(&self, key: &PublicKey) -> bool {
         self.principals.get(key).is_some_and(|who| who.active && who.roles.contains(&Role::Operator))
     }
@@ -374,7 +513,7 @@ impl Plain {
         voters: &VoterSet,
         replaces: RosterId,
         others: &[PublicKey],
-    ) -> Verdict {
+    ) -> Became {
         if !others.iter().all(|key| self.is_operator(key)) {
             return Err("unknown_operator");
         }
@@ -402,7 +541,7 @@ impl Plain {
         if self.joint { Ok(None) } else { Err("not_in_roster_block") }
     }
 
-    fn revoke(&mut self, command: &Command, grant: GrantId, cause: Cause) -> Verdict {
+    fn revoke(&mut self, command: &Command, grant: GrantId, cause: Cause) -> Became {
         let Some(held) = self.grants.get(&grant) else {
             let signer = self.signer(command, &[Role::Revoker])?;
             if !signer.scope.agents.iter().any(|pattern| pattern.as_str() == "*") {
@@ -430,7 +569,7 @@ impl Plain {
         Ok(None)
     }
 
-    fn hold(&mut self, terms: &Terms, parent: Option<GrantId>, id: GrantId, cause: Cause) -> Verdict {
+    fn hold(&mut self, terms: &Terms, parent: Option<GrantId>, id: GrantId, cause: Cause) -> Became {
         if terms.max_staleness_ms > self.limits.staleness_cap_ms {
             return Err("staleness_above_cap");
         }
@@ -542,11 +681,13 @@ impl Plain {
         if at.low_ms < not_before_ms {
             return Err(Box::new(Denial::NotBegun { not_before_ms }));
         }
+        let bounds = self.limits(&chain, request, at)?;
         Ok(Authority {
             chain: chain.iter().map(|link| self.reference(*link)).collect(),
             generation: 0,
             max_staleness_ms: terms().map(|terms| terms.max_staleness_ms).min().unwrap(),
             not_after_ms,
+            bounds,
         })
     }
 }
@@ -556,11 +697,13 @@ impl Plain {
 fn gravity(denial: &Denial) -> (u8, i128) {
     match denial {
         Denial::UnknownAgent => unreachable!("decided before any grant is looked at"),
-        Denial::Revoked { cause, .. } => (6, cause.index.into()),
-        Denial::Retired { cause, .. } => (5, cause.index.into()),
-        Denial::AllRevoked { cause, .. } => (4, cause.index.into()),
-        Denial::Ended { not_after_ms } => (3, (*not_after_ms).into()),
-        Denial::NotBegun { not_before_ms } => (2, -i128::from(*not_before_ms)),
+        Denial::Revoked { cause, .. } => (11, cause.index.into()),
+        Denial::Retired { cause, .. } => (10, cause.index.into()),
+        Denial::AllRevoked { cause, .. } => (9, cause.index.into()),
+        Denial::BoundExhausted { .. } => (8, 0),
+        Denial::KnowledgeMissing { .. } => (7, 0),
+        Denial::Ended { not_after_ms } => (5, (*not_after_ms).into()),
+        Denial::NotBegun { not_before_ms } => (4, -i128::from(*not_before_ms)),
         Denial::NoGrant => (1, 0),
     }
 }

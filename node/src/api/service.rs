@@ -8,6 +8,7 @@ use chancery_ledger::answer::Nonce;
 use chancery_ledger::command::Name;
 use chancery_ledger::decide;
 use chancery_ledger::hash::Hash;
+use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::log::prove_inclusion;
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::submit_reply::Outcome;
@@ -134,11 +135,19 @@ impl api::ledger_server::Ledger for LedgerService {
             Hash::from_slice(bytes)
                 .ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
         };
+        let knowledge = |bytes: &[u8]| {
+            Knowledge::decode(bytes).map_err(|error| Status::invalid_argument(format!("knowledge: {error}")))
+        };
+        if asked.args.len() > decide::ARGS_SIZE_BYTES_MAX {
+            return Err(Status::invalid_argument("args are longer than they may be"));
+        }
         let request = decide::Request {
             agent: name("agent", asked.agent)?,
             action: name("action", asked.action)?,
             resource: name("resource", asked.resource)?,
             args_digest: bytes("args_digest", &asked.args_digest)?,
+            args: (!asked.args.is_empty()).then_some(asked.args),
+            knowledge: (!asked.knowledge.is_empty()).then(|| knowledge(&asked.knowledge)).transpose()?,
             hint: None,
         };
         let nonce = Nonce(bytes("nonce", &asked.nonce)?.0);

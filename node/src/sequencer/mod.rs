@@ -14,7 +14,7 @@ use std::time::Duration;
 use chancery_ledger::authority::{
     Admission, BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, Cause, Outcome, Refusal,
 };
-use chancery_ledger::command::{Body, SignedCommand};
+use chancery_ledger::command::{Body, SignedCommand, VerifiedBatches};
 use chancery_ledger::head::HeadQuorum;
 use openraft::ReadPolicy;
 use openraft::errors::ClientWriteError;
@@ -88,6 +88,8 @@ pub struct Sequencer {
     raft: Raft,
     store: AppliedStore,
     clocks: Arc<ClockWatch>,
+    /// Of commands that came lately: those signed together come together.
+    batches: Arc<VerifiedBatches>,
 }
 
 /// What the sequencer works with.
@@ -119,6 +121,7 @@ impl Sequencer {
             raft: workshop.raft.clone(),
             store: workshop.store.clone(),
             clocks: Arc::clone(&workshop.clocks),
+            batches: Arc::default(),
         };
         tokio::spawn(run(Arc::new(workshop), waiting));
         handle
@@ -155,13 +158,14 @@ impl Sequencer {
     /// refuse by a clock that it could not stamp a block by: what is not expired must not be called so.
     async fn admit(&self, signed: SignedCommand) -> Result<SignedCommand, Submitted> {
         let not_done = |why: &dyn std::fmt::Display| Submitted::NotDone(why.to_string());
-        let (signed, first) = look(&self.store, signed, self.clocks.clock().wall_ms()).await?;
+        let wall_ms = self.clocks.clock().wall_ms();
+        let (signed, first) = look(&self.store, &self.batches, signed, wall_ms).await?;
         if first.is_ok() {
             return Ok(signed);
         }
         self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| not_done(&error))?;
         let stamp_ms = self.clocks.now_to_stamp_ms().map_err(|error| not_done(&error))?;
-        match look(&self.store, signed, stamp_ms).await? {
+        match look(&self.store, &self.batches, signed, stamp_ms).await? {
             // A command that was done before goes through a block too: its answer is then ordered after
             // everything that was acknowledged.
             (signed, Ok(Admission::Admit | Admission::Before(_))) => Ok(signed),
@@ -173,13 +177,14 @@ impl Sequencer {
 /// What the state says of `signed` in a block stamped `stamp_ms`, and the command back.
 async fn look(
     store: &AppliedStore,
+    batches: &Arc<VerifiedBatches>,
     signed: SignedCommand,
     stamp_ms: u64,
 ) -> Result<(SignedCommand, Result<Admission, Refusal>), Submitted> {
-    let store = store.clone();
+    let (store, batches) = (store.clone(), Arc::clone(batches));
     let admitted = crate::blocking::spawn(move || {
         let view = store.view();
-        let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms));
+        let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms, &batches));
         (signed, admission)
     });
     match admitted.await {

@@ -7,6 +7,7 @@
 //! one after, nothing else is proposed. A leader that finds a joint roster ends that change first.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chancery_ledger::authority::{Admission, Block};
 use chancery_ledger::command::{Body, SignedCommand};
@@ -140,7 +141,7 @@ async fn try_change(workshop: &Workshop, signed: SignedCommand) -> Result<Submit
         return Err(not_done(&"another change of the voters is under way"));
     }
     let stamp_ms = stamp_ms(workshop).await?;
-    let (signed, admission) = look(&workshop.store, signed, stamp_ms).await?;
+    let (signed, admission) = look(&workshop.store, &Arc::default(), signed, stamp_ms).await?;
     match admission {
         Ok(Admission::Admit) => {}
         // What else there is may be known elsewhere already, if this node leads no more.

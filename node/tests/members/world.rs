@@ -156,6 +156,8 @@ impl World {
             not_after_ms: u64::MAX,
             max_staleness_ms: 10_000,
             delegable_depth: 0,
+            knowledge: Default::default(),
+            bounds: Default::default(),
         }))
     }
 }

@@ -105,5 +105,7 @@ pub fn terms() -> Terms {
         not_after_ms: NOW_MS + 3_600_000,
         max_staleness_ms: 5_000,
         delegable_depth: 1,
+        knowledge: Default::default(),
+        bounds: Default::default(),
     }
 }

@@ -10,6 +10,7 @@ use chancery_ledger::command::{Name, SignedCommand};
 use chancery_ledger::decide::Request as Question;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
+use chancery_ledger::knowledge::Knowledge;
 use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_proto::v1::api::{
     AddLearnerProgress, AddLearnerRequest, CheckReply, CheckRequest, Failure, LeafReply, LeafRequest,
@@ -169,6 +170,8 @@ impl Ledger for Shared {
             action: Name::new(asked.action).unwrap(),
             resource: Name::new(asked.resource).unwrap(),
             args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
+            args: (!asked.args.is_empty()).then_some(asked.args),
+            knowledge: (!asked.knowledge.is_empty()).then(|| Knowledge::decode(&asked.knowledge).unwrap()),
             hint: None,
         };
         // What stands in the round's tree: the nonce, bound to the question.

@@ -5,7 +5,7 @@ use chancery_ledger::answer::Answer;
 use chancery_ledger::authority::{Admission, Applied, Block, Cause, Outcome, State};
 use chancery_ledger::command::{
     Body, Command, Genesis, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
-    SignedCommand,
+    SignedCommand, VerifiedBatches,
 };
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::head::{
@@ -125,7 +125,7 @@ impl World {
 
     /// Both roster blocks, if the command may be.
     fn apply_change(&mut self, signed: SignedCommand, next: &VoterSet) -> Outcome {
-        match self.state.admit(&self.nodes, &signed, NOW_MS).unwrap() {
+        match self.state.admit(&self.nodes, &signed, NOW_MS, &VerifiedBatches::default()).unwrap() {
             Ok(Admission::Admit) => {}
             Ok(Admission::Before(cause)) => return Outcome::Before(cause),
             Err(refusal) => return Outcome::Refused(refusal),

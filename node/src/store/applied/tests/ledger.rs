@@ -230,6 +230,8 @@ impl Leader {
                 not_after_ms: u64::MAX,
                 max_staleness_ms: 1000,
                 delegable_depth: 0,
+                knowledge: Default::default(),
+                bounds: Default::default(),
             }));
             self.grants.push(GrantId::of(self.state.head().ledger, grant.command_bytes()));
             commands.push(grant);

@@ -1,0 +1,103 @@
+//! Evidence of one leaf: that a command took effect, and what was decided, in the log that a quorum signed.
+//!
+//! It shows a recorded decision to who was not there: the gate's question, the verdict, and of a denial the
+//! command that brought it about.
+
+use super::{EvidenceError, Leaf};
+use crate::authority::{Cause, Decided, Entry, Verdict};
+use crate::command::{LedgerId, SignedCommand};
+use crate::head::{Head, HeadQuorum, RosterChain};
+use crate::log::{leaf_hash, verify_inclusion};
+use crate::trust::Trust;
+
+/// The `format` of the file.
+pub const RECORD_FORMAT: &str = "chancery-record/v1";
+
+/// A command in the log, with everything that proves it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Names the log.
+    pub origin: String,
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// The command's leaf.
+    pub leaf: Leaf,
+    /// That of the command that brought a denial about.
+    pub cause: Option<Leaf>,
+    /// A head at or after the leaf's block, with the quorum that signed it.
+    pub head: HeadQuorum,
+    /// The roster chain from genesis to the head's roster.
+    pub rosters: RosterChain,
+}
+
+/// A command that took effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// The command, with its verified signatures.
+    pub signed: SignedCommand,
+    /// By which leaf, in which block, and when.
+    pub cause: Cause,
+    /// What was decided, if the command asked for a decision.
+    pub verdict: Option<Verdict>,
+}
+
+/// A record that holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShownRecord {
+    /// The command.
+    pub recorded: Recorded,
+    /// What brought its denial about, if the file has it.
+    pub cause: Option<SignedCommand>,
+    /// The nodes that signed the head, in ascending order.
+    pub nodes: Vec<u64>,
+}
+
+impl Leaf {
+    /// What took effect at this leaf of the log that `head` commits to.
+    /// Another leaf than the one that `is_it` knows is told before its signatures are looked at.
+    pub(super) fn recorded(
+        &self,
+        head: &Head,
+        is_it: impl FnOnce(&Cause) -> bool,
+    ) -> Result<Recorded, EvidenceError> {
+        let (index, hash) = (self.index, leaf_hash(&self.entry));
+        verify_inclusion(&hash, index, head.log_size, &self.proof, &head.log_root)
+            .map_err(|source| EvidenceError::Inclusion { index, source })?;
+        let Entry::Command { block, time_ms, signed, verdict } = Entry::decode(&self.entry)? else {
+            return Err(EvidenceError::OtherLeaf);
+        };
+        let cause = Cause { index, block, time_ms, signer: signed.command().signer };
+        if !is_it(&cause) {
+            return Err(EvidenceError::OtherLeaf);
+        }
+        signed.verify(head.ledger)?;
+        Ok(Recorded { signed, cause, verdict })
+    }
+}
+
+impl Record {
+    /// Verifies everything, from the trust alone.
+    pub fn verify(&self, trust: &Trust) -> Result<ShownRecord, EvidenceError> {
+        let trust = super::trust_with(trust, &self.origin, self.ledger, &self.rosters, |newest| {
+            newest == self.head.head.roster
+        })?;
+        let HeadQuorum { head, statements } = &self.head;
+        trust.check_head(head)?;
+        trust.voters_of(head)?.verify(head, statements).map_err(EvidenceError::Head)?;
+        let recorded = self.leaf.recorded(head, |_| true)?;
+        let cause = match &self.cause {
+            Some(leaf) => Some(self.caused(&recorded, leaf)?),
+            None => None,
+        };
+        let nodes = statements.iter().map(|statement| statement.node).collect();
+        Ok(ShownRecord { recorded, cause, nodes })
+    }
+
+    fn caused(&self, recorded: &Recorded, leaf: &Leaf) -> Result<SignedCommand, EvidenceError> {
+        let Some(Verdict { decided: Decided::Denied(denial), .. }) = &recorded.verdict else {
+            return Err(EvidenceError::OtherLeaf);
+        };
+        let named = |found: &Cause| denial.cause() == Some(found);
+        Ok(leaf.recorded(&self.head.head, named)?.signed)
+    }
+}
