@@ -137,7 +137,10 @@ impl Evidence {
         let Decision::Denied(denial) = &verified.decision else { return Err(EvidenceError::OtherLeaf) };
         let cause = denial.cause().ok_or(EvidenceError::OtherLeaf)?;
         let found = leaf.recorded(&verified.head)?;
-        if found.cause == *cause { Ok(found.signed) } else { Err(EvidenceError::OtherLeaf) }
+        if found.cause != *cause {
+            return Err(EvidenceError::OtherLeaf);
+        }
+        Ok(found.verify(self.ledger)?.signed)
     }
 }
 

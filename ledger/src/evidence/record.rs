@@ -5,7 +5,7 @@
 
 use super::{EvidenceError, Leaf};
 use crate::authority::{Cause, Decided, Entry, Verdict};
-use crate::command::{LedgerId, SignedCommand};
+use crate::command::{Body, LedgerId, SignedCommand};
 use crate::head::{Head, HeadQuorum, RosterChain};
 use crate::log::{leaf_hash, verify_inclusion};
 use crate::trust::Trust;
@@ -53,7 +53,7 @@ pub struct ShownRecord {
 }
 
 impl Leaf {
-    /// What took effect at this leaf of the log that `head` commits to.
+    /// What took effect at this leaf of the log that `head` commits to; its signatures are not verified yet.
     pub(super) fn recorded(&self, head: &Head) -> Result<Recorded, EvidenceError> {
         let (index, hash) = (self.index, leaf_hash(&self.entry));
         verify_inclusion(&hash, index, head.log_size, &self.proof, &head.log_root)
@@ -62,8 +62,16 @@ impl Leaf {
             return Err(EvidenceError::OtherLeaf);
         };
         let cause = Cause { index, block, time_ms, signer: signed.command().signer };
-        signed.verify(head.ledger)?;
         Ok(Recorded { signed, cause, verdict })
+    }
+}
+
+impl Recorded {
+    /// Demands the command's signatures, in the log of `ledger`.
+    pub(super) fn verify(self, ledger: LedgerId) -> Result<Self, EvidenceError> {
+        let founds = matches!(self.signed.command().body, Body::Genesis(_));
+        self.signed.verify(if founds { LedgerId::GENESIS } else { ledger })?;
+        Ok(self)
     }
 }
 
@@ -76,7 +84,7 @@ impl Record {
         let HeadQuorum { head, statements } = &self.head;
         trust.check_head(head)?;
         trust.voters_of(head)?.verify(head, statements).map_err(EvidenceError::Head)?;
-        let recorded = self.leaf.recorded(head)?;
+        let recorded = self.leaf.recorded(head)?.verify(head.ledger)?;
         let cause = match &self.cause {
             Some(leaf) => Some(self.caused(&recorded, leaf)?),
             None => None,
@@ -90,6 +98,9 @@ impl Record {
             return Err(EvidenceError::OtherLeaf);
         };
         let found = leaf.recorded(&self.head.head)?;
-        if denial.cause() == Some(&found.cause) { Ok(found.signed) } else { Err(EvidenceError::OtherLeaf) }
+        if denial.cause() != Some(&found.cause) {
+            return Err(EvidenceError::OtherLeaf);
+        }
+        Ok(found.verify(self.ledger)?.signed)
     }
 }
