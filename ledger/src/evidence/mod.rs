@@ -56,7 +56,7 @@ pub struct Evidence {
 pub struct Leaf {
     /// Its index.
     pub index: u64,
-    /// The encoded [`Entry`].
+    /// The encoded [`Entry`](crate::authority::Entry).
     pub entry: Vec<u8>,
     /// RFC 6962 inclusion proof, from the leaf up, in the log of the head's size.
     pub proof: Vec<Hash>,
