@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chancery_client::{AuthorizeError, Ended, Ledger, Receipt};
+use chancery_client::{AuthorizeError, Ended, Ledger, Receipt, SubmitError};
 use chancery_ledger::decide::Denial;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -139,7 +139,7 @@ pub(crate) async fn once(gate: &Ledger, job: &Job, number: u64, tool: impl FnOnc
                 Ended::executed((), b"refunded")
             };
             match permit.run(args.as_bytes(), call).await {
-                Ok(ran) => Outcome::Ran { decided, recorded: ran.outcome.is_ok() },
+                Ok(ran) => Outcome::Ran { decided, recorded: is_recorded(gate, ran.outcome).await },
                 Err(error) => Outcome::Closed(error.to_string()),
             }
         }
@@ -147,4 +147,18 @@ pub(crate) async fn once(gate: &Ledger, job: &Job, number: u64, tool: impl FnOnc
         Err(error) => Outcome::Closed(error.to_string()),
     };
     Call { number, asked, took, outcome }
+}
+
+/// Whether an outcome is on record. What was not acknowledged in time is given again until it may not be any more:
+/// it is done once.
+async fn is_recorded(gate: &Ledger, mut outcome: Result<Receipt, SubmitError>) -> bool {
+    loop {
+        outcome = match outcome {
+            Ok(_) => return true,
+            Err(SubmitError::NotDone { signed, .. } | SubmitError::Unknown { signed, .. }) => {
+                gate.submit(&signed).await
+            }
+            Err(_) => return false,
+        }
+    }
 }
