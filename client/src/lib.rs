@@ -2,13 +2,22 @@
 //!
 //! ```no_run
 //! # async fn tour() -> Result<(), Box<dyn std::error::Error>> {
-//! use chancery_client::{CheckError, Contexts, Ledger};
+//! use chancery_client::{AuthorizeError, CheckError, Contexts, Ended, Ledger};
 //!
 //! let ledger = Ledger::connect(Contexts::from_env()?.load(None)?).await?;
 //! let args = br#"{"amount": 100}"#;
 //! match ledger.check("bots/payer", "pay", "accounts/7", args).await {
 //!     Ok(permit) => permit.run(args, || println!("paying"))?,
 //!     Err(CheckError::Denied(denied)) => println!("{denied}"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! // The same on record: decided in the log before the call, and what became of it after.
+//! match ledger.authorize("bots/payer", "pay", "accounts/7", args).await {
+//!     Ok(permit) => {
+//!         let ran = permit.run(args, || async { Ended::executed((), b"receipt 9") }).await?;
+//!         println!("recorded at index {}", ran.outcome?.index);
+//!     }
+//!     Err(AuthorizeError::Denied(denied)) => println!("{denied}"),
 //!     Err(error) => return Err(error.into()),
 //! }
 //! # Ok(())

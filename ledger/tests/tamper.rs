@@ -323,6 +323,27 @@ fn no_byte_of_a_record_file_can_be_changed() {
 }
 
 #[test]
+fn every_command_in_the_log_has_a_record() {
+    let (mut house, grant) = founded();
+    house.revoke(grant);
+    let mut commands = 0;
+    for index in 0..house.head().log_size {
+        let record = house.record(index, None);
+        match (house.entry(index), record.verify(&house.trust)) {
+            (Entry::Command { signed, .. }, Ok(shown)) => {
+                assert_eq!((shown.recorded.signed, shown.recorded.cause.index), (signed, index));
+                commands += 1;
+            }
+            (Entry::State { .. }, Err(EvidenceError::OtherLeaf)) => {}
+            (_, other) => panic!("{index}: {other:?}"),
+        }
+        // None is a cause: nothing was denied.
+        assert!(matches!(house.record(index, Some(0)).verify(&house.trust), Err(EvidenceError::OtherLeaf)));
+    }
+    assert_eq!(commands, 6);
+}
+
+#[test]
 fn an_evidence_file_is_spelled_in_one_way() {
     let file = evidence_file();
     let value: serde_json::Value = serde_json::from_str(&file.text).unwrap();

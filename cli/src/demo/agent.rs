@@ -1,11 +1,11 @@
-//! An agent that calls a tool again and again, each call through the gate: checked, proven, and run only on
-//! its own permit.
+//! An agent that calls a tool again and again, each call through the gate: decided on record, run only on its own
+//! permit, and its outcome recorded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chancery_client::{CheckError, Checked, Ledger};
+use chancery_client::{AuthorizeError, Ended, Ledger, Receipt, SubmitError};
 use chancery_ledger::decide::Denial;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -37,7 +37,7 @@ pub(crate) struct Call {
     pub(crate) number: u64,
     /// When it was asked for.
     pub(crate) asked: Instant,
-    /// How long the proven check took.
+    /// How long the recorded decision took.
     pub(crate) took: Duration,
     /// What came of it.
     pub(crate) outcome: Outcome,
@@ -46,7 +46,7 @@ pub(crate) struct Call {
 impl Call {
     /// It was permitted, and the tool ran.
     pub(crate) const fn ran(&self) -> bool {
-        matches!(self.outcome, Outcome::Ran(_))
+        matches!(self.outcome, Outcome::Ran { .. })
     }
 
     /// It was denied, with a proof.
@@ -59,9 +59,14 @@ impl Call {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It was permitted, and the tool ran.
-    Ran(Box<Checked>),
+    Ran {
+        /// The decision's place in the log.
+        decided: Box<Receipt>,
+        /// What became of it is on record too.
+        recorded: bool,
+    },
     /// It was denied, with a proof; the tool did not run.
-    Denied(Denial, Box<Checked>),
+    Denied(Denial, Box<Receipt>),
     /// There was no proof in time, or the permit had ended: the tool did not run.
     Closed(String),
 }
@@ -124,18 +129,36 @@ async fn work(gate: Ledger, job: Job, tool_runs: Arc<AtomicU64>, sender: mpsc::S
 pub(crate) async fn once(gate: &Ledger, job: &Job, number: u64, tool: impl FnOnce()) -> Call {
     let args = format!("{{\"call\":{number}}}");
     let asked = Instant::now();
-    let answer = gate.check(job.agent, job.action, job.resource, args.as_bytes()).await;
+    let answer = gate.authorize(job.agent, job.action, job.resource, args.as_bytes()).await;
     let took = asked.elapsed();
     let outcome = match answer {
         Ok(permit) => {
-            let checked = Box::new(permit.checked().clone());
-            match permit.run(args.as_bytes(), tool) {
-                Ok(()) => Outcome::Ran(checked),
+            let decided = Box::new(permit.receipt().clone());
+            let call = || async {
+                tool();
+                Ended::executed((), b"refunded")
+            };
+            match permit.run(args.as_bytes(), call).await {
+                Ok(ran) => Outcome::Ran { decided, recorded: is_recorded(gate, ran.outcome).await },
                 Err(error) => Outcome::Closed(error.to_string()),
             }
         }
-        Err(CheckError::Denied(denied)) => Outcome::Denied(denied.denial, Box::new(denied.checked)),
+        Err(AuthorizeError::Denied(denied)) => Outcome::Denied(denied.denial, Box::new(denied.receipt)),
         Err(error) => Outcome::Closed(error.to_string()),
     };
     Call { number, asked, took, outcome }
+}
+
+/// Whether an outcome is on record. What was not acknowledged in time is given again until it may not be any more:
+/// it is done once.
+async fn is_recorded(gate: &Ledger, mut outcome: Result<Receipt, SubmitError>) -> bool {
+    loop {
+        outcome = match outcome {
+            Ok(_) => return true,
+            Err(SubmitError::NotDone { signed, .. } | SubmitError::Unknown { signed, .. }) => {
+                gate.submit(&signed).await
+            }
+            Err(_) => return false,
+        }
+    }
 }

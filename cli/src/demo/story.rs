@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chancery_client::{Ledger, Receipt};
 use chancery_ledger::authority::Cause;
 use chancery_ledger::command::{GrantId, Name, Patterns, Terms};
-use chancery_ledger::evidence::Evidence;
+use chancery_ledger::evidence::Record;
 use serde_json::json;
 use tokio::process::Command;
 
@@ -49,7 +49,7 @@ pub(crate) async fn tell(narrator: &mut Narrator, stage: &mut Stage) -> Result<(
     let issuer = stage.connect("issuer").await?;
     let grant = employ(narrator, stage, &issuer, &REFUNDS).await?;
 
-    narrator.chapter("The agent works: a call every 200 ms, each with a proof of its own");
+    narrator.chapter("The agent works: a call every 200 ms, each decided on record before it runs");
     let gate = stage.connect("gate").await?;
     let mut agent = Agent::start(stage, gate, REFUNDS);
     let mut calls = Vec::new();
@@ -172,23 +172,34 @@ fn tell_call(narrator: &mut Narrator, stage: &Stage, job: &Job, call: &Call) {
     // Both agents' names take as much room.
     let name = format!("{:<width$}", job.agent, width = REPLACEMENT.agent.len());
     let what = format!("{} {} {}", style::name(&name), job.action, job.resource);
-    let proof = |checked: &chancery_client::Checked| {
-        let nodes = node_names(&stage.trust, &checked.verified.nodes).join(", ");
-        let block = checked.verified.head.block;
-        style::dim(&format!("block {block}, proven by {nodes}, {}", milliseconds(call.took)))
+    let proof = |decided: &Receipt| {
+        let by = signers(stage, decided);
+        style::dim(&format!("leaf {}, signed by {by}, {}", decided.index, milliseconds(call.took)))
     };
     match &call.outcome {
-        Outcome::Ran(checked) => narrator.tell(
+        Outcome::Ran { decided, recorded } => narrator.tell(
             "permit",
-            &format!("{}  {what}  {}", style::good("permit"), proof(checked)),
-            json!({ "call": call.number, "agent": job.agent, "block": checked.verified.head.block }),
+            &format!("{}  {what}  {}", style::good("permit"), proof(decided)),
+            json!({
+                "call": call.number,
+                "agent": job.agent,
+                "block": decided.block,
+                "leaf": decided.index,
+                "recorded": recorded,
+            }),
         ),
-        Outcome::Denied(denial, checked) => {
+        Outcome::Denied(denial, decided) => {
             let index = denial.cause().map(|cause| cause.index);
             narrator.tell(
                 "denied",
-                &format!("{}  {what}  {}", style::bad("denied"), proof(checked)),
-                json!({ "call": call.number, "agent": job.agent, "code": denial.code(), "index": index }),
+                &format!("{}  {what}  {}", style::bad("denied"), proof(decided)),
+                json!({
+                    "call": call.number,
+                    "agent": job.agent,
+                    "code": denial.code(),
+                    "index": index,
+                    "leaf": decided.index,
+                }),
             );
             narrator.more_once(&style::dim(&output::denial(denial)));
         }
@@ -204,6 +215,8 @@ fn tell_call(narrator: &mut Narrator, stage: &Stage, job: &Job, call: &Call) {
 #[derive(Debug, Default)]
 struct Verdicts {
     permits_before: u64,
+    /// Of these, what became of the call is on record.
+    outcomes: u64,
     permits_after: u64,
     denials_after: u64,
     closed: u64,
@@ -221,12 +234,13 @@ impl Verdicts {
         for call in calls {
             let after = call.asked >= acknowledged;
             let cause = match &call.outcome {
-                Outcome::Ran(_) if after => {
+                Outcome::Ran { .. } if after => {
                     found.permits_after += 1;
                     None
                 }
-                Outcome::Ran(_) => {
+                Outcome::Ran { recorded, .. } => {
                     found.permits_before += 1;
+                    found.outcomes += u64::from(*recorded);
                     None
                 }
                 Outcome::Denied(denial, _) => {
@@ -252,6 +266,10 @@ impl Verdicts {
         narrator.claim(
             format!("{} calls were permitted before the revocation, and the tool ran as often", tool_runs),
             self.permits_before >= PERMITS_BEFORE as u64 && tool_runs == self.permits_before,
+        );
+        narrator.claim(
+            format!("each was decided in the log before it ran, and {} outcomes followed", self.outcomes),
+            self.outcomes == self.permits_before,
         );
         let after =
             self.next.map_or_else(String::new, |(_, after)| format!(" ({} later)", milliseconds(after)));
@@ -292,16 +310,16 @@ async fn save(stage: &Stage, gate: &Ledger, calls: &[Call], acknowledged: Instan
     files::make_folder(&folder)?;
     let saved = Saved { permit: folder.join("permit.json"), denial: folder.join("denied.json") };
     let permit = calls.iter().rev().find_map(|call| match &call.outcome {
-        Outcome::Ran(checked) => Some(checked),
+        Outcome::Ran { decided, .. } => Some(decided),
         _ => None,
     });
     let denial = calls.iter().find_map(|call| match &call.outcome {
-        Outcome::Denied(_, checked) if call.asked >= acknowledged => Some(checked),
+        Outcome::Denied(_, decided) if call.asked >= acknowledged => Some(decided),
         _ => None,
     });
-    for (checked, path) in [(permit, &saved.permit), (denial, &saved.denial)] {
-        let checked = checked.ok_or_else(|| Failure::local("there is no call to show evidence of"))?;
-        crate::check::write(gate, checked, path).await?;
+    for (decided, path) in [(permit, &saved.permit), (denial, &saved.denial)] {
+        let decided = decided.ok_or_else(|| Failure::local("there is no call to show evidence of"))?;
+        crate::authorize::write(gate, decided, path).await?;
     }
     Ok(saved)
 }
@@ -312,7 +330,7 @@ async fn judge(narrator: &mut Narrator, stage: &Stage, saved: &Saved, receipt: &
     for (path, verdict) in [(&saved.permit, "permit"), (&saved.denial, "denied")] {
         let (exit, said) = verify(path, &trust).await?;
         let file = said.pointer("/files/0").cloned().unwrap_or_default();
-        let shown = file.pointer("/decision/verdict").and_then(|verdict| verdict.as_str()) == Some(verdict);
+        let shown = file.pointer("/verdict/verdict").and_then(|verdict| verdict.as_str()) == Some(verdict);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let words = format!("chancery verify {name}   {}: {verdict}", style::good("verified"));
         narrator.tell("verified", &words, json!({ "file": name, "exit": exit, "verdict": verdict }));
@@ -321,7 +339,7 @@ async fn judge(narrator: &mut Narrator, stage: &Stage, saved: &Saved, receipt: &
             exit == i32::from(Exit::Done.code()) && shown,
         );
         if verdict == "denied" {
-            let index = file.pointer("/decision/cause/index").and_then(serde_json::Value::as_u64);
+            let index = file.pointer("/verdict/cause/index").and_then(serde_json::Value::as_u64);
             narrator.claim(
                 format!("it shows the revocation itself: index {}, {}", receipt.index, utc(receipt.time_ms)),
                 index == Some(receipt.index) && file.get("cause_shown") == Some(&json!(true)),
@@ -332,23 +350,23 @@ async fn judge(narrator: &mut Narrator, stage: &Stage, saved: &Saved, receipt: &
     let (exit, said) = verify(&tampered, &trust).await?;
     let message = said.pointer("/files/0/message").and_then(|message| message.as_str()).unwrap_or_default();
     let words =
-        format!("the same with one bit of a signed clock flipped   {}: {message}", style::bad("invalid"));
+        format!("the same with one bit of the verdict flipped   {}: {message}", style::bad("invalid"));
     narrator.tell("tampered", &words, json!({ "exit": exit, "message": message }));
     narrator.claim(
-        format!("one flipped byte of what was signed makes it fail (exit code {exit})"),
+        format!("one flipped bit of what was recorded makes it fail (exit code {exit})"),
         exit == i32::from(Exit::Invalid.code()),
     );
     Ok(())
 }
 
-/// A copy of an evidence file in which one byte of what the first node signed is another.
+/// A copy of a record file in which one bit of the leaf, at its end, where the verdict is, is another.
 fn tamper(path: &Path) -> Result<PathBuf> {
-    let mut evidence =
-        Evidence::from_json(&files::read(path)?).map_err(|error| Failure::local(error.to_string()))?;
-    let fresh = evidence.answer.statements.first_mut().and_then(|statement| statement.fresh.as_mut());
-    fresh.ok_or_else(|| Failure::local("evidence without a fresh statement"))?.clock_ms ^= 1;
+    let mut record =
+        Record::from_json(&files::read(path)?).map_err(|error| Failure::local(error.to_string()))?;
+    let last = record.leaf.entry.last_mut();
+    *last.ok_or_else(|| Failure::local("a record without a leaf"))? ^= 1;
     let tampered = path.with_file_name("tampered.json");
-    files::replace(&tampered, evidence.to_json().as_bytes())?;
+    files::replace(&tampered, record.to_json().as_bytes())?;
     Ok(tampered)
 }
 
