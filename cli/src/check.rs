@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use chancery_client::{CheckError, Checked, Ledger};
+use chancery_client::{CheckError, Checked, JsonArgs, Ledger};
 use chancery_ledger::command::Name;
 use chancery_ledger::decide::{Authority, Decision};
+use chancery_ledger::hash::Hash;
 use clap::Args;
-use serde::de::IgnoredAny;
 use serde_json::json;
 
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::{Exit, Result};
 use crate::output::{self, Page, Report, style, utc};
 use crate::principal::parse_name;
 use crate::{context, files, ledger};
@@ -26,9 +26,14 @@ pub(crate) struct Question {
     /// On what.
     #[arg(value_parser = parse_name)]
     resource: Name,
-    /// The call's arguments. Only the SHA-256 of these very bytes leaves this machine; a permit is bound to it.
-    #[arg(long, value_name = "JSON")]
-    args_json: Option<String>,
+    /// The call's arguments: a JSON object of integers, texts, lists and objects. It is shown to the ledger in its
+    /// canonical form, which a grant's condition looks at; a permit is bound to its SHA-256.
+    #[arg(long, value_name = "JSON", value_parser = parse_args)]
+    args_json: Option<JsonArgs>,
+    /// The SHA-256 of the call's arguments, where these are not to be shown to the ledger: a grant with a
+    /// condition then denies.
+    #[arg(long, value_name = "HEX", value_parser = parse_digest, conflicts_with = "args_json")]
+    args_digest: Option<Hash>,
 }
 
 /// May this agent do this, now? Exit code 0 if it may, 10 if it may not; both are proven.
@@ -87,13 +92,13 @@ pub(crate) struct ProvenAnswer {
 
 impl Question {
     /// Asks, and demands a proof.
-    async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
-        let args = self.args_json.as_deref().unwrap_or_default();
-        if self.args_json.is_some() {
-            serde_json::from_str::<IgnoredAny>(args)
-                .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
-        }
-        ask(ledger, [&self.agent, &self.action, &self.resource], args.as_bytes()).await
+    pub(crate) async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
+        let args = match (&self.args_json, self.args_digest) {
+            (Some(json), _) => chancery_client::Args::Json(json),
+            (None, Some(digest)) => digest.into(),
+            (None, None) => "".into(),
+        };
+        ask(ledger, [&self.agent, &self.action, &self.resource], args).await
     }
 }
 
@@ -101,7 +106,7 @@ impl Question {
 pub(crate) async fn ask(
     ledger: &Ledger,
     [agent, action, resource]: [&Name; 3],
-    args: &[u8],
+    args: impl Into<chancery_client::Args<'_>>,
 ) -> Result<ProvenAnswer> {
     match ledger.check(agent.as_str(), action.as_str(), resource.as_str(), args).await {
         Ok(permit) => Ok(ProvenAnswer {
@@ -116,6 +121,16 @@ pub(crate) async fn ask(
     }
 }
 
+/// Parses arguments, in any spelling.
+fn parse_args(text: &str) -> std::result::Result<JsonArgs, String> {
+    JsonArgs::new(text).map_err(|fault| fault.to_string())
+}
+
+/// Parses a digest.
+fn parse_digest(text: &str) -> std::result::Result<Hash, String> {
+    Hash::from_hex(text).ok_or_else(|| "not a SHA-256: 64 lower-case hex digits".into())
+}
+
 /// Writes evidence, which is verified first.
 pub(crate) async fn write(ledger: &Ledger, checked: &Checked, path: &Path) -> Result<()> {
     let evidence = ledger.evidence(checked).await.map_err(|error| ledger::read_failure(&error))?;
@@ -123,7 +138,7 @@ pub(crate) async fn write(ledger: &Ledger, checked: &Checked, path: &Path) -> Re
 }
 
 impl ProvenAnswer {
-    fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
+    pub(crate) fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
         let (request, verified) = (&self.checked.request, &self.checked.verified);
         let [agent, action, resource] =
             [&request.agent, &request.action, &request.resource].map(|name| style::name(name.as_str()));
@@ -151,6 +166,9 @@ impl ProvenAnswer {
             fields.insert("action".into(), json!(request.action.as_str()));
             fields.insert("resource".into(), json!(request.resource.as_str()));
             fields.insert("args_digest".into(), json!(request.args_digest.to_string()));
+            if let Some(args) = &request.args {
+                fields.insert("args".into(), json!(String::from_utf8_lossy(args)));
+            }
             if let Some(until_ms) = self.permit_until_ms {
                 fields.insert("permit_until_ms".into(), json!(until_ms));
             }

@@ -6,6 +6,7 @@
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::authority::Place;
 use chancery_ledger::command::{GrantId, Name, Terms, decode_strict};
+use chancery_ledger::condition::Condition;
 use chancery_ledger::decide::{Decision, Denial};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::state::PrunedView;
@@ -126,6 +127,11 @@ fn held(id: GrantId, grant: wire::GrantRecord) -> Option<Held> {
         not_after_ms: terms.not_after_ms,
         max_staleness_ms: terms.max_staleness_ms,
         delegable_depth: terms.delegable_depth,
+        condition: if terms.condition.is_empty() {
+            None
+        } else {
+            Some(Condition::new(terms.condition).ok()?)
+        },
     };
     let parent = if grant.parent.is_empty() { None } else { Some(self::id(&grant.parent)?) };
     Some(Held { id, terms, parent, revoked: grant.revoked.map(|cause| (cause.index, cause.time_ms)) })
@@ -194,6 +200,7 @@ impl Held {
             "not_after_ms": self.terms.not_after_ms,
             "max_staleness_ms": self.terms.max_staleness_ms,
             "delegable_depth": self.terms.delegable_depth,
+            "condition": self.terms.condition.as_ref().map(Condition::as_str),
             "revoked_index": self.revoked.map(|(index, _)| index),
             "revoked_time_ms": self.revoked.map(|(_, time_ms)| time_ms),
         })

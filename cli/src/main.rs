@@ -9,6 +9,7 @@ mod context;
 mod demo;
 mod dev;
 mod exit;
+mod explain;
 mod files;
 mod grant;
 mod init;
@@ -82,6 +83,8 @@ enum Command {
     Revoke(revoke::Revoke),
     /// May this agent do this, now? With a proof.
     Check(check::Check),
+    /// Why may this agent do this, or why not? In words, from the proof.
+    Explain(explain::Explain),
     /// Check, and write the evidence to a file.
     Evidence(check::WriteEvidence),
     /// What an agent was granted, proven complete.
@@ -130,6 +133,7 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Delegate(delegate) => delegate.run(named).await,
         Command::Revoke(revoke) => revoke.run(named).await,
         Command::Check(check) => check.run(named).await,
+        Command::Explain(explain) => explain.run(named).await,
         Command::Evidence(evidence) => evidence.run(named).await,
         Command::Lookup(lookup) => lookup.run(named).await,
         Command::Watch(watch) => watch.run(named, format).await,
@@ -195,6 +199,8 @@ mod tests {
             "grant bot --action mail/* --resource customer/* --for 8h --staleness-ms 1000 --delegable 2",
             "revoke --agent bot --wait",
             "check bot mail/send customer/42 --args-json {} --evidence e.json",
+            "explain bot mail/send customer/42 --args-json {}",
+            "grant bot --action a --resource b --condition policy.cedar --schema schema.cedarschema",
             "evidence bot mail/send customer/42 --file e.json",
             "verify a.json b.json --trust trust.toml",
             "watch --from 0",
@@ -210,6 +216,9 @@ mod tests {
             "grant bot",
             "check bot mail/send",
             "explain",
+            "grant bot --action a --resource b --schema schema.cedarschema",
+            "check bot mail/send customer/42 --args-json {\"a\":1.5}",
+            "check bot mail/send customer/42 --args-json [",
             "member add",
             "member prepare 0 --ledger ledger --addresses a:1,a:2",
             "member remove 2 --half-signed change.json --with-key b.key",

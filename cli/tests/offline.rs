@@ -175,6 +175,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         action: name("act"),
         resource: name("thing"),
         args_digest: Hash::of(&[b""]),
+        args: None,
         hint: None,
     };
     let nonce = Nonce([7; 32]);
@@ -197,6 +198,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         nonce_path: tree.path(0).unwrap(),
         tree: prune(&nodes, root, &recording.into_keys()).unwrap(),
         hint: None,
+        language: LANGUAGE_VERSION.into(),
     };
     let evidence = Evidence {
         origin: trust.origin.clone(),

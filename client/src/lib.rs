@@ -39,7 +39,7 @@ mod rosters;
 mod submit;
 mod watch;
 
-pub use args::Args;
+pub use args::{Args, JsonArgs};
 pub use check::{CheckError, CheckOptions, Checked, Denied, ProofError};
 pub use clock::{Clock, SystemClock};
 pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};

@@ -19,7 +19,7 @@ use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::state::{Recording, get, verify_whole};
 use house::{FOUNDED_MS, HOUR_MS, House, Replica, name, patterns, public, scope};
-use plain_authority::{Plain, Seen, Signatures};
+use plain_authority::{Plain, Seen, Signatures, conditions};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -102,6 +102,7 @@ struct AskTerms {
     lasts_ms: u64,
     max_staleness_ms: u64,
     delegable_depth: u32,
+    condition: Option<usize>,
 }
 
 /// A change of the voters that are there when it is sent.
@@ -138,9 +139,10 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
         prop_oneof![6 => Just(HOUR_MS), 2 => Just(100_000), 1 => Just(1), 1 => Just(300_000_000)],
         prop_oneof![6 => Just(5_000), 2 => Just(1), 1 => Just(10_000), 1 => Just(10_001)],
         prop_oneof![4 => Just(2), 2 => Just(8), 1 => Just(0), 1 => Just(1)],
+        prop::option::weighted(0.3, 0..conditions::CONDITIONS.len()),
     )
         .prop_map(
-            |(agent, actions, resources, begins_ms, lasts_ms, max_staleness_ms, delegable_depth)| AskTerms {
+            |(
                 agent,
                 actions,
                 resources,
@@ -148,6 +150,16 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
                 lasts_ms,
                 max_staleness_ms,
                 delegable_depth,
+                condition,
+            )| AskTerms {
+                agent,
+                actions,
+                resources,
+                begins_ms,
+                lasts_ms,
+                max_staleness_ms,
+                delegable_depth,
+                condition,
             },
         )
 }
@@ -221,6 +233,7 @@ struct AskRequest {
     low_ms: i64,
     spread_ms: u64,
     hint: Option<Index>,
+    args: usize,
 }
 
 fn ask_requests() -> impl Strategy<Value = AskRequest> {
@@ -232,8 +245,9 @@ fn ask_requests() -> impl Strategy<Value = AskRequest> {
         -2..3_i64,
         0..3_u64,
         prop::option::of(any::<Index>()),
+        0..conditions::ARGS.len(),
     )
-        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint)| AskRequest {
+        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint, args)| AskRequest {
             agent,
             action,
             resource,
@@ -241,6 +255,7 @@ fn ask_requests() -> impl Strategy<Value = AskRequest> {
             low_ms,
             spread_ms,
             hint,
+            args,
         })
 }
 
@@ -288,6 +303,7 @@ impl Run {
             not_after_ms: begins_ms + ask.lasts_ms,
             max_staleness_ms: ask.max_staleness_ms,
             delegable_depth: ask.delegable_depth,
+            condition: ask.condition.map(|number| conditions::CONDITIONS[number].condition()),
         }
     }
 
@@ -316,6 +332,7 @@ impl Run {
                 asked.max_staleness_ms.min(parent.max_staleness_ms)
             },
             delegable_depth: if keep(4) { asked.delegable_depth } else { depth },
+            condition: asked.condition,
         }
     }
 
@@ -353,24 +370,22 @@ impl Run {
                 ("operator-1", Body::RegisterAgent { agent: name(agent), owner: name("owner"), key })
             }
             Ask::Retire { agent } => ("issuer", Body::RetireAgent { agent: name(AGENTS[*agent]) }),
-            Ask::Grant(terms) => ("issuer", Body::Grant(self.terms(terms))),
+            Ask::Grant(terms) => ("issuer", Body::grant(self.terms(terms))),
             Ask::Delegate { parent, terms, widen } => match self.some_grant(parent) {
                 Some(parent) => {
                     let held = &self.plain.grants[&parent].terms;
                     let holder = AGENTS.iter().find(|agent| **agent == held.agent.as_str()).unwrap();
-                    (*holder, Body::Delegate { parent, terms: self.narrowed(held, terms, *widen) })
+                    (*holder, Body::delegate(parent, self.narrowed(held, terms, *widen)))
                 }
-                None => ("issuer", Body::Grant(self.terms(terms))),
+                None => ("issuer", Body::grant(self.terms(terms))),
             },
-            Ask::DelegateUnknown(terms) => {
-                ("team/a", Body::Delegate { parent: unknown, terms: self.terms(terms) })
-            }
+            Ask::DelegateUnknown(terms) => ("team/a", Body::delegate(unknown, self.terms(terms))),
             Ask::Revoke { grant } => {
                 let grant = self.some_grant(grant).unwrap_or(unknown);
                 ("revoker", Body::RevokeGrant { grant, reason: String::new() })
             }
             Ask::RevokeAhead(terms) => {
-                let grant = self.command("issuer", Body::Grant(self.terms(terms)), HOUR_MS as i64);
+                let grant = self.command("issuer", Body::grant(self.terms(terms)), HOUR_MS as i64);
                 let grant = self.envelope(&grant, "issuer", Signatures::Good);
                 let id = GrantId::of(self.house.ledger, grant.0.command_bytes());
                 let by = sent.by.map_or("revoker", |by| SIGNERS[by]);
@@ -561,11 +576,11 @@ impl Run {
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
         let request = Request {
             hint: hint.map(|grant| self.plain.reference(grant)),
-            ..house::request(
+            ..conditions::ARGS[ask.args].of(house::request(
                 AGENTS[ask.agent],
                 REQUESTED_ACTIONS[ask.action],
                 REQUESTED_RESOURCES[ask.resource],
-            )
+            ))
         };
         (request, Interval { low_ms, high_ms: low_ms + ask.spread_ms })
     }
@@ -577,6 +592,11 @@ impl Run {
         let decided = decide(&view, request, interval).unwrap();
         assert_eq!(decided, expected, "{request:?} {interval:?}");
         count_decision(&decided);
+        if let Decision::Permit(authority) = &decided
+            && authority.chain.iter().any(|link| self.plain.grants[&link.grant].terms.condition.is_some())
+        {
+            *MET.lock().unwrap().entry("permit under a condition").or_default() += 1;
+        }
         // A hint to where no grant stands is as good as none.
         let nowhere = GrantRef { grant: GrantId(Hash::ZERO), root: GrantId(Hash::ZERO) };
         let astray = Request { hint: Some(nowhere), ..request.clone() };
@@ -648,6 +668,7 @@ fn count_decision(decision: &Decision) {
             "revoked" => "denied: revoked",
             "retired" => "denied: retired",
             "all_revoked" => "denied: all revoked",
+            "condition_failed" => "denied: condition failed",
             "ended" => "denied: ended",
             "not_begun" => "denied: not begun",
             "no_grant" => "denied: no grant",
@@ -657,7 +678,7 @@ fn count_decision(decision: &Decision) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 44] = [
+const MUST_MEET: [&str; 46] = [
     "applied",
     "before",
     "too_many_signatures",
@@ -700,8 +721,10 @@ const MUST_MEET: [&str; 44] = [
     "denied: revoked",
     "denied: retired",
     "denied: all revoked",
+    "denied: condition failed",
     "denied: ended",
     "denied: not begun",
+    "permit under a condition",
 ];
 
 #[test]

@@ -321,7 +321,8 @@ impl Rounds {
         let nonce_path =
             round.nonces.path(index).or_else(late).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
         let statements = round.statements.clone();
-        let answer = Answer { head, statements, head_statements, nonce_path, tree, hint };
+        let language = LANGUAGE_VERSION.into();
+        let answer = Answer { head, statements, head_statements, nonce_path, tree, hint, language };
         let size = answer.encode().len();
         if size > self.proof_size_bytes_max {
             return Err(no_proof(&format!("it has {size} bytes, {} are allowed", self.proof_size_bytes_max)));

@@ -107,8 +107,9 @@ impl Workload {
             not_after_ms: START_MS + HOUR_MS,
             max_staleness_ms: 5_000,
             delegable_depth: 0,
+            condition: None,
         };
-        let signed = self.sign("issuer", Body::Grant(terms));
+        let signed = self.sign("issuer", Body::grant(terms));
         let id = GrantId::of(self.ledger.founding.ledger(), signed.command_bytes());
         let place = self.grants.borrow().len();
         let agent = agent.to_owned();
@@ -155,6 +156,7 @@ impl Workload {
             action: name("act"),
             resource: name(&before.resource),
             args_digest: Hash::of(&[b"arguments"]),
+            args: None,
             hint: None,
         };
         let nonce = Nonce(random.bytes());

@@ -124,6 +124,7 @@ async fn employ(narrator: &Narrator, stage: &Stage, issuer: &Ledger, job: &Job) 
         not_after_ms: now_ms().saturating_add(3_600_000),
         max_staleness_ms: 2_000,
         delegable_depth: 0,
+        condition: None,
     };
     let receipt = issuer.grant(terms).await.map_err(submit_failure)?;
     let grant = receipt.grant.ok_or_else(|| Failure::local("a grant's receipt names no grant"))?;

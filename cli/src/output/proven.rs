@@ -2,6 +2,7 @@
 
 use chancery_ledger::answer::Verified;
 use chancery_ledger::authority::Cause;
+use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
@@ -63,6 +64,9 @@ pub(crate) fn denial(denial: &Denial) -> String {
         }
         Denial::Ended { not_after_ms } => format!("the grant ended {}", utc(*not_after_ms)),
         Denial::NotBegun { not_before_ms } => format!("the grant begins {}", utc(*not_before_ms)),
+        Denial::ConditionFailed { grant, reason } => {
+            format!("the condition of grant {} does not hold: {reason}", short(&grant.grant))
+        }
         Denial::NoGrant => "none of the agent's grants allows it; all of them were shown".into(),
     }
 }
@@ -95,8 +99,15 @@ fn permit_json(authority: &Authority) -> Value {
     })
 }
 
-fn denial_json(denial: &Denial) -> Value {
+/// Why not, as JSON.
+pub(crate) fn denial_json(denial: &Denial) -> Value {
     let mut value = json!({ "verdict": "denied", "code": denial.code(), "message": self::denial(denial) });
+    if let (Some(fields), Denial::ConditionFailed { grant, reason }) = (value.as_object_mut(), denial) {
+        fields.insert("grant".into(), json!(grant.grant.to_string()));
+        fields.insert("reason".into(), json!(reason.code()));
+        fields.insert("policies".into(), json!(reason.policies()));
+        fields.insert("language".into(), json!(LANGUAGE_VERSION));
+    }
     if let (Some(fields), Some(cause)) = (value.as_object_mut(), denial.cause()) {
         fields.insert(
             "cause".into(),

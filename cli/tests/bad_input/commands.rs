@@ -95,7 +95,7 @@ async fn malformed(house: &mut House) {
     };
     let too_deep = {
         let good =
-            SignedCommand::sign(ledger, &command(&key, Body::Grant(terms("reader"))), &[&key]).unwrap();
+            SignedCommand::sign(ledger, &command(&key, Body::grant(terms("reader"))), &[&key]).unwrap();
         let mut deep = wire_types::Command::decode(good.command_bytes()).unwrap();
         let Some(wire_types::command::Body::Grant(grant)) = &mut deep.body else { panic!("{deep:?}") };
         grant.terms.as_mut().unwrap().delegable_depth = 9;
@@ -158,10 +158,10 @@ async fn not_allowed(house: &mut House) {
 
     let wide = Terms { actions: Patterns::collect(["*"]).unwrap(), ..terms("reader") };
     for (case, signed, code) in [
-        ("a role that may not", house.revoker.sign(Body::Grant(terms("reader")), &[]), "wrong_role"),
+        ("a role that may not", house.revoker.sign(Body::grant(terms("reader")), &[]), "wrong_role"),
         ("a scope that does not extend", house.issuer.sign_as(&scoped, registration(), &[]), "out_of_scope"),
-        ("a grant out of scope", house.issuer.sign_as(&scoped, Body::Grant(wide), &[]), "out_of_scope"),
-        ("a grant to nobody", house.issuer.sign(Body::Grant(terms("ghost")), &[]), "unknown_agent"),
+        ("a grant out of scope", house.issuer.sign_as(&scoped, Body::grant(wide), &[]), "out_of_scope"),
+        ("a grant to nobody", house.issuer.sign(Body::grant(terms("ghost")), &[]), "unknown_agent"),
     ] {
         expect(house, case, &signed.unwrap(), code).await;
     }
@@ -211,7 +211,7 @@ async fn delegations(house: &mut House) {
         ("a delegation by another agent", second, last.clone(), 0, "not_the_holder"),
         ("a delegation of nothing", nowhere, last.clone(), 0, "unknown_grant"),
     ] {
-        let signed = house.issuer.sign_as(&keys[key], Body::Delegate { parent, terms }, &[]).unwrap();
+        let signed = house.issuer.sign_as(&keys[key], Body::delegate(parent, terms), &[]).unwrap();
         expect(house, case, &signed, code).await;
     }
 }

@@ -135,7 +135,7 @@ impl Record {
 
     /// Grants an agent `read` on all documents; the grant's id.
     pub(crate) async fn grant(&self, issuer: &Ledger, agent: &str) -> (GrantId, Outcome) {
-        let signed = issuer.sign(Body::Grant(terms(agent)), &[]).unwrap();
+        let signed = issuer.sign(Body::grant(terms(agent)), &[]).unwrap();
         let grant = GrantId::of(issuer.trust().ledger, signed.command_bytes());
         let call = Call::Grant {
             agent: agent.into(),
@@ -192,7 +192,10 @@ impl Record {
             Ok(reply) => {
                 let answer = decode_answer(&reply.into_inner().answer, ANSWER_BYTES_MAX).unwrap();
                 let [agent, action, resource] = [agent, "read", "documents/1"].map(name);
-                believed(&Request { agent, action, resource, args_digest, hint: answer.hint }, &answer)
+                believed(
+                    &Request { agent, action, resource, args_digest, args: None, hint: answer.hint },
+                    &answer,
+                )
             }
             Err(status) => Outcome::NotDone { reason: status.to_string() },
         };

@@ -117,6 +117,7 @@ async fn without_an_answer_in_time_there_is_no_permit() {
         action: name("pay"),
         resource: name("a"),
         args_digest: chancery_ledger::hash::Hash::of(&[b""]),
+        args: None,
         hint: None,
     };
     let error = ledger.check_with(question, options).await.unwrap_err();

@@ -57,7 +57,7 @@ async fn a_permit_ends_with_its_authority() {
     let cluster = Cluster::start(1).await;
     cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
     let not_after_ms = now_ms() + 2_500;
-    cluster.apply(Body::Grant(Terms { not_after_ms, ..terms() }));
+    cluster.apply(Body::grant(Terms { not_after_ms, ..terms() }));
     let clock = Arc::new(TestClock::default());
     let ledger = cluster.connect_with(Options { clock: clock.clone(), ..Options::default() }).await;
     let permit = ledger.check("bot", "pay", "a", b"x").await.unwrap();

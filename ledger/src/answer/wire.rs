@@ -42,6 +42,7 @@ impl Answer {
             hint: self
                 .hint
                 .map(|hint| wire::GrantRef { grant: hint.grant.0.0.to_vec(), root: hint.root.0.0.to_vec() }),
+            language: self.language.clone(),
         }
         .encode_to_vec()
     }
@@ -69,5 +70,14 @@ pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, Answ
         },
         tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
         hint: w.hint.map(hint).transpose()?,
+        language: language(w.language)?,
     })
+}
+
+/// A version: three numbers with points between them.
+fn language(version: String) -> Result<String, MalformedCommand> {
+    let digits = |part: &str| matches!(part.len(), 1..=4) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = version.split('.').filter(|part| digits(part)).count();
+    let well_formed = parts == 3 && version.split('.').count() == 3;
+    if well_formed { Ok(version) } else { Err(MalformedCommand::OutOfBounds("language")) }
 }

@@ -9,6 +9,8 @@ mod invisible;
 mod names;
 mod wire;
 
+pub(crate) use invisible::is_invisible;
+
 pub use envelope::{EnvelopeError, SignedCommand};
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
 pub use wire::{MalformedCommand, decode_strict};
@@ -18,6 +20,7 @@ pub(crate) use wire::{
     terms_to_wire, voter_from_wire, voter_to_wire,
 };
 
+use crate::condition::{Condition, Schema};
 use crate::hash::{Hash, to_hex};
 use crate::head::{Roster, RosterId, VoterSet};
 
@@ -129,13 +132,20 @@ pub enum Body {
         agent: Name,
     },
     /// Grants authority. By an issuer whose scope covers all of it.
-    Grant(Terms),
+    Grant {
+        /// What is granted.
+        terms: Terms,
+        /// What the condition is checked against when the grant is admitted; kept in the log alone.
+        schema: Option<Schema>,
+    },
     /// Narrows a grant for another agent. By the key of the agent that holds the parent.
     Delegate {
         /// The grant that is narrowed.
         parent: GrantId,
         /// The narrower terms.
         terms: Terms,
+        /// What the condition is checked against when the delegation is admitted; kept in the log alone.
+        schema: Option<Schema>,
     },
     /// Revokes one grant, and with it every delegation below. By a revoker whose scope covers the agent.
     RevokeGrant {
@@ -166,6 +176,18 @@ pub enum Body {
         /// The operators that sign beside the signer; sorted, unique, without the signer.
         operators: Vec<PublicKey>,
     },
+}
+
+impl Body {
+    /// Grants `terms`, whose condition, if there is one, is checked against no schema.
+    pub const fn grant(terms: Terms) -> Self {
+        Self::Grant { terms, schema: None }
+    }
+
+    /// Narrows the grant `parent` to `terms`, whose condition, if there is one, is checked against no schema.
+    pub const fn delegate(parent: GrantId, terms: Terms) -> Self {
+        Self::Delegate { parent, terms, schema: None }
+    }
 }
 
 /// The founding command.
@@ -313,4 +335,6 @@ pub struct Terms {
     pub max_staleness_ms: u64,
     /// How many levels of delegation may follow.
     pub delegable_depth: u32,
+    /// What each call must satisfy besides; a delegation's own, its ancestors' hold as well.
+    pub condition: Option<Condition>,
 }

@@ -4,11 +4,16 @@
 //! proof alone, and the auditor years later. What it reads through its [`View`] is exactly what a proof must
 //! contain.
 
+mod explain;
+
+pub use explain::{Considered, Explanation, Link, explain};
+
 use crate::authority::{
     AgentRecord, Cause, Chain, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place, View, ViewError, Void, record,
     referred,
 };
-use crate::command::Name;
+use crate::command::{Name, Terms};
+use crate::condition::{Call, ConditionFault, Fact, Unreadable};
 use crate::hash::Hash;
 use crate::state::{Key, NodeRead, Recording, TreeError, Value};
 
@@ -23,6 +28,9 @@ pub struct Request {
     pub resource: Name,
     /// SHA-256 of the call's arguments; the permit is bound to it.
     pub args_digest: Hash,
+    /// The arguments themselves, as canonical JSON: only where a condition looks at them. They must hash to the
+    /// digest.
+    pub args: Option<Vec<u8>>,
     /// The grant to try first: a permit then needs to show only that one's chain.
     pub hint: Option<GrantRef>,
 }
@@ -95,6 +103,13 @@ pub enum Denial {
         /// The chain's beginning, in ledger time.
         not_before_ms: u64,
     },
+    /// A condition of a grant that would allow it does not hold, or one of a grant that it was delegated from.
+    ConditionFailed {
+        /// Whose condition.
+        grant: GrantRef,
+        /// Why it does not hold.
+        reason: ConditionFault,
+    },
     /// None of the agent's grants allows it.
     NoGrant,
 }
@@ -109,6 +124,7 @@ impl Denial {
             Self::AllRevoked { .. } => "all_revoked",
             Self::Ended { .. } => "ended",
             Self::NotBegun { .. } => "not_begun",
+            Self::ConditionFailed { .. } => "condition_failed",
             Self::NoGrant => "no_grant",
         }
     }
@@ -127,12 +143,13 @@ impl Denial {
     fn rank(&self) -> (u8, u64) {
         let index = self.cause().map_or(0, |cause| cause.index);
         match self {
-            Self::UnknownAgent => (7, 0),
-            Self::Retired { .. } => (5, index),
-            Self::Revoked { .. } => (6, index),
-            Self::AllRevoked { .. } => (4, index),
-            Self::Ended { not_after_ms } => (3, *not_after_ms),
-            Self::NotBegun { not_before_ms } => (2, u64::MAX - not_before_ms),
+            Self::UnknownAgent => (13, 0),
+            Self::Revoked { .. } => (11, index),
+            Self::Retired { .. } => (10, index),
+            Self::AllRevoked { .. } => (9, index),
+            Self::ConditionFailed { .. } => (6, 0),
+            Self::Ended { not_after_ms } => (5, *not_after_ms),
+            Self::NotBegun { not_before_ms } => (4, u64::MAX - not_before_ms),
             Self::NoGrant => (1, 0),
         }
     }
@@ -157,9 +174,10 @@ pub fn decide<V: View>(
     if let Some(cause) = agent.retired {
         return Ok(Decision::Denied(Denial::Retired { agent: request.agent.clone(), cause }));
     }
+    let asked = Asked::new(request, interval, &agent)?;
     if let Some(hint) = request.hint
         && let Some(grant) = record::<_, GrantRecord>(view, &Place::grant(hint))?
-        && let Ok(authority) = consider(view, request, interval, &agent, hint, grant)?
+        && let Ok(authority) = consider(view, &asked, hint, grant)?
     {
         return Ok(Decision::Permit(authority));
     }
@@ -173,7 +191,7 @@ pub fn decide<V: View>(
         for reference in page {
             listed = listed.saturating_add(1);
             let grant = referred(view, &Place::grant(reference))?;
-            match consider(view, request, interval, &agent, reference, grant)? {
+            match consider(view, &asked, reference, grant)? {
                 Ok(authority) => return Ok(Decision::Permit(authority)),
                 Err(denial) if denial.rank() > told.rank() => told = denial,
                 Err(_) => {}
@@ -185,20 +203,43 @@ pub fn decide<V: View>(
     if complete { Ok(Decision::Denied(told)) } else { Err(ViewError::Dangling("page")) }
 }
 
+/// The question, as each grant is held against it.
+struct Asked<'a> {
+    request: &'a Request,
+    call: Call,
+    interval: Interval,
+    agent: &'a AgentRecord,
+}
+
+impl<'a> Asked<'a> {
+    fn new(request: &'a Request, interval: Interval, agent: &'a AgentRecord) -> Result<Self, Unreadable> {
+        let names = [&request.agent, &request.action, &request.resource];
+        let call = Call::new(names, request.args_digest, request.args.as_deref())?;
+        Ok(Self { request, call, interval, agent })
+    }
+
+    /// Whether the terms are about the question at all.
+    fn is_named_by(&self, terms: &Terms) -> bool {
+        terms.agent == self.request.agent
+            && terms.actions.matches(&self.request.action)
+            && terms.resources.matches(&self.request.resource)
+    }
+}
+
+/// What a condition may know of the ledger: nothing is counted yet.
+const fn ledger_facts() -> Fact {
+    Fact::Record(Vec::new())
+}
+
 /// Whether one grant allows the request; if not, why.
 fn consider<V: View>(
     view: &V,
-    request: &Request,
-    interval: Interval,
-    agent: &AgentRecord,
+    asked: &Asked<'_>,
     reference: GrantRef,
     grant: GrantRecord,
 ) -> Result<Result<Authority, Denial>, ViewError<V::Error>> {
-    let terms = &grant.terms;
-    let allows = terms.agent == request.agent
-        && terms.actions.matches(&request.action)
-        && terms.resources.matches(&request.resource);
-    if !allows {
+    let Asked { request, interval, agent, .. } = asked;
+    if !asked.is_named_by(&grant.terms) {
         return Ok(Err(Denial::NoGrant));
     }
     let chain = Chain::read(view, reference, grant)?;
@@ -222,6 +263,12 @@ fn consider<V: View>(
     }
     if chain.not_before_ms() > interval.low_ms {
         return Ok(Err(Denial::NotBegun { not_before_ms: chain.not_before_ms() }));
+    }
+    for (grant, link) in &chain.links {
+        let Some(condition) = &link.terms.condition else { continue };
+        if let Err(reason) = asked.call.satisfies(condition, &ledger_facts())? {
+            return Ok(Err(Denial::ConditionFailed { grant: *grant, reason }));
+        }
     }
     Ok(Ok(Authority {
         chain: chain.links.iter().map(|(reference, _)| *reference).collect(),

@@ -70,6 +70,9 @@ struct Question {
     action: String,
     resource: String,
     args_digest: String,
+    /// Base64 of the arguments, if they were disclosed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<String>,
     nonce: String,
 }
 
@@ -102,6 +105,7 @@ impl Evidence {
                 action: self.request.action.to_string(),
                 resource: self.request.resource.to_string(),
                 args_digest: self.request.args_digest.to_string(),
+                args: self.request.args.as_ref().map(|args| BASE64.encode(args)),
                 nonce: to_hex(&self.nonce.0),
             },
             answer: BASE64.encode(self.answer.encode()),
@@ -133,7 +137,12 @@ impl Evidence {
             return Err(EvidenceFileError::Format(file.format));
         }
         let name = |field, text| Name::new(text).map_err(|source| EvidenceFileError::Name { field, source });
-        let Question { kind: Kind::Check, agent, action, resource, args_digest, nonce } = file.question;
+        let Question { kind: Kind::Check, agent, action, resource, args_digest, args, nonce } = file.question;
+        let args_digest = hash("args_digest", &args_digest)?;
+        let args = args.map(|args| base64("args", &args)).transpose()?;
+        if args.as_ref().is_some_and(|args| Hash::of(&[args]) != args_digest) {
+            return Err(EvidenceFileError::Field("args"));
+        }
         let mut nonce_bytes = [0; 32];
         from_hex(&nonce, &mut nonce_bytes).ok_or(EvidenceFileError::Field("nonce"))?;
         let answer = base64("answer", &file.answer)?;
@@ -144,7 +153,8 @@ impl Evidence {
                 agent: name("agent", agent)?,
                 action: name("action", action)?,
                 resource: name("resource", resource)?,
-                args_digest: hash("args_digest", &args_digest)?,
+                args_digest,
+                args,
                 hint: None,
             },
             nonce: Nonce(nonce_bytes),

@@ -1,6 +1,8 @@
 //! Authority as a plain model: maps and loops, no trees, no records, no hashes but the ids of grants.
 //! It is written from the rules, not from the code that it is held against.
 
+pub(crate) mod conditions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::authority::{Cause, GrantRef};
@@ -309,7 +311,7 @@ impl Plain {
                 agent.epoch_began = Some(cause);
                 Ok(None)
             }
-            Body::Grant(terms) => {
+            Body::Grant { terms, .. } => {
                 let signer = self.signer(command, &[Role::Issuer])?;
                 let in_scope = any_matches(&signer.scope.agents, &terms.agent)
                     && all_covered(&signer.scope.actions, &terms.actions)
@@ -322,7 +324,7 @@ impl Plain {
                 }
                 self.hold(terms, None, id, cause)
             }
-            Body::Delegate { parent, terms } => {
+            Body::Delegate { parent, terms, .. } => {
                 let held = self.grants.get(parent).ok_or("unknown_grant")?;
                 if self.agents[held.terms.agent.as_str()].key != Some(command.signer) {
                     return Err("not_the_holder");
@@ -542,6 +544,12 @@ impl Plain {
         if at.low_ms < not_before_ms {
             return Err(Box::new(Denial::NotBegun { not_before_ms }));
         }
+        for link in &chain {
+            let Some(condition) = &self.grants[link].terms.condition else { continue };
+            if let Err(reason) = conditions::plainly(condition, request) {
+                return Err(Box::new(Denial::ConditionFailed { grant: self.reference(*link), reason }));
+            }
+        }
         Ok(Authority {
             chain: chain.iter().map(|link| self.reference(*link)).collect(),
             generation: 0,
@@ -551,16 +559,17 @@ impl Plain {
     }
 }
 
-/// Revocations before retirements before epochs, the latest first; then ends, the latest first; then
+/// Revocations before retirements before epochs, the latest first; then conditions; then ends, the latest first; then
 /// beginnings, the soonest first.
 fn gravity(denial: &Denial) -> (u8, i128) {
     match denial {
         Denial::UnknownAgent => unreachable!("decided before any grant is looked at"),
-        Denial::Revoked { cause, .. } => (6, cause.index.into()),
-        Denial::Retired { cause, .. } => (5, cause.index.into()),
-        Denial::AllRevoked { cause, .. } => (4, cause.index.into()),
-        Denial::Ended { not_after_ms } => (3, (*not_after_ms).into()),
-        Denial::NotBegun { not_before_ms } => (2, -i128::from(*not_before_ms)),
+        Denial::Revoked { cause, .. } => (11, cause.index.into()),
+        Denial::Retired { cause, .. } => (10, cause.index.into()),
+        Denial::AllRevoked { cause, .. } => (9, cause.index.into()),
+        Denial::ConditionFailed { .. } => (6, 0),
+        Denial::Ended { not_after_ms } => (5, (*not_after_ms).into()),
+        Denial::NotBegun { not_before_ms } => (4, -i128::from(*not_before_ms)),
         Denial::NoGrant => (1, 0),
     }
 }

@@ -134,11 +134,17 @@ impl api::ledger_server::Ledger for LedgerService {
             Hash::from_slice(bytes)
                 .ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
         };
+        let args_digest = bytes("args_digest", &asked.args_digest)?;
+        let args = (!asked.args.is_empty()).then_some(asked.args);
+        if args.as_ref().is_some_and(|args| Hash::of(&[args]) != args_digest) {
+            return Err(Status::invalid_argument("args do not hash to args_digest"));
+        }
         let request = decide::Request {
             agent: name("agent", asked.agent)?,
             action: name("action", asked.action)?,
             resource: name("resource", asked.resource)?,
-            args_digest: bytes("args_digest", &asked.args_digest)?,
+            args_digest,
+            args,
             hint: None,
         };
         let nonce = Nonce(bytes("nonce", &asked.nonce)?.0);

@@ -113,6 +113,7 @@ impl Client {
             action: name("read"),
             resource: name("documents/1"),
             args_digest: Hash([1; 32]),
+            args: None,
             hint: None,
         };
         let mut nonce = [0; 32];
@@ -123,6 +124,7 @@ impl Client {
             resource: request.resource.to_string(),
             args_digest: request.args_digest.0.to_vec(),
             nonce: nonce.to_vec(),
+            args: Vec::new(),
         };
         let reply = self.at(node).check(asked).await.ok()?.into_inner();
         let answer = decode_answer(&reply.answer, 4 << 20).unwrap();

@@ -166,6 +166,7 @@ impl Ledger for Shared {
             action: Name::new(asked.action).unwrap(),
             resource: Name::new(asked.resource).unwrap(),
             args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
+            args: (!asked.args.is_empty()).then_some(asked.args),
             hint: None,
         };
         // What stands in the round's tree: the nonce, bound to the question.

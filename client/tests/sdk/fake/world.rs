@@ -204,6 +204,7 @@ impl World {
             nonce_path: round.path(1).unwrap(),
             tree,
             hint: None,
+            language: LANGUAGE_VERSION.into(),
         }
     }
 
