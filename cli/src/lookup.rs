@@ -1,7 +1,9 @@
-//! `chancery lookup`: what an agent was granted, from the read set of a proven denial.
+//! `chancery lookup`: what an agent was granted, from the read set of a proven denial; or who may do something.
 //!
 //! A denial shows every grant of the agent, or it would not verify. So an agent's grants are looked up by
 //! asking for what nobody grants, and reading what was shown.
+
+mod holders;
 
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::authority::Place;
@@ -22,12 +24,20 @@ use crate::{context, ledger};
 /// Longest record, in bytes.
 const RECORD_SIZE_BYTES_MAX: usize = 65_535;
 
-/// What an agent was granted since all of it was last revoked: a proven, complete list.
+/// What an agent was granted since all of it was last revoked; or which agents may do something. Both lists are
+/// proven to be complete.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["agent", "action"]))]
 pub(crate) struct Lookup {
-    /// Whose.
+    /// Whose grants.
     #[arg(value_parser = parse_name)]
-    agent: Name,
+    agent: Option<Name>,
+    /// Which agents may do this. It reads the whole log.
+    #[arg(long, requires = "resource", value_parser = parse_name)]
+    action: Option<Name>,
+    /// On what.
+    #[arg(long, requires = "action", value_parser = parse_name)]
+    resource: Option<Name>,
 }
 
 /// A grant, as the state has it.
@@ -55,8 +65,12 @@ impl Lookup {
     /// Runs `chancery lookup`.
     pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
         let ledger = ledger::connect(context::load(named)?).await?;
-        let holding = grants(&ledger, &self.agent).await?;
-        Ok(holding.report(&ledger, &self.agent))
+        match (&self.agent, &self.action, &self.resource) {
+            (Some(agent), ..) => Ok(grants(&ledger, agent).await?.report(&ledger, agent)),
+            (None, Some(action), Some(resource)) => holders::report(&ledger, action, resource).await,
+            // INVARIANT: clap demands one or the other.
+            _ => Err(Failure::usage("whose grants, or --action and --resource")),
+        }
     }
 }
 

@@ -205,6 +205,7 @@ mod tests {
             "verify a.json b.json --trust trust.toml",
             "watch --from 0",
             "lookup bot",
+            "lookup --action mail/send --resource customer/42",
         ] {
             let words = std::iter::once("chancery").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
@@ -216,6 +217,9 @@ mod tests {
             "grant bot",
             "check bot mail/send",
             "explain",
+            "lookup",
+            "lookup --action mail/send",
+            "lookup bot --action mail/send --resource customer/42",
             "grant bot --action a --resource b --schema schema.cedarschema",
             "check bot mail/send customer/42 --args-json {\"a\":1.5}",
             "check bot mail/send customer/42 --args-json [",

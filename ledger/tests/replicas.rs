@@ -14,7 +14,7 @@ use chancery_ledger::authority::{Block, Dedup, GrantRef, Outcome, Place, State};
 use chancery_ledger::command::{
     Body, Command, GrantId, LedgerId, Limits, Patterns, Principal, RequestId, Role, SignedCommand, Terms,
 };
-use chancery_ledger::decide::{Decision, Interval, Request, decide};
+use chancery_ledger::decide::{Decision, Interval, Request, decide, explain};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::state::{Recording, get, verify_whole};
@@ -591,6 +591,7 @@ impl Run {
         let view = Recording::new(&replica.nodes, replica.state.summary().root);
         let decided = decide(&view, request, interval).unwrap();
         assert_eq!(decided, expected, "{request:?} {interval:?}");
+        assert_eq!(explain(&view, request, interval).unwrap().decision, decided);
         count_decision(&decided);
         if let Decision::Permit(authority) = &decided
             && authority.chain.iter().any(|link| self.plain.grants[&link.grant].terms.condition.is_some())

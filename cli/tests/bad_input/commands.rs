@@ -5,6 +5,7 @@ use chancery_ledger::command::{
     Body, Command, GrantId, LedgerId, Patterns, Principal, PublicKey, RequestId, Role, Scope, SignedCommand,
     Terms,
 };
+use chancery_ledger::condition::{Condition, Schema};
 use chancery_ledger::hash::Hash;
 use chancery_proto::v1 as wire_types;
 use chancery_proto::v1::api::SubmitRequest;
@@ -157,10 +158,33 @@ async fn not_allowed(house: &mut House) {
     house.count_leaves().await;
 
     let wide = Terms { actions: Patterns::collect(["*"]).unwrap(), ..terms("reader") };
+    let under =
+        |text: &str| Body::grant(Terms { condition: Some(Condition::new(text).unwrap()), ..terms("reader") });
+    let bare = Body::Grant { terms: terms("reader"), schema: Some(Schema::new("entity Agent;").unwrap()) };
     for (case, signed, code) in [
         ("a role that may not", house.revoker.sign(Body::grant(terms("reader")), &[]), "wrong_role"),
         ("a scope that does not extend", house.issuer.sign_as(&scoped, registration(), &[]), "out_of_scope"),
         ("a grant out of scope", house.issuer.sign_as(&scoped, Body::grant(wide), &[]), "out_of_scope"),
+        (
+            "a condition that never holds",
+            house.issuer.sign(under("forbid(principal, action, resource);"), &[]),
+            "bad_condition",
+        ),
+        ("a condition that is none", house.issuer.sign(under("permit"), &[]), "bad_condition"),
+        (
+            "a condition with a slot",
+            house.issuer.sign(under("permit(principal == ?principal, action, resource);"), &[]),
+            "bad_condition",
+        ),
+        (
+            "a condition that is too deep",
+            house.issuer.sign(
+                under(&format!("permit(principal, action, resource) when {{ {} }};", "(".repeat(3_000))),
+                &[],
+            ),
+            "bad_condition",
+        ),
+        ("a schema for nothing", house.issuer.sign(bare, &[]), "schema_without_condition"),
         ("a grant to nobody", house.issuer.sign(Body::grant(terms("ghost")), &[]), "unknown_agent"),
     ] {
         expect(house, case, &signed.unwrap(), code).await;

@@ -10,6 +10,7 @@
 )]
 
 mod checks;
+mod conditions;
 mod contexts;
 mod contradictions;
 mod fake;
