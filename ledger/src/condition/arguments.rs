@@ -7,7 +7,7 @@
 use std::fmt;
 
 use cedar_policy::RestrictedExpression;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::hash::Hash;
 

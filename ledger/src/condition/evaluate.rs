@@ -117,7 +117,7 @@ impl Call {
         let entity = |kind: &str, name: &Name| {
             // INVARIANT: each kind is an identifier.
             let kind: EntityTypeName = kind.parse().map_err(|_| Unreadable)?;
-            Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(name.as_str())))
+            Ok::<_, Unreadable>(EntityUid::from_type_name_and_id(kind, EntityId::new(name.as_str())))
         };
         Ok(Self {
             agent: entity("Agent", agent)?,

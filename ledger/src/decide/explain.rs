@@ -78,10 +78,10 @@ fn considered<V: View>(
     } else {
         vec![(reference, grant)]
     };
-    let link = |(reference, grant): (GrantRef, GrantRecord)| {
+    let link = |(reference, grant): (GrantRef, GrantRecord)| -> Result<Link, ViewError<V::Error>> {
         let told = |condition| asked.call.tell(condition, &ledger_facts());
         let policies = grant.terms.condition.as_ref().map(told).transpose()?.unwrap_or_default();
         Ok(Link { reference, grant, policies })
     };
-    Ok(Considered { links: chain.into_iter().map(link).collect::<Result<_, ViewError<V::Error>>>()?, denial })
+    Ok(Considered { links: chain.into_iter().map(link).collect::<Result<_, _>>()?, denial })
 }
