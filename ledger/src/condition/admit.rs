@@ -5,7 +5,7 @@ use std::str::FromStr;
 use cedar_policy::{PolicySet, Schema as CedarSchema, ValidationMode, Validator};
 use serde_json::Value;
 
-use super::{Condition, Schema, shape};
+use super::{Condition, Schema, on_a_large_stack, shape};
 
 /// Deepest nesting of a policy in Cedar's JSON form: two levels for each operator.
 const JSON_DEPTH_MAX: usize = 128;
@@ -68,6 +68,10 @@ pub enum ConditionError {
 /// # Errors
 /// Each way in which it may not has its own.
 pub fn admit(condition: &Condition, schema: Option<&Schema>) -> Result<(), ConditionError> {
+    on_a_large_stack(|| check(condition, schema))
+}
+
+fn check(condition: &Condition, schema: Option<&Schema>) -> Result<(), ConditionError> {
     let policies = parse(condition)?;
     if policies.num_of_templates() > 0 {
         return Err(ConditionError::Template);

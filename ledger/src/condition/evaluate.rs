@@ -6,7 +6,7 @@ use cedar_policy::{
 };
 
 use super::admit::{number, parse};
-use super::{Arguments, ArgumentsFault, Condition};
+use super::{Arguments, ArgumentsFault, Condition, on_a_large_stack};
 use crate::command::Name;
 use crate::hash::Hash;
 
@@ -136,11 +136,13 @@ impl Call {
         condition: &Condition,
         ledger: &Fact,
     ) -> Result<Result<(), ConditionFault>, Unreadable> {
-        let policies = parse(condition).map_err(|_| Unreadable)?;
-        match &self.arguments {
-            Ok(arguments) => Ok(judge(&answer(&self.request(arguments, ledger)?, &policies))),
-            Err(fault) => Ok(Err(fault.clone())),
-        }
+        on_a_large_stack(|| {
+            let policies = parse(condition).map_err(|_| Unreadable)?;
+            match &self.arguments {
+                Ok(arguments) => Ok(judge(&answer(&self.request(arguments, ledger)?, &policies))),
+                Err(fault) => Ok(Err(fault.clone())),
+            }
+        })
     }
 
     /// What Cedar is asked.

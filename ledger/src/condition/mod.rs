@@ -4,9 +4,9 @@
 //! policy that it cannot evaluate, and a `forbid` that is skipped would be a permit. Each link of a delegation
 //! chain has its own condition, and all of them must hold.
 //!
-//! Cedar's parser and evaluator recurse, and how deep they may depends on the platform's stack. So a text is
-//! measured by its characters before anything parses it ([`admit`]), and what is admitted is shallow enough for
-//! every stack that a node, a client or an auditor runs on. No time, no randomness and no entities come into it:
+//! Cedar's parser and evaluator recurse, and what they do when the stack ends depends on how much is left of it. So
+//! a text is measured by its characters before anything parses it ([`admit`]), and Cedar always runs on a stack
+//! that is far larger than what is admitted can need, whatever the caller's is. No time, no randomness and no entities come into it:
 //! what a condition sees is the question, the arguments that came with it, and proven facts of the ledger.
 
 mod admit;
@@ -89,6 +89,18 @@ impl Schema {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Stack that Cedar always has at least, in bytes: several times what the deepest text needs without any
+/// optimization (some 14 KiB for each operator and 56 KiB for each bracket).
+const STACK_LEFT_SIZE_BYTES_MIN: usize = 8 << 20;
+
+/// The stack that it is given if there is less left, in bytes. It costs what is touched of it.
+const STACK_SIZE_BYTES: usize = 16 << 20;
+
+/// Runs what may call Cedar.
+fn on_a_large_stack<T>(run: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK_LEFT_SIZE_BYTES_MIN, STACK_SIZE_BYTES, run)
 }
 
 fn checked(text: String, max: usize) -> Result<String, TextError> {

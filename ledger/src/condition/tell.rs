@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use cedar_policy::{Effect, PolicySet};
 use serde_json::Value;
 
-use super::Condition;
 use super::admit::{number, parse, words};
 use super::evaluate::{Call, Fact, Unreadable, answer};
+use super::{Condition, on_a_large_stack};
 
 /// What one policy of a condition came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +50,10 @@ impl Call {
     /// # Errors
     /// The condition is none.
     pub fn tell(&self, condition: &Condition, ledger: &Fact) -> Result<Vec<PolicyTold>, Unreadable> {
+        on_a_large_stack(|| self.tell_each(condition, ledger))
+    }
+
+    fn tell_each(&self, condition: &Condition, ledger: &Fact) -> Result<Vec<PolicyTold>, Unreadable> {
         let policies = parse(condition).map_err(|_| Unreadable)?;
         let Ok(arguments) = &self.arguments else { return Ok(Vec::new()) };
         let request = self.request(arguments, ledger)?;
