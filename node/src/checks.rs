@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, Nonce};
+use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
