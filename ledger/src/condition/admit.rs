@@ -10,8 +10,8 @@ use super::{Condition, Schema, on_a_large_stack, shape};
 /// Deepest nesting of a policy in Cedar's JSON form: two levels for each operator.
 const JSON_DEPTH_MAX: usize = 128;
 
-/// Most actions of a schema.
-const SCHEMA_ACTIONS_MAX: usize = 64;
+/// Most actions of a schema: the condition is checked for each.
+const SCHEMA_ACTIONS_MAX: usize = 16;
 
 /// Longest excerpt of Cedar's own words, in characters.
 const WORDS_LENGTH_MAX: usize = 256;
