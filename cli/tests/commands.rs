@@ -209,6 +209,10 @@ fn conditions(home: &Home) {
     let policy = &explained["grants"][0]["links"][0]["policies"][0];
     assert_eq!((&policy["outcome"], &policy["seen"][0]["value"]), (&"silent".into(), &"5001".into()));
     assert_eq!(home.says(0, &["lookup", "payer"])["grants"][0]["condition"], limit);
+    let holders = home.says(0, &["lookup", "--action", "payment/refund", "--resource", "customer/42"]);
+    assert_eq!(holders["agents"].as_array().unwrap().len(), 1);
+    let holder = &holders["agents"][0];
+    assert_eq!((&holder["agent"], &holder["may"]), (&"payer".into(), &"under_a_condition".into()));
     let wrong = "permit(principal, action, resource) when { context.args.amuont <= 5000 };";
     let refused = home.says(14, &[&grant[..], &[wrong, "--schema", "refund.cedarschema"]].concat());
     assert_eq!(refused["code"], "bad_condition");
