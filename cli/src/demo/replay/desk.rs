@@ -153,6 +153,7 @@ impl Desk {
             not_after_ms: self.closes_ms,
             max_staleness_ms: STALENESS_MS,
             delegable_depth: 0,
+            condition: None,
             knowledge: Default::default(),
             bounds: Default::default(),
         })
