@@ -83,6 +83,11 @@ pub(crate) async fn grants(ledger: &Ledger, agent: &Name) -> Result<Holding> {
         Decision::Denied(denial @ Denial::Retired { .. }) => {
             Err(Failure::new(Exit::Refused, output::denial(denial)).code("retired"))
         }
+        Decision::Denied(denial @ Denial::Halted { .. }) => {
+            let halted = Failure::new(Exit::Unknown, output::denial(denial)).code("halted");
+            // One of its chains was halted, and all of them are shown; or it is halted itself.
+            read(checked, agent).map_err(|_| halted.hint("the proof shows the halt, and no grant"))
+        }
         _ => read(checked, agent),
     }
 }

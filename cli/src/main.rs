@@ -11,6 +11,7 @@ mod dev;
 mod exit;
 mod files;
 mod grant;
+mod halt;
 mod init;
 mod keys;
 mod ledger;
@@ -80,6 +81,12 @@ enum Command {
     Delegate(grant::Delegate),
     /// Revoke one grant, or everything of an agent.
     Revoke(revoke::Revoke),
+    /// Stop everything in a scope, at once.
+    Halt(halt::Halt),
+    /// Say that a halt may end.
+    Resume(halt::Resume),
+    /// The halts in force, proven to be all.
+    Halts(halt::Halts),
     /// May this agent do this, now? With a proof.
     Check(check::Check),
     /// Check, and write the evidence to a file.
@@ -129,6 +136,9 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Grant(grant) => grant.run(named).await,
         Command::Delegate(delegate) => delegate.run(named).await,
         Command::Revoke(revoke) => revoke.run(named).await,
+        Command::Halt(halt) => halt.run(named).await,
+        Command::Resume(resume) => resume.run(named).await,
+        Command::Halts(halts) => halts.run(named).await,
         Command::Check(check) => check.run(named).await,
         Command::Evidence(evidence) => evidence.run(named).await,
         Command::Lookup(lookup) => lookup.run(named).await,
@@ -193,7 +203,12 @@ mod tests {
             "transfer --to node-2",
             "agent register bot --owner ada@example.com",
             "grant bot --action mail/* --resource customer/* --for 8h --staleness-ms 1000 --delegable 2",
+            "agent register bot --owner ada@example.com --lineage desk",
             "revoke --agent bot --wait",
+            "halt --everything --reason why",
+            "halt --action mail/*",
+            "resume 17",
+            "halts",
             "check bot mail/send customer/42 --args-json {} --evidence e.json",
             "evidence bot mail/send customer/42 --file e.json",
             "verify a.json b.json --trust trust.toml",
@@ -206,6 +221,13 @@ mod tests {
         for line in [
             "",
             "revoke",
+            "halt",
+            "halt --reason why",
+            "halt --everything --agent bot",
+            "halt --action mail*",
+            "resume",
+            "resume first",
+            "resume 17 --command 00",
             "verify a.json",
             "grant bot",
             "check bot mail/send",

@@ -134,6 +134,7 @@ fn the_tour_works() {
     );
 
     delegate(&home);
+    halt(&home);
 
     let arguments = ["revoke", granted["grant"].as_str().unwrap(), "--wait", "--holder", "bot"];
     let revoked = home.says(0, &arguments);
@@ -184,6 +185,30 @@ fn delegate(home: &Home) {
     let certify = ["principal", "certify", public, "--name", "desk", "--out", "desk.pem", "--ledger"];
     home.says(0, &[&certify, &[ledger.to_str().unwrap()][..]].concat());
     assert!(home.path("desk.pem").exists());
+}
+
+/// What is halted is denied, and named as halted, until it is resumed.
+fn halt(home: &Home) {
+    let asked = ["check", "bot", "mail/send", "customer/42"];
+    assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
+    let halt = home.says(0, &["halt", "--action", "mail/*", "--reason", "wrong mails"]);
+    let denied = home.says(10, &asked);
+    let scope = serde_json::json!({ "kind": "action", "subject": "mail/*" });
+    let decision = &denied["decision"];
+    assert_eq!((&decision["code"], &decision["scope"]), (&"halted".into(), &scope));
+    assert_eq!((&decision["reason"], &decision["cause"]["index"]), (&"wrong mails".into(), &halt["index"]));
+    let listed = serde_json::json!([{ "index": halt["index"], "scope": scope }]);
+    assert_eq!(home.says(0, &["halts"])["halts"], listed);
+
+    let index = halt["halt"].to_string();
+    let (zeros, hash) = ("0".repeat(64), halt["command_hash"].as_str().unwrap());
+    assert_eq!(home.says(14, &["resume", &index, "--command", &zeros])["code"], "other_halt");
+    assert_eq!(home.says(14, &["resume", "0"])["code"], "unknown_halt");
+    home.says(10, &asked);
+    let resumed = home.says(0, &["resume", &index, "--command", hash]);
+    assert_eq!(resumed["halt"], halt["index"]);
+    home.says(0, &asked);
+    assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
 }
 
 fn start_dev(home: &Home) -> (Running, Value) {

@@ -106,7 +106,7 @@ fn a_founded_ledger_loads_and_proves() {
         let block = Block::decode(&std::fs::read(config.genesis).unwrap()).unwrap();
         assert_eq!(LedgerId(block.hash()), trust.ledger);
     }
-    for name in ["operator", "issuer", "revoker", "gate"] {
+    for name in ["operator", "issuer", "revoker", "gate", "halter", "resumer"] {
         let context = Context::open(dir.join("contexts").join(name)).unwrap();
         assert_eq!((context.endpoints.len(), context.trust.ledger), (3, trust.ledger));
         assert!(context.key.is_some());

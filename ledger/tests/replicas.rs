@@ -12,7 +12,8 @@ use std::sync::Mutex;
 
 use chancery_ledger::authority::{Block, Dedup, GrantRef, Outcome, Place, State};
 use chancery_ledger::command::{
-    Body, Command, GrantId, LedgerId, Limits, Patterns, Principal, RequestId, Role, SignedCommand, Terms,
+    Body, Command, GrantId, HaltScope, LedgerId, Limits, Pattern, Patterns, Principal, RequestId, Role,
+    SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
@@ -23,7 +24,7 @@ use plain_authority::{Plain, Seen, Signatures};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-const SIGNERS: [&str; 15] = [
+const SIGNERS: [&str; 20] = [
     "operator-1",
     "operator-2",
     "issuer",
@@ -31,6 +32,11 @@ const SIGNERS: [&str; 15] = [
     "revoker",
     "team-revoker",
     "gate",
+    "halter",
+    "team-halter",
+    "resumer-1",
+    "resumer-2",
+    "team-resumer",
     "spare-1",
     "spare-2",
     "stranger",
@@ -44,6 +50,9 @@ const AGENTS: [&str; 5] = ["team/a", "team/b", "team/c", "team/d", "other"];
 const ACTIONS: [&[&str]; 6] =
     [&["*"], &["repo/*"], &["repo/read"], &["repo/write", "repo/read"], &["deploy"], &["deploy", "repo/*"]];
 const RESOURCES: [&[&str]; 4] = [&["*"], &["prod/*"], &["prod/db"], &["prod/db", "test"]];
+const LINEAGES: [&str; 4] = ["team/x", "team/a", "other", "team/d"];
+const HALTED_ACTIONS: [&str; 4] = ["*", "repo/*", "repo/write", "deploy"];
+const HALTED_RESOURCES: [&str; 4] = ["*", "prod/*", "prod/db", "test"];
 const REQUESTED_ACTIONS: [&str; 3] = ["repo/read", "repo/write", "deploy"];
 const REQUESTED_RESOURCES: [&str; 3] = ["prod/db", "prod/web", "test"];
 
@@ -65,6 +74,7 @@ enum Ask {
     Register {
         agent: usize,
         keyed: bool,
+        lineage: Option<usize>,
     },
     Retire {
         agent: usize,
@@ -83,6 +93,17 @@ enum Ask {
     RevokeAhead(AskTerms),
     RevokeAgent {
         agent: usize,
+    },
+    Halt {
+        what: usize,
+        which: Index,
+    },
+    /// By one resumer, or by two.
+    Resume {
+        halt: Index,
+        both: bool,
+        /// Under the hash of another command.
+        other: bool,
     },
     SetRules(u32),
     SetRoster(AskRoster),
@@ -171,8 +192,8 @@ fn asks() -> impl Strategy<Value = Ask> {
             .prop_map(|(who, role, wide)| Ask::AddPrincipal { who, role, wide }),
         1 => signer.clone().prop_map(|who| Ask::RemovePrincipal { who }),
         1 => (signer.clone(), signer).prop_map(|(old, new)| Ask::RotatePrincipal { old, new }),
-        3 => (agent.clone(), prop::bool::weighted(0.9))
-            .prop_map(|(agent, keyed)| Ask::Register { agent, keyed }),
+        3 => (agent.clone(), prop::bool::weighted(0.9), prop::option::weighted(0.4, 0..LINEAGES.len()))
+            .prop_map(|(agent, keyed, lineage)| Ask::Register { agent, keyed, lineage }),
         1 => agent.clone().prop_map(|agent| Ask::Retire { agent }),
         14 => ask_terms().prop_map(Ask::Grant),
         16 => (any::<Index>(), ask_terms(), prop_oneof![4 => Just(0), 1 => any::<u8>()])
@@ -181,6 +202,10 @@ fn asks() -> impl Strategy<Value = Ask> {
         3 => any::<Index>().prop_map(|grant| Ask::Revoke { grant }),
         1 => ask_terms().prop_map(Ask::RevokeAhead),
         1 => agent.prop_map(|agent| Ask::RevokeAgent { agent }),
+        3 => (prop_oneof![1 => Just(0), 10 => 1..6_usize, 10 => Just(5)], any::<Index>())
+            .prop_map(|(what, which)| Ask::Halt { what, which }),
+        4 => (any::<Index>(), prop::bool::weighted(0.7), prop::bool::weighted(0.05))
+            .prop_map(|(halt, both, other)| Ask::Resume { halt, both, other }),
         1 => (1..3_u32).prop_map(Ask::SetRules),
         1 => ask_roster().prop_map(Ask::SetRoster),
         1 => Just(Ask::Genesis),
@@ -347,10 +372,12 @@ impl Run {
                 let (old_key, new_key) = (public(SIGNERS[*old]), public(SIGNERS[*new]));
                 (SIGNERS[*old], Body::RotatePrincipal { old_key, new_key })
             }
-            Ask::Register { agent, keyed } => {
+            Ask::Register { agent, keyed, lineage } => {
                 let agent = AGENTS[*agent];
                 let key = keyed.then(|| public(agent));
-                ("operator-1", Body::RegisterAgent { agent: name(agent), owner: name("owner"), key })
+                let lineage = lineage.map(|which| name(LINEAGES[which]));
+                let (agent, owner) = (name(agent), name("owner"));
+                ("operator-1", Body::RegisterAgent { agent, owner, key, lineage })
             }
             Ask::Retire { agent } => ("issuer", Body::RetireAgent { agent: name(AGENTS[*agent]) }),
             Ask::Grant(terms) => ("issuer", Body::Grant(self.terms(terms))),
@@ -380,6 +407,34 @@ impl Run {
             }
             Ask::RevokeAgent { agent } => {
                 ("revoker", Body::RevokeAgent { agent: name(AGENTS[*agent]), reason: "all".into() })
+            }
+            Ask::Halt { what, which } => {
+                let pattern = |of: &[&str]| Pattern::new(of[which.index(of.len())]).unwrap();
+                let scope = match what {
+                    0 => HaltScope::Everything,
+                    1 => HaltScope::Agent(name(AGENTS[which.index(AGENTS.len())])),
+                    2 => HaltScope::Lineage(name(LINEAGES[which.index(LINEAGES.len())])),
+                    3 => HaltScope::Action(pattern(&HALTED_ACTIONS)),
+                    4 => HaltScope::Resource(pattern(&HALTED_RESOURCES)),
+                    _ => HaltScope::Subtree(self.some_grant(which).unwrap_or(unknown)),
+                };
+                ("halter", Body::Halt { scope, reason: "halted".into() })
+            }
+            Ask::Resume { halt, both, other } => {
+                let halts: Vec<_> =
+                    self.plain.halts.iter().map(|(index, halt)| (*index, halt.command)).collect();
+                let (halt, halt_command) =
+                    if halts.is_empty() { (0, Hash::ZERO) } else { halts[halt.index(halts.len())] };
+                let halt_command = if *other { Hash::ZERO } else { halt_command };
+                let resume = Body::Resume { halt, halt_command };
+                if *both {
+                    let first = self.command("resumer-2", resume.clone(), lives);
+                    let first = self.envelope(&first, "resumer-2", Signatures::Good);
+                    let by = sent.by.map_or("resumer-1", |by| SIGNERS[by]);
+                    let second = self.command(by, resume, lives);
+                    return vec![first, self.envelope(&second, by, sent.envelope)];
+                }
+                ("resumer-1", resume)
             }
             Ask::SetRules(rules_version) => ("operator-1", Body::SetRules { rules_version: *rules_version }),
             Ask::SetRoster(ask) => ("operator-1", self.set_roster(ask, sent.by)),
@@ -512,6 +567,9 @@ impl Run {
             assert_ne!(head.state_root, head_before.state_root);
         }
         count(&expected);
+        if self.plain.halts.values().any(|halt| halt.ended.is_some()) {
+            *MET.lock().unwrap().entry("a halt ended").or_default() += 1;
+        }
     }
 
     /// A change of the voters, if it may be: else no block may be proposed.
@@ -645,6 +703,7 @@ fn count_decision(decision: &Decision) {
         Decision::Permit(authority) if authority.chain.len() > 1 => "permit by delegation",
         Decision::Permit(_) => "permit",
         Decision::Denied(denial) => match denial.code() {
+            "halted" => "denied: halted",
             "revoked" => "denied: revoked",
             "retired" => "denied: retired",
             "all_revoked" => "denied: all revoked",
@@ -657,7 +716,7 @@ fn count_decision(decision: &Decision) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 44] = [
+const MUST_MEET: [&str; 50] = [
     "applied",
     "before",
     "too_many_signatures",
@@ -695,6 +754,12 @@ const MUST_MEET: [&str; 44] = [
     "node_key_used",
     "not_in_roster_block",
     "voters changed",
+    "unknown_halt",
+    "other_halt",
+    "halt_ended",
+    "halted",
+    "a halt ended",
+    "denied: halted",
     "permit",
     "permit by delegation",
     "denied: revoked",
@@ -719,8 +784,8 @@ fn replicas_agree_and_do_what_the_model_says() {
             .run(&blocks, |blocks| {
                 let mut run = Run::found();
                 // Most agents are there from the start, so that short runs do something.
-                for agent in &AGENTS[..4] {
-                    run.house.register(agent);
+                for (agent, lineage) in AGENTS.iter().zip([None, None, Some("team/x"), Some("team/x")]) {
+                    run.house.applied("operator-1", house::registration(agent, lineage));
                     let command = Block::decode(run.house.blocks.last().unwrap()).unwrap().commands.remove(0);
                     let _ = run.plain.apply(run.house.now_ms, &[(command, Signatures::Good)]);
                 }

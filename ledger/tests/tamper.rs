@@ -7,8 +7,8 @@ mod house;
 
 use chancery_ledger::answer::{Answer, Nonce, Verified, decode_answer, verify};
 use chancery_ledger::authority::{Block, Entry};
-use chancery_ledger::command::{Body, GrantId, SignedCommand, Terms};
-use chancery_ledger::decide::{Decision, Request};
+use chancery_ledger::command::{Body, GrantId, HaltScope, SignedCommand, Terms};
+use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError, Shown};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, RosterChain, Statement};
@@ -114,6 +114,21 @@ fn no_byte_of_a_permit_can_be_changed() {
 #[test]
 fn no_byte_of_a_denial_can_be_changed() {
     every_change_is_refused(&denial());
+}
+
+#[test]
+fn no_byte_of_a_halt_can_be_changed() {
+    let (mut house, grant) = founded();
+    let request = request("team/b", "deploy", "prod/db");
+    house.halt(HaltScope::Subtree(grant));
+    let by_chain = Subject::new(&house, request.clone());
+    every_change_is_refused(&by_chain);
+    let (whole, _) = house.halt(HaltScope::Everything);
+    let by_itself = Subject::new(&house, request);
+    let Decision::Denied(Denial::Halted { cause, .. }) = &by_itself.means.decision else { panic!() };
+    assert_eq!(cause.index, whole);
+    every_change_is_refused(&by_itself);
+    assert_ne!(by_itself.means.decision, by_chain.means.decision);
 }
 
 #[test]

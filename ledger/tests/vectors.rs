@@ -8,7 +8,9 @@ mod house;
 use base64::Engine;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
 use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
-use chancery_ledger::command::{Body, Command, GrantId, LedgerId, Name, Pattern, Role, SignedCommand, Terms};
+use chancery_ledger::command::{
+    Body, Command, GrantId, HaltScope, LedgerId, Name, Pattern, Role, SignedCommand, Terms,
+};
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{
     Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage,
@@ -254,6 +256,10 @@ fn decision_json(decision: &Decision) -> Value {
                 });
             }
             match denial {
+                Denial::Halted { scope, reason, .. } => {
+                    value["scope"] = json!({ "kind": scope.kind(), "subject": scope.subject() });
+                    value["reason"] = reason.as_str().into();
+                }
                 Denial::Revoked { grant, .. } => value["grant"] = hash(grant.grant.0),
                 Denial::Retired { agent, .. } | Denial::AllRevoked { agent, .. } => {
                     value["agent"] = agent.as_str().into();
@@ -364,9 +370,10 @@ fn tell() -> (Story, Value) {
         agent: name(agent),
         owner: name("ada@example.com"),
         key: key.then(|| public(agent)),
+        lineage: (agent == "team/b").then(|| name("team/desk")),
     };
     let a = story.command("register_agent", &["operator-1"], register("team/a", true));
-    let b = story.command("register_agent, another", &["operator-1"], register("team/b", true));
+    let b = story.command("register_agent, of a lineage", &["operator-1"], register("team/b", true));
     let c = story.command("register_agent, without a key", &["issuer"], register("other", false));
     story.block("three agents", vec![a.clone(), b, c]);
 
@@ -425,6 +432,7 @@ fn tell() -> (Story, Value) {
     };
     // Node 3 is counted for freshness by one statement and for the head by another.
     story.keep("permit by a mixed quorum", &by_grant, asked, &mixed);
+    halts(&mut story, grant_id, &by_grant, &by_delegation);
 
     let revoke = Body::RevokeGrant { grant: grant_id, reason: "ticket 1403".into() };
     let revoke = story.command("revoke_grant", &["revoker"], revoke);
@@ -435,7 +443,7 @@ fn tell() -> (Story, Value) {
     story.check("denied: revoked above", &by_delegation);
     evidence(&mut story, &by_delegation, permitted);
 
-    let add = Body::AddPrincipal(principal("halter", &[Role::Halter, Role::Reviewer], everything()));
+    let add = Body::AddPrincipal(principal("reviewer", &[Role::Halter, Role::Reviewer], everything()));
     let add = story.command("add_principal", &["operator-1"], add);
     let rotate = Body::RotatePrincipal { old_key: public("gate"), new_key: public("gate-2") };
     let rotate = story.command("rotate_principal", &["gate", "gate-2"], rotate);
@@ -466,10 +474,62 @@ fn tell() -> (Story, Value) {
     (story, delegated)
 }
 
+/// A halt of each scope, and the end of all but the last; two resumers must sign.
+fn halts(story: &mut Story, grant: GrantId, by_grant: &Request, by_delegation: &Request) {
+    let nobody = request("nobody", "deploy", "prod/db");
+    let pattern = |text: &str| Pattern::new(text).unwrap();
+    let cases = [
+        (HaltScope::Everything, &nobody),
+        (HaltScope::Agent(name("team/a")), by_grant),
+        (HaltScope::Lineage(name("team/desk")), by_delegation),
+        (HaltScope::Action(pattern("repo/*")), by_grant),
+        (HaltScope::Resource(pattern("prod/db")), by_grant),
+        (HaltScope::Subtree(grant), by_delegation),
+        // Of whom it was delegated by.
+        (HaltScope::Agent(name("team/a")), by_delegation),
+    ];
+    for (number, (scope, request)) in cases.into_iter().enumerate() {
+        let what = format!("{} {number}", scope.kind());
+        let reason = format!("ticket 14{number:02}");
+        let halt = story.command(&format!("halt: {what}"), &["halter"], Body::Halt { scope, reason });
+        story.block(&format!("a halt: {what}"), vec![halt.clone()]);
+        story.check(&format!("denied: halted: {what}"), request);
+        let index = story.house.head().log_size - 2;
+        let resume = Body::Resume { halt: index, halt_command: halt.command_hash() };
+        let first = story.command(&format!("resume: {what}, the first"), &["resumer-1"], resume.clone());
+        let again =
+            story.command(&format!("resume: {what}, the first again"), &["resumer-1"], resume.clone());
+        let other = Body::Resume { halt: index, halt_command: Hash::ZERO };
+        let other = story.command(&format!("resume: {what}, another"), &["resumer-2"], other);
+        story.block(&format!("one resumer is too few: {what}"), vec![first, again, other]);
+        story.check(&format!("denied: still halted: {what}"), request);
+        let second = story.command(&format!("resume: {what}, the second"), &["resumer-2"], resume);
+        story.block(&format!("a halt ends: {what}"), vec![second]);
+        story.check(&format!("not halted any more: {what}"), request);
+    }
+    // This one stays: it stops none of what follows.
+    let scope = HaltScope::Resource(pattern("staging/*"));
+    let halt = story.command("halt, that stays", &["halter"], Body::Halt { scope, reason: String::new() });
+    let late = HaltScope::Subtree(GrantId(Hash::of(&[b"no such grant"])));
+    let late = Body::Halt { scope: late, reason: String::new() };
+    let late = story.command("halt, of a grant that there is not", &["halter"], late);
+    let narrow = Body::Halt { scope: HaltScope::Everything, reason: String::new() };
+    let narrow = story.command("halt, of more than the signer's scope", &["team-halter"], narrow);
+    story.block("a halt that stays, and two that are none", vec![halt, late, narrow]);
+    let halted = request("team/a", "deploy", "staging/db");
+    let evidence = story.house.evidence(&halted, nonce("halted"));
+    story.keep_evidence("a halt and its cause", &evidence);
+}
+
 /// The voters change twice; who left is not believed.
 fn rosters(story: &mut Story, request: &Request) {
     let first = story.change("node 4 for node 1", &[2, 3, 4], request);
-    let e = Body::RegisterAgent { agent: name("team/e"), owner: name("ada@example.com"), key: None };
+    let e = Body::RegisterAgent {
+        agent: name("team/e"),
+        owner: name("ada@example.com"),
+        key: None,
+        lineage: None,
+    };
     let e = story.command("register_agent, under the second roster", &["operator-1"], e);
     story.block("between two changes", vec![e]);
     story.check("denied, under the second roster", request);
@@ -654,6 +714,11 @@ fn keys() -> Value {
         "gate",
         "gate-2",
         "halter",
+        "team-halter",
+        "resumer-1",
+        "resumer-2",
+        "team-resumer",
+        "reviewer",
         "team/a",
         "team/b",
     ];
@@ -802,7 +867,7 @@ fn malformed_commands(house: &House) -> Value {
         ("good", good.clone()),
         ("good, with two roles", role(vec![1, 7])),
         ("an unknown field", more(&[0xa0, 0x1f, 1])),
-        ("an unknown command", more(&[0xda, 0x01, 0])),
+        ("an unknown command", more(&[0xfa, 0x03, 0])),
         ("a field twice", more(&[0x18, 5])),
         ("a default written out", more(&[0x18, 0])),
         ("cut short", good[..good.len() - 1].to_vec()),

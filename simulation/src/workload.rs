@@ -81,7 +81,7 @@ impl Workload {
         let agent = format!("agent-{client}");
         while !self.ends.get() {
             let owner = name("owner@example.com");
-            let body = Body::RegisterAgent { agent: name(&agent), owner, key: None };
+            let body = Body::RegisterAgent { agent: name(&agent), owner, key: None, lineage: None };
             if self.submit("operator", body, &mut random).await.is_some() {
                 break;
             }

@@ -45,7 +45,7 @@ impl Stage {
         let plan = Plan {
             origin: origin.into(),
             nodes: cluster::choose(NODES)?,
-            principals: one_per_role(1),
+            principals: one_per_role(1, 1),
             limits: Limits::default(),
             tuning: Tuning::default(),
         };

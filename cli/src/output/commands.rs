@@ -20,6 +20,8 @@ pub(crate) const fn kind(body: &Body) -> &'static str {
         Body::RevokeAgent { .. } => "revoke_agent",
         Body::SetRules { .. } => "set_rules",
         Body::SetRoster { .. } => "set_roster",
+        Body::Halt { .. } => "halt",
+        Body::Resume { .. } => "resume",
     }
 }
 
@@ -36,8 +38,9 @@ pub(crate) fn words(body: &Body) -> String {
         Body::RotatePrincipal { old_key, new_key } => {
             format!("rotates {} to {}", short(old_key), short(new_key))
         }
-        Body::RegisterAgent { agent, owner, .. } => {
-            format!("registers {}, owner {owner}", name(agent.as_str()))
+        Body::RegisterAgent { agent, owner, lineage, .. } => {
+            let of = lineage.as_ref().map(|lineage| format!(" of {lineage}")).unwrap_or_default();
+            format!("registers {}{of}, owner {owner}", name(agent.as_str()))
         }
         Body::RetireAgent { agent } => format!("retires {}", name(agent.as_str())),
         Body::Grant(terms) => format!("grants {}", terms_words(terms)),
@@ -51,6 +54,8 @@ pub(crate) fn words(body: &Body) -> String {
             format!("{} all of {}{}", style::bad("revokes"), name(agent.as_str()), because(reason))
         }
         Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
+        Body::Halt { scope, reason } => format!("{} {scope}{}", style::bad("halts"), because(reason)),
+        Body::Resume { halt, .. } => format!("lets the halt at index {halt} end"),
         Body::SetRoster { voters, .. } => format!("has {} vote", voter_set(voters)),
     }
 }
@@ -67,7 +72,7 @@ fn terms_words(terms: &Terms) -> String {
 }
 
 /// A reason is anybody's text: without what could command a terminal.
-fn because(reason: &str) -> String {
+pub(super) fn because(reason: &str) -> String {
     let plain: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if plain.is_empty() { plain } else { format!(" ({plain})") }
 }

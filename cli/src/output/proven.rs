@@ -2,11 +2,13 @@
 
 use chancery_ledger::answer::Verified;
 use chancery_ledger::authority::Cause;
+use chancery_ledger::command::HaltScope;
 use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
 use serde_json::{Value, json};
 
+use super::commands::because;
 use super::{Page, style, utc};
 
 /// The names of `nodes` as the rosters that are proven have them: a node keeps its name for ever.
@@ -53,6 +55,9 @@ pub(crate) fn short(hash: &impl ToString) -> String {
 pub(crate) fn denial(denial: &Denial) -> String {
     let by = |cause: &Cause| format!("at index {}, {}", cause.index, utc(cause.time_ms));
     match denial {
+        Denial::Halted { scope, reason, cause } => {
+            format!("{scope} was halted {}{}", by(cause), because(reason))
+        }
         Denial::UnknownAgent => "no agent of that name was ever registered".into(),
         Denial::Retired { agent, cause } => format!("agent {agent} was retired {}", by(cause)),
         Denial::Revoked { grant, cause } => {
@@ -97,6 +102,10 @@ fn permit_json(authority: &Authority) -> Value {
 
 fn denial_json(denial: &Denial) -> Value {
     let mut value = json!({ "verdict": "denied", "code": denial.code(), "message": self::denial(denial) });
+    if let (Some(fields), Denial::Halted { scope, reason, .. }) = (value.as_object_mut(), denial) {
+        fields.insert("scope".into(), scope_json(scope));
+        fields.insert("reason".into(), json!(reason));
+    }
     if let (Some(fields), Some(cause)) = (value.as_object_mut(), denial.cause()) {
         fields.insert(
             "cause".into(),
@@ -109,6 +118,11 @@ fn denial_json(denial: &Denial) -> Value {
         );
     }
     value
+}
+
+/// What is halted, as JSON.
+pub(crate) fn scope_json(scope: &HaltScope) -> Value {
+    json!({ "kind": scope.kind(), "subject": scope.subject() })
 }
 
 /// A head as JSON.

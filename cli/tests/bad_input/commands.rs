@@ -45,7 +45,7 @@ fn command(key: &SigningKey, body: Body) -> Command {
 }
 
 fn registration() -> Body {
-    Body::RegisterAgent { agent: name("never"), owner: name("ada@example.com"), key: None }
+    Body::RegisterAgent { agent: name("never"), owner: name("ada@example.com"), key: None, lineage: None }
 }
 
 /// Any bytes, signed as a command is.

@@ -128,7 +128,12 @@ impl Record {
 
     /// Registers an agent.
     pub(crate) async fn register(&self, issuer: &Ledger, agent: &str) -> Outcome {
-        let body = Body::RegisterAgent { agent: name(agent), owner: name("ada@example.com"), key: None };
+        let body = Body::RegisterAgent {
+            agent: name(agent),
+            owner: name("ada@example.com"),
+            key: None,
+            lineage: None,
+        };
         let signed = issuer.sign(body, &[]).unwrap();
         self.submit(issuer, &signed, Call::Register { agent: agent.into() }).await
     }

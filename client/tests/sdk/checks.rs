@@ -44,7 +44,7 @@ async fn a_denial_names_the_command_that_brought_it_about() {
 #[tokio::test]
 async fn a_denial_of_a_revoked_grant_names_the_grant() {
     let cluster = Cluster::start(1).await;
-    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
+    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None, lineage: None });
     let ledger = cluster.connect().await;
     let grant: GrantId = ledger.grant(terms()).await.unwrap().grant.unwrap();
     let revoked = ledger.revoke(grant, "").await.unwrap();

@@ -59,7 +59,7 @@ async fn watching_goes_on_over_broken_streams_without_a_gap() {
     let cluster = Cluster::start(2).await.with_grant();
     for number in 0..3 {
         let agent = name(&format!("agent-{number}"));
-        cluster.apply(Body::RegisterAgent { agent, owner: name("ann"), key: None });
+        cluster.apply(Body::RegisterAgent { agent, owner: name("ann"), key: None, lineage: None });
     }
     let leaves = cluster.world.lock().unwrap().leaves.clone();
     let mut watch = cluster.connect().await.watch(1).await.unwrap();

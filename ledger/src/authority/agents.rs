@@ -15,10 +15,15 @@ pub(super) fn register<N: NodeRead>(
     agent: &Name,
     owner: &Name,
     key: Option<PublicKey>,
+    lineage: Option<&Name>,
 ) -> Result<Effect, N::Error> {
     let signer = call.signer(&[Role::Operator, Role::Issuer])?;
     if !signer.scope.agents.matches(agent) {
         return Err(Refusal::OutOfScope("agent").into());
+    }
+    let lineage = lineage.unwrap_or(agent);
+    if !signer.scope.agents.matches(lineage) {
+        return Err(Refusal::OutOfScope("lineage").into());
     }
     let place = Place::agent(agent);
     if record::<_, AgentRecord>(call.draft, &place)?.is_some() {
@@ -27,6 +32,7 @@ pub(super) fn register<N: NodeRead>(
     let registered = AgentRecord {
         owner: owner.clone(),
         key,
+        lineage: lineage.clone(),
         registered: call.cause,
         retired: None,
         epoch: 1,

@@ -6,10 +6,11 @@ use super::dedup::{Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop};
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
 use super::view::record;
-use super::{Refusal, agents, grants, principals, rosters};
+use super::{Refusal, agents, grants, halts, principals, rosters};
 use crate::command::{
     Body, COMMAND_LIFETIME_MS_MAX, Command, GrantId, PublicKey, RequestId, Role, SignedCommand,
 };
+use crate::hash::Hash;
 use crate::state::{NodeRead, TreeError};
 
 /// Live entries, and those of the block so far.
@@ -67,14 +68,16 @@ pub(super) fn evaluate<N: NodeRead>(
     if dedup.count(&command.signer) >= limits.dedup_entries_per_signer_max {
         return Err(Refusal::TooManyPending(limits.dedup_entries_per_signer_max).into());
     }
-    let call =
-        Call { draft, ledger, command, grant: GrantId::of(draft.ledger, signed.command_bytes()), cause };
+    let grant = GrantId::of(draft.ledger, signed.command_bytes());
+    let call = Call { draft, ledger, command, command_hash: signed.command_hash(), grant, cause };
     match &command.body {
         Body::Genesis(_) => Err(Refusal::NotGenesis.into()),
         Body::AddPrincipal(principal) => principals::add(&call, principal),
         Body::RemovePrincipal { key } => principals::remove(&call, *key),
         Body::RotatePrincipal { old_key, new_key } => principals::rotate(&call, *old_key, *new_key),
-        Body::RegisterAgent { agent, owner, key } => agents::register(&call, agent, owner, *key),
+        Body::RegisterAgent { agent, owner, key, lineage } => {
+            agents::register(&call, agent, owner, *key, lineage.as_ref())
+        }
         Body::RetireAgent { agent } => agents::retire(&call, agent),
         Body::Grant(terms) => grants::grant(&call, terms),
         Body::Delegate { parent, terms } => grants::delegate(&call, *parent, terms),
@@ -82,6 +85,8 @@ pub(super) fn evaluate<N: NodeRead>(
         Body::RevokeAgent { agent, .. } => agents::revoke_all(&call, agent),
         Body::SetRules { rules_version } => principals::set_rules(&call, *rules_version),
         Body::SetRoster { voters, replaces, operators } => rosters::set(&call, voters, *replaces, operators),
+        Body::Halt { scope, reason } => halts::halt(&call, scope, reason),
+        Body::Resume { halt, halt_command } => halts::resume(&call, *halt, *halt_command),
     }
 }
 
@@ -90,6 +95,7 @@ pub(super) struct Call<'a, N> {
     pub(super) draft: &'a Draft<'a, N>,
     pub(super) ledger: &'a LedgerRecord,
     pub(super) command: &'a Command,
+    pub(super) command_hash: Hash,
     /// The id of what it grants, if it grants.
     pub(super) grant: GrantId,
     pub(super) cause: Cause,

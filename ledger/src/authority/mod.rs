@@ -13,6 +13,7 @@ mod draft;
 mod entry;
 mod evaluate;
 mod grants;
+mod halts;
 mod principals;
 mod records;
 mod refusal;
@@ -25,10 +26,12 @@ pub use block::{BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, BlockError};
 pub use chain::{Chain, Void};
 pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
+pub use halts::{halt_record, halts_in_force};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
-    AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, LedgerRecord, PAGE_GRANTS_MAX, Place,
-    PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
+    ActiveHalt, AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, HALTS_RECORD_SIZE_BYTES_MAX,
+    HaltRecord, HaltsRecord, LedgerRecord, PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX,
+    RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
 pub use rosters::RosterFault;

@@ -4,7 +4,12 @@
 //! tree, so that one check reads one neighbourhood. Each value repeats kind, anchor and id, and a value
 //! whose repetition does not fit its key is refused, so that no collision can pass for a record.
 
+mod halts;
+
 use prost::Message;
+
+pub(crate) use halts::EVERYTHING_SIZE_BYTES_MAX;
+pub use halts::{ActiveHalt, HALTS_RECORD_SIZE_BYTES_MAX, HaltRecord, HaltsRecord};
 
 use crate::command::{
     GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict, limits_from_wire,
@@ -100,6 +105,16 @@ impl Place {
         Self { kind: "voter_key", anchor: b"voter".to_vec(), id: key.0.to_vec() }
     }
 
+    /// The halts in force.
+    pub fn halts() -> Self {
+        Self { kind: "halts", anchor: b"halts".to_vec(), id: Vec::new() }
+    }
+
+    /// A halt: the index of its leaf.
+    pub fn halt(index: u64) -> Self {
+        Self { kind: "halt", anchor: b"halts".to_vec(), id: index.to_be_bytes().to_vec() }
+    }
+
     /// What kind of record stands here.
     pub const fn kind(&self) -> &'static str {
         self.kind
@@ -192,6 +207,8 @@ pub struct AgentRecord {
     pub owner: Name,
     /// The key that signs its delegations.
     pub key: Option<PublicKey>,
+    /// What it belongs to; of its own name, unless it was registered with another.
+    pub lineage: Name,
     /// What registered it.
     pub registered: Cause,
     /// What retired it.
@@ -339,6 +356,7 @@ impl Body for AgentRecord {
             generation: self.generation,
             grants: self.grants,
             pages: self.pages,
+            lineage: self.lineage.to_string(),
         })
     }
 
@@ -354,6 +372,7 @@ impl Body for AgentRecord {
             generation: w.generation,
             grants: w.grants,
             pages: w.pages,
+            lineage: name("lineage", w.lineage)?,
         })
     }
 }

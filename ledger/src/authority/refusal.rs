@@ -140,6 +140,21 @@ pub enum Refusal {
     /// The key is or was another voter's.
     #[error("key {0} is or was another voter's")]
     NodeKeyUsed(PublicKey),
+    /// The record of the halts in force would be too large.
+    #[error("too many halts are in force: one of everything would still be taken")]
+    TooManyHalts,
+    /// There is no halt at that index.
+    #[error("leaf {0} is no halt")]
+    UnknownHalt(u64),
+    /// The halt at that index is of another command.
+    #[error("the halt at index {0} is another one")]
+    OtherHalt(u64),
+    /// The halt has ended.
+    #[error("the halt has ended, at index {0}")]
+    HaltEnded(u64),
+    /// The parent grant is under a halt.
+    #[error("the parent grant is halted, at index {0}")]
+    Halted(u64),
     /// A change of the voters in a block that is no roster block.
     #[error("a change of the voters stands in a roster block of its own")]
     NotInRosterBlock,
@@ -189,6 +204,11 @@ impl Refusal {
             Self::NodeIdUsed(_) => "node_id_used",
             Self::NodeNameUsed(_) => "node_name_used",
             Self::NodeKeyUsed(_) => "node_key_used",
+            Self::TooManyHalts => "too_many_halts",
+            Self::UnknownHalt(_) => "unknown_halt",
+            Self::OtherHalt(_) => "other_halt",
+            Self::HaltEnded(_) => "halt_ended",
+            Self::Halted(_) => "halted",
             Self::NotInRosterBlock => "not_in_roster_block",
         }
     }

@@ -5,16 +5,18 @@
 //! rest of the crate is already in its bounds.
 
 mod envelope;
+mod halts;
 mod invisible;
 mod names;
 mod wire;
 
 pub use envelope::{EnvelopeError, SignedCommand};
+pub use halts::HaltScope;
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
 pub use wire::{MalformedCommand, decode_strict};
 pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
 pub(crate) use wire::{
-    limits_to_wire, roles_from_wire, roles_to_wire, scope_from_wire, scope_to_wire, terms_from_wire,
+    limits_to_wire, reason, roles_from_wire, roles_to_wire, scope_from_wire, scope_to_wire, terms_from_wire,
     terms_to_wire, voter_from_wire, voter_to_wire,
 };
 
@@ -122,6 +124,8 @@ pub enum Body {
         owner: Name,
         /// The key that signs its delegations, if it may delegate.
         key: Option<PublicKey>,
+        /// The lineage that it belongs to, which the signer's scope covers too; one of its own without.
+        lineage: Option<Name>,
     },
     /// Retires an agent for good. By an operator or an issuer whose scope covers it.
     RetireAgent {
@@ -166,6 +170,21 @@ pub enum Body {
         /// The operators that sign beside the signer; sorted, unique, without the signer.
         operators: Vec<PublicKey>,
     },
+    /// Stops everything in a scope. By one halter whose scope covers it.
+    Halt {
+        /// What stops.
+        scope: HaltScope,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Says that a halt may end; it does once as many resumers have said so as the ledger's
+    /// `resumer_threshold` says. By a resumer whose scope covers what was halted.
+    Resume {
+        /// The halt: the index of its leaf.
+        halt: u64,
+        /// The hash of its command, so that no other halt is meant than was seen.
+        halt_command: Hash,
+    },
 }
 
 /// The founding command.
@@ -202,6 +221,8 @@ pub struct Limits {
     pub clock_skew_ms_max: u64,
     /// Operators that must sign a change of the voters. So many must remain.
     pub operator_threshold: u32,
+    /// Resumers that must each sign the end of a halt.
+    pub resumer_threshold: u32,
 }
 
 impl Limits {
@@ -222,6 +243,7 @@ impl Default for Limits {
             staleness_cap_ms: 10_000,
             clock_skew_ms_max: 500,
             operator_threshold: 1,
+            resumer_threshold: 1,
         }
     }
 }

@@ -3,14 +3,14 @@
 use prost::Message;
 
 use super::{
-    Body, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Genesis, GrantId, Limits, Name, NameError,
-    Patterns, Principal, PublicKey, RequestId, Role, Scope, Terms,
+    Body, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Genesis, GrantId, HaltScope, Limits, Name,
+    NameError, Pattern, Patterns, Principal, PublicKey, RequestId, Role, Scope, Terms,
 };
 use crate::hash::Hash;
 use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
 use chancery_proto::v1 as wire;
 
-/// Longest reason of a revocation, in bytes.
+/// Longest reason of a revocation or a halt, in bytes.
 const REASON_SIZE_BYTES_MAX: usize = 512;
 
 /// Longest origin, in bytes.
@@ -18,6 +18,9 @@ const ORIGIN_SIZE_BYTES_MAX: usize = 255;
 
 /// Most principals in genesis.
 const GENESIS_PRINCIPALS_MAX: usize = 64;
+
+/// Most resumers that may be needed to end a halt: its record lists them.
+const RESUMER_THRESHOLD_MAX: u64 = 64;
 
 /// Most operators that sign a command beside its signer.
 const COSIGNERS_MAX: usize = 63;
@@ -124,6 +127,7 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
             agent: name("agent", w.agent)?,
             owner: name("owner", w.owner)?,
             key: if w.key.is_empty() { None } else { Some(key("agent key", &w.key)?) },
+            lineage: if w.lineage.is_empty() { None } else { Some(name("lineage", w.lineage)?) },
         },
         W::RetireAgent(w) => Body::RetireAgent { agent: name("agent", w.agent)? },
         W::Grant(w) => Body::Grant(terms_from_wire(required("terms", w.terms)?)?),
@@ -144,6 +148,8 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
             },
             operators: operators_from_wire(&w.operators)?,
         },
+        W::Halt(w) => Body::Halt { scope: HaltScope::from_wire(w.scope)?, reason: reason(w.reason)? },
+        W::Resume(w) => Body::Resume { halt: w.halt, halt_command: hash("halt_command", &w.halt_command)? },
     })
 }
 
@@ -173,10 +179,11 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             old_key: old_key.0.to_vec(),
             new_key: new_key.0.to_vec(),
         }),
-        Body::RegisterAgent { agent, owner, key } => W::RegisterAgent(wire::RegisterAgent {
+        Body::RegisterAgent { agent, owner, key, lineage } => W::RegisterAgent(wire::RegisterAgent {
             agent: agent.to_string(),
             owner: owner.to_string(),
             key: key.map(|key| key.0.to_vec()).unwrap_or_default(),
+            lineage: lineage.as_ref().map(ToString::to_string).unwrap_or_default(),
         }),
         Body::RetireAgent { agent } => W::RetireAgent(wire::RetireAgent { agent: agent.to_string() }),
         Body::Grant(terms) => W::Grant(wire::Grant { terms: Some(terms_to_wire(terms)) }),
@@ -196,6 +203,12 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             replaces_digest: replaces.digest.0.to_vec(),
             operators: operators.iter().map(|key| key.0.to_vec()).collect(),
         }),
+        Body::Halt { scope, reason } => {
+            W::Halt(wire::Halt { scope: Some(scope.to_wire()), reason: reason.clone() })
+        }
+        Body::Resume { halt, halt_command } => {
+            W::Resume(wire::Resume { halt: *halt, halt_command: halt_command.0.to_vec() })
+        }
     }
 }
 
@@ -327,6 +340,7 @@ pub(crate) fn limits_to_wire(limits: &Limits) -> wire::Limits {
         staleness_cap_ms: limits.staleness_cap_ms,
         clock_skew_ms_max: limits.clock_skew_ms_max,
         operator_threshold: limits.operator_threshold,
+        resumer_threshold: limits.resumer_threshold,
     }
 }
 
@@ -344,6 +358,7 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
     bound("clock_skew_ms_max", w.clock_skew_ms_max, 1..=60_000)?;
     // More than may sign one command could never change the voters.
     bound("operator_threshold", w.operator_threshold.into(), 1..=w.signatures_per_command_max.into())?;
+    bound("resumer_threshold", w.resumer_threshold.into(), 1..=RESUMER_THRESHOLD_MAX)?;
     Ok(Limits {
         signatures_per_command_max: w.signatures_per_command_max,
         grants_per_agent_max: w.grants_per_agent_max,
@@ -353,6 +368,7 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
         staleness_cap_ms: w.staleness_cap_ms,
         clock_skew_ms_max: w.clock_skew_ms_max,
         operator_threshold: w.operator_threshold,
+        resumer_threshold: w.resumer_threshold,
     })
 }
 
@@ -402,24 +418,28 @@ fn key(field: &'static str, bytes: &[u8]) -> Result<PublicKey, MalformedCommand>
     Ok(PublicKey(array(field, bytes)?))
 }
 
-fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, MalformedCommand> {
+pub(super) fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, MalformedCommand> {
     Ok(Hash(array(field, bytes)?))
 }
 
-fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {
+pub(super) fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {
     Name::new(text).map_err(|source| MalformedCommand::Name { field, source })
+}
+
+pub(super) fn pattern(field: &'static str, text: String) -> Result<Pattern, MalformedCommand> {
+    Pattern::new(text).map_err(|source| MalformedCommand::Name { field, source })
 }
 
 fn patterns(field: &'static str, texts: Vec<String>) -> Result<Patterns, MalformedCommand> {
     texts
         .into_iter()
-        .map(super::Pattern::new)
+        .map(Pattern::new)
         .collect::<Result<Vec<_>, _>>()
         .and_then(Patterns::new)
         .map_err(|source| MalformedCommand::Name { field, source })
 }
 
-fn reason(text: String) -> Result<String, MalformedCommand> {
+pub(crate) fn reason(text: String) -> Result<String, MalformedCommand> {
     if text.len() > REASON_SIZE_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(MalformedCommand::OutOfBounds("reason"));
     }

@@ -5,10 +5,10 @@
 //! contain.
 
 use crate::authority::{
-    AgentRecord, Cause, Chain, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place, View, ViewError, Void, record,
-    referred,
+    AgentRecord, Cause, Chain, GrantRecord, GrantRef, HaltRecord, HaltsRecord, PAGE_GRANTS_MAX, Place, View,
+    ViewError, Void, halts_in_force, record, referred,
 };
-use crate::command::Name;
+use crate::command::{HaltScope, Name};
 use crate::hash::Hash;
 use crate::state::{Key, NodeRead, Recording, TreeError, Value};
 
@@ -62,6 +62,15 @@ pub struct Authority {
 /// Why not.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Denial {
+    /// It is halted: the call itself, or a grant that would allow it, or who delegated that.
+    Halted {
+        /// What was halted.
+        scope: HaltScope,
+        /// Why, for people.
+        reason: String,
+        /// By which command.
+        cause: Cause,
+    },
     /// No agent of that name was ever registered.
     UnknownAgent,
     /// The agent, or one that delegated to it, was retired.
@@ -103,6 +112,7 @@ impl Denial {
     /// A stable name for machines.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::Halted { .. } => "halted",
             Self::UnknownAgent => "unknown_agent",
             Self::Retired { .. } => "retired",
             Self::Revoked { .. } => "revoked",
@@ -116,9 +126,10 @@ impl Denial {
     /// The command that brought it about, if one did.
     pub const fn cause(&self) -> Option<&Cause> {
         match self {
-            Self::Retired { cause, .. } | Self::Revoked { cause, .. } | Self::AllRevoked { cause, .. } => {
-                Some(cause)
-            }
+            Self::Halted { cause, .. }
+            | Self::Retired { cause, .. }
+            | Self::Revoked { cause, .. }
+            | Self::AllRevoked { cause, .. } => Some(cause),
             _ => None,
         }
     }
@@ -127,12 +138,14 @@ impl Denial {
     fn rank(&self) -> (u8, u64) {
         let index = self.cause().map_or(0, |cause| cause.index);
         match self {
-            Self::UnknownAgent => (7, 0),
-            Self::Retired { .. } => (5, index),
-            Self::Revoked { .. } => (6, index),
-            Self::AllRevoked { .. } => (4, index),
-            Self::Ended { not_after_ms } => (3, *not_after_ms),
-            Self::NotBegun { not_before_ms } => (2, u64::MAX - not_before_ms),
+            Self::Halted { .. } => (12, index),
+            Self::Revoked { .. } => (11, index),
+            Self::Retired { .. } => (10, index),
+            Self::AllRevoked { .. } => (9, index),
+            Self::Ended { not_after_ms } => (5, *not_after_ms),
+            Self::NotBegun { not_before_ms } => (4, u64::MAX - not_before_ms),
+            // Told at once: no grant is looked at.
+            Self::UnknownAgent => (2, 0),
             Self::NoGrant => (1, 0),
         }
     }
@@ -140,7 +153,8 @@ impl Denial {
 
 /// Decides `request` over what `view` holds.
 ///
-/// A permit shows one chain in force. A denial shows all that the agent was granted in its epoch: every page
+/// Every decision shows the halts in force; what is halted whatever was granted is denied by them alone. A
+/// permit shows one chain in force. Any other denial shows all that the agent was granted in its epoch: every page
 /// of its list and every grant on it, with its chain as far as it could matter.
 ///
 /// # Errors
@@ -151,7 +165,13 @@ pub fn decide<V: View>(
     request: &Request,
     interval: Interval,
 ) -> Result<Decision, ViewError<V::Error>> {
-    let Some(agent) = record::<_, AgentRecord>(view, &Place::agent(&request.agent))? else {
+    let halts = halts_in_force(view)?;
+    let agent = record::<_, AgentRecord>(view, &Place::agent(&request.agent))?;
+    let lineage = agent.as_ref().map_or(&request.agent, |agent| &agent.lineage);
+    if let Some(index) = halts.of_request(request, lineage) {
+        return Ok(Decision::Denied(halted(view, index)?));
+    }
+    let Some(agent) = agent else {
         return Ok(Decision::Denied(Denial::UnknownAgent));
     };
     if let Some(cause) = agent.retired {
@@ -159,7 +179,7 @@ pub fn decide<V: View>(
     }
     if let Some(hint) = request.hint
         && let Some(grant) = record::<_, GrantRecord>(view, &Place::grant(hint))?
-        && let Ok(authority) = consider(view, request, interval, &agent, hint, grant)?
+        && let Ok(authority) = consider(view, request, interval, (&halts, &agent), hint, grant)?
     {
         return Ok(Decision::Permit(authority));
     }
@@ -173,7 +193,7 @@ pub fn decide<V: View>(
         for reference in page {
             listed = listed.saturating_add(1);
             let grant = referred(view, &Place::grant(reference))?;
-            match consider(view, request, interval, &agent, reference, grant)? {
+            match consider(view, request, interval, (&halts, &agent), reference, grant)? {
                 Ok(authority) => return Ok(Decision::Permit(authority)),
                 Err(denial) if denial.rank() > told.rank() => told = denial,
                 Err(_) => {}
@@ -190,7 +210,7 @@ fn consider<V: View>(
     view: &V,
     request: &Request,
     interval: Interval,
-    agent: &AgentRecord,
+    (halts, agent): (&HaltsRecord, &AgentRecord),
     reference: GrantRef,
     grant: GrantRecord,
 ) -> Result<Result<Authority, Denial>, ViewError<V::Error>> {
@@ -223,12 +243,21 @@ fn consider<V: View>(
     if chain.not_before_ms() > interval.low_ms {
         return Ok(Err(Denial::NotBegun { not_before_ms: chain.not_before_ms() }));
     }
+    if let Some(index) = halts.of_chain(view, &chain)? {
+        return Ok(Err(halted(view, index)?));
+    }
     Ok(Ok(Authority {
         chain: chain.links.iter().map(|(reference, _)| *reference).collect(),
         generation: agent.generation,
         max_staleness_ms: chain.max_staleness_ms(),
         not_after_ms: chain.not_after_ms(),
     }))
+}
+
+/// The denial by the halt at `index`, which is in force.
+fn halted<V: View>(view: &V, index: u64) -> Result<Denial, ViewError<V::Error>> {
+    let HaltRecord { scope, reason, cause, .. } = referred(view, &Place::halt(index))?;
+    Ok(Denial::Halted { scope, reason, cause })
 }
 
 /// The whole state, remembering what was read.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
 use chancery_ledger::command::{
-    Body, Command, Genesis, GrantId, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role,
-    Scope, SignedCommand, Terms,
+    Body, Command, Genesis, GrantId, HaltScope, LedgerId, Limits, Name, Patterns, Principal, PublicKey,
+    RequestId, Role, Scope, SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::evidence::{Evidence, Leaf};
@@ -77,6 +77,7 @@ pub(crate) fn limits() -> Limits {
         signatures_per_command_max: 2,
         grants_per_agent_max: 40,
         dedup_entries_per_signer_max: 100,
+        resumer_threshold: 2,
         ..Limits::default()
     }
 }
@@ -100,7 +101,8 @@ pub(crate) fn roster(nodes: &[u64]) -> Roster {
     Roster::new(vec![voters(nodes)]).unwrap()
 }
 
-/// Two operators, an issuer of everything and one of a team, two revokers likewise, and a gate.
+/// Two operators, an issuer of everything and one of a team, two revokers and two halters likewise, a gate, and
+/// three resumers, one of them of the team.
 pub(crate) fn principals() -> Vec<Principal> {
     let team = || scope(&["team/*"], &["deploy", "repo/*"], &["prod/*"]);
     let mut principals = vec![
@@ -111,6 +113,11 @@ pub(crate) fn principals() -> Vec<Principal> {
         principal("revoker", &[Role::Revoker], everything()),
         principal("team-revoker", &[Role::Revoker], team()),
         principal("gate", &[Role::Gate], everything()),
+        principal("halter", &[Role::Halter], everything()),
+        principal("team-halter", &[Role::Halter], team()),
+        principal("resumer-1", &[Role::Resumer], everything()),
+        principal("resumer-2", &[Role::Resumer], everything()),
+        principal("team-resumer", &[Role::Resumer], team()),
     ];
     principals.sort_by_key(|principal| principal.key);
     principals
@@ -369,12 +376,11 @@ impl House {
     }
 
     pub(crate) fn register(&mut self, agent: &str) {
-        let body = Body::RegisterAgent {
-            agent: name(agent),
-            owner: name("owner@example.com"),
-            key: Some(public(agent)),
-        };
-        self.applied("operator-1", body);
+        self.applied("operator-1", registration(agent, None));
+    }
+
+    pub(crate) fn register_in(&mut self, agent: &str, lineage: &str) {
+        self.applied("operator-1", registration(agent, Some(lineage)));
     }
 
     pub(crate) fn grant(&mut self, terms: Terms) -> GrantId {
@@ -389,6 +395,19 @@ impl House {
 
     pub(crate) fn revoke(&mut self, grant: GrantId) {
         self.applied("revoker", Body::RevokeGrant { grant, reason: "no longer needed".into() });
+    }
+
+    /// Halts: the leaf's index, and what resumes it.
+    pub(crate) fn halt(&mut self, scope: HaltScope) -> (u64, Body) {
+        let signed = self.applied("halter", Body::Halt { scope, reason: "ticket 1404".into() });
+        let index = self.state().dedup().get(&signed.dedup_key()).unwrap().index;
+        (index, Body::Resume { halt: index, halt_command: signed.command_hash() })
+    }
+
+    /// Ends a halt, by two resumers.
+    pub(crate) fn resume(&mut self, resume: &Body) {
+        self.applied("resumer-1", resume.clone());
+        self.applied("resumer-2", resume.clone());
     }
 
     // ------------------------------------------------------------------------------------------------
@@ -520,6 +539,16 @@ impl House {
     /// The command in a leaf.
     pub(crate) fn entry(&self, index: u64) -> Entry {
         Entry::decode(&self.replicas[0].leaves[usize::try_from(index).unwrap()]).unwrap()
+    }
+}
+
+/// A registration of an agent with a key of its own.
+pub(crate) fn registration(agent: &str, lineage: Option<&str>) -> Body {
+    Body::RegisterAgent {
+        agent: name(agent),
+        owner: name("owner@example.com"),
+        key: Some(public(agent)),
+        lineage: lineage.map(name),
     }
 }
 

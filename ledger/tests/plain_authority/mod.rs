@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::authority::{Cause, GrantRef};
 use chancery_ledger::command::{
-    Body, Command, Genesis, GrantId, LedgerId, Limits, Name, PublicKey, RequestId, Role, Scope,
+    Body, Command, Genesis, GrantId, HaltScope, LedgerId, Limits, Name, PublicKey, RequestId, Role, Scope,
     SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Authority, Decision, Denial, Interval, Request};
+use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{RosterId, Voter, VoterSet};
 
 /// What becomes of a command, as far as anybody can see.
@@ -38,6 +39,7 @@ struct Who {
 #[derive(Clone)]
 struct Agent {
     key: Option<PublicKey>,
+    lineage: String,
     retired: Option<Cause>,
     epoch: u64,
     epoch_began: Option<Cause>,
@@ -50,6 +52,17 @@ pub(crate) struct Held {
     epoch: u64,
     granted: Cause,
     revoked: Option<Cause>,
+}
+
+/// A halt, and who said that it may end.
+#[derive(Clone)]
+pub(crate) struct Stopped {
+    pub(crate) scope: HaltScope,
+    reason: String,
+    cause: Cause,
+    pub(crate) command: Hash,
+    said: Vec<Cause>,
+    pub(crate) ended: Option<Cause>,
 }
 
 #[derive(Clone)]
@@ -73,6 +86,7 @@ pub(crate) struct Plain {
     /// In the order of the log.
     pub(crate) granted: Vec<GrantId>,
     tombstones: BTreeMap<GrantId, Cause>,
+    pub(crate) halts: BTreeMap<u64, Stopped>,
     done: BTreeMap<(PublicKey, RequestId), Done>,
     /// In force.
     voters: VoterSet,
@@ -136,6 +150,7 @@ impl Plain {
             grants: BTreeMap::new(),
             granted: Vec::new(),
             tombstones: BTreeMap::new(),
+            halts: BTreeMap::new(),
             done: BTreeMap::new(),
             voters: genesis.roster.sets()[0].clone(),
             roster: genesis.roster.id(0),
@@ -222,7 +237,11 @@ impl Plain {
         if pending >= self.limits.dedup_entries_per_signer_max as usize {
             return Err("too_many_pending");
         }
-        self.body(command, GrantId::of(self.ledger, signed.command_bytes()), cause)
+        match &command.body {
+            Body::Halt { scope, reason } => self.halt(command, scope, reason, signed.command_hash(), cause),
+            Body::Resume { halt, halt_command } => self.resume(command, *halt, *halt_command, cause),
+            _ => self.body(command, GrantId::of(self.ledger, signed.command_bytes()), cause),
+        }
     }
 
     fn signer(&self, command: &Command, roles: &[Role]) -> Result<Who, &'static str> {
@@ -275,15 +294,21 @@ impl Plain {
                 self.principals.get_mut(old_key).unwrap().active = false;
                 Ok(None)
             }
-            Body::RegisterAgent { agent, key, .. } => {
+            Body::Halt { .. } | Body::Resume { .. } => unreachable!("they are told apart before"),
+            Body::RegisterAgent { agent, key, lineage, .. } => {
                 let signer = self.signer(command, &[Role::Operator, Role::Issuer])?;
                 if !any_matches(&signer.scope.agents, agent) {
+                    return Err("out_of_scope");
+                }
+                let lineage = lineage.as_ref().unwrap_or(agent);
+                if !any_matches(&signer.scope.agents, lineage) {
                     return Err("out_of_scope");
                 }
                 if self.agents.contains_key(agent.as_str()) {
                     return Err("agent_exists");
                 }
-                let agent_state = Agent { key: *key, retired: None, epoch: 1, epoch_began: None };
+                let lineage = lineage.to_string();
+                let agent_state = Agent { key: *key, lineage, retired: None, epoch: 1, epoch_began: None };
                 self.agents.insert(agent.to_string(), agent_state);
                 Ok(None)
             }
@@ -349,6 +374,9 @@ impl Plain {
                 let ended = chain.iter().any(|link| self.grants[link].terms.not_after_ms <= cause.time_ms);
                 if ended || chain.iter().any(|link| self.void(*link).is_some()) {
                     return Err("parent_not_in_force");
+                }
+                if chain.iter().any(|link| self.stops_link(*link).is_some()) {
+                    return Err("halted");
                 }
                 self.hold(terms, Some(*parent), id, cause)
             }
@@ -490,7 +518,100 @@ impl Plain {
             .then(|| Denial::AllRevoked { agent: name, cause: agent.epoch_began.unwrap() })
     }
 
+    /// Whether a principal may stop all of `scope`, or say that it may go on.
+    fn may_stop(&self, who: &Who, scope: &HaltScope) -> Result<bool, &'static str> {
+        let all = |patterns: &chancery_ledger::command::Patterns| patterns.iter().any(|p| p.as_str() == "*");
+        let some = |patterns: &chancery_ledger::command::Patterns, wanted: &str| {
+            patterns.iter().any(|p| covers(p.as_str(), wanted))
+        };
+        let Scope { agents, actions, resources } = &who.scope;
+        Ok(match scope {
+            HaltScope::Everything => all(agents) && all(actions) && all(resources),
+            HaltScope::Agent(name) | HaltScope::Lineage(name) => any_matches(agents, name),
+            HaltScope::Action(pattern) => all(agents) && some(actions, pattern.as_str()),
+            HaltScope::Resource(pattern) => all(agents) && some(resources, pattern.as_str()),
+            HaltScope::Subtree(grant) => {
+                any_matches(agents, &self.grants.get(grant).ok_or("unknown_grant")?.terms.agent)
+            }
+        })
+    }
+
+    fn halt(
+        &mut self,
+        command: &Command,
+        scope: &HaltScope,
+        reason: &str,
+        hash: Hash,
+        cause: Cause,
+    ) -> Verdict {
+        let signer = self.signer(command, &[Role::Halter])?;
+        if !self.may_stop(&signer, scope)? {
+            return Err("out_of_scope");
+        }
+        let (scope, reason) = (scope.clone(), reason.to_owned());
+        let stopped = Stopped { scope, reason, cause, command: hash, said: Vec::new(), ended: None };
+        self.halts.insert(cause.index, stopped);
+        Ok(None)
+    }
+
+    fn resume(&mut self, command: &Command, index: u64, hash: Hash, cause: Cause) -> Verdict {
+        let signer = self.signer(command, &[Role::Resumer])?;
+        let stopped = self.halts.get(&index).ok_or("unknown_halt")?;
+        if stopped.command != hash {
+            return Err("other_halt");
+        }
+        if !self.may_stop(&signer, &stopped.scope)? {
+            return Err("out_of_scope");
+        }
+        if let Some(said) = stopped.said.iter().find(|said| said.signer == command.signer) {
+            return Ok(Some(*said));
+        }
+        if stopped.ended.is_some() {
+            return Err("halt_ended");
+        }
+        let mut said = stopped.said.clone();
+        said.retain(|said| self.principals[&said.signer].active);
+        said.push(cause);
+        let enough = said.len() >= self.limits.resumer_threshold as usize;
+        let stopped = self.halts.get_mut(&index).unwrap();
+        (stopped.said, stopped.ended) = (said, enough.then_some(cause));
+        Ok(None)
+    }
+
+    /// The latest halt in force that `stops` says stops something.
+    fn stopped(&self, stops: impl Fn(&HaltScope) -> bool) -> Option<Denial> {
+        let halt = self.halts.values().rev().find(|halt| halt.ended.is_none() && stops(&halt.scope))?;
+        let (scope, reason) = (halt.scope.clone(), halt.reason.clone());
+        Some(Denial::Halted { scope, reason, cause: halt.cause })
+    }
+
+    fn stops_agent(&self, scope: &HaltScope, agent: &Name) -> bool {
+        let lineage = self.agents.get(agent.as_str()).map_or(agent.as_str(), |agent| &agent.lineage);
+        match scope {
+            HaltScope::Everything => true,
+            HaltScope::Agent(name) => name == agent,
+            HaltScope::Lineage(name) => name.as_str() == lineage,
+            _ => false,
+        }
+    }
+
+    fn stops_link(&self, grant: GrantId) -> Option<Denial> {
+        let agent = &self.grants[&grant].terms.agent;
+        self.stopped(|scope| *scope == HaltScope::Subtree(grant) || self.stops_agent(scope, agent))
+    }
+
+    fn stops_request(&self, request: &Request) -> Option<Denial> {
+        self.stopped(|scope| match scope {
+            HaltScope::Action(pattern) => matches(pattern.as_str(), request.action.as_str()),
+            HaltScope::Resource(pattern) => matches(pattern.as_str(), request.resource.as_str()),
+            scope => self.stops_agent(scope, &request.agent),
+        })
+    }
+
     pub(crate) fn decide(&self, request: &Request, interval: Interval) -> Decision {
+        if let Some(halted) = self.stops_request(request) {
+            return Decision::Denied(halted);
+        }
         let Some(agent) = self.agents.get(request.agent.as_str()) else {
             return Decision::Denied(Denial::UnknownAgent);
         };
@@ -542,6 +663,10 @@ impl Plain {
         if at.low_ms < not_before_ms {
             return Err(Box::new(Denial::NotBegun { not_before_ms }));
         }
+        let halted = chain.iter().filter_map(|link| self.stops_link(*link)).max_by_key(gravity);
+        if let Some(halted) = halted {
+            return Err(Box::new(halted));
+        }
         Ok(Authority {
             chain: chain.iter().map(|link| self.reference(*link)).collect(),
             generation: 0,
@@ -551,11 +676,12 @@ impl Plain {
     }
 }
 
-/// Revocations before retirements before epochs, the latest first; then ends, the latest first; then
+/// Halts before revocations before retirements before epochs, the latest first; then ends, the latest first; then
 /// beginnings, the soonest first.
 fn gravity(denial: &Denial) -> (u8, i128) {
     match denial {
         Denial::UnknownAgent => unreachable!("decided before any grant is looked at"),
+        Denial::Halted { cause, .. } => (7, cause.index.into()),
         Denial::Revoked { cause, .. } => (6, cause.index.into()),
         Denial::Retired { cause, .. } => (5, cause.index.into()),
         Denial::AllRevoked { cause, .. } => (4, cause.index.into()),
