@@ -38,7 +38,7 @@ impl FirstPrincipal {
 pub(crate) fn one_per_role(operators: u32, resumers: u32) -> Vec<FirstPrincipal> {
     let several = |count: u32, name: &'static str, roles: &'static [Role]| {
         let further = (2..=count).map(move |number| format!("{name}-{number}"));
-        std::iter::once(name.to_owned()).chain(further).map(|name| FirstPrincipal::new(name, roles))
+        std::iter::once(name.to_owned()).chain(further).map(move |name| FirstPrincipal::new(name, roles))
     };
     let mut principals: Vec<_> = several(operators, "operator", &[Role::Operator]).collect();
     principals.extend([
