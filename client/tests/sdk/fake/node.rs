@@ -24,7 +24,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
-use super::{Authority, World, now_ms};
+use super::{Authority, NOW_MS, World};
 
 /// How a node misbehaves.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,8 @@ pub enum Fault {
     OtherQuestion,
     /// Waits before it does anything.
     Slow(Duration),
+    /// Never answers.
+    Silent,
     /// A gRPC error.
     Status(tonic::Code),
     /// All voters' clocks are off by this much.
@@ -135,6 +137,7 @@ impl Shared {
         let fault = self.fault.lock().unwrap().clone();
         match fault {
             Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::Silent => std::future::pending().await,
             Fault::Status(code) => return Err(Status::new(code, "as told\u{1b}[2J")),
             _ => {}
         }
@@ -170,7 +173,7 @@ impl Ledger for Shared {
         };
         // What stands in the round's tree: the nonce, bound to the question.
         let mut shown = Nonce(asked.nonce.try_into().unwrap()).question(&question);
-        let mut clock_ms = now_ms();
+        let mut clock_ms = NOW_MS;
         match fault {
             Fault::WrongNonce => shown[0] ^= 1,
             Fault::OtherQuestion => question.agent = Name::new("another").unwrap(),
