@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use chancery_client::{CheckError, Checked, Ledger};
-use chancery_ledger::command::Name;
-use chancery_ledger::decide::{Authority, Decision};
+use chancery_ledger::command::{GenerationId, Name};
+use chancery_ledger::decide::{Authority, Decision, Request};
 use clap::Args;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, Result};
+use crate::generations::parse_generation;
 use crate::output::{self, Page, Report, style, utc};
 use crate::principal::parse_name;
 use crate::{context, files, ledger};
@@ -29,6 +30,9 @@ pub(crate) struct Question {
     /// The call's arguments. Only the SHA-256 of these very bytes leaves this machine; a permit is bound to it.
     #[arg(long, value_name = "JSON")]
     args_json: Option<String>,
+    /// The generation that the agent runs as; needed once its lineage has one.
+    #[arg(long, value_parser = parse_generation)]
+    generation: Option<GenerationId>,
 }
 
 /// May this agent do this, now? Exit code 0 if it may, 10 if it may not; both are proven.
@@ -93,7 +97,8 @@ impl Question {
             serde_json::from_str::<IgnoredAny>(args)
                 .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
         }
-        ask(ledger, [&self.agent, &self.action, &self.resource], args.as_bytes()).await
+        let (agent, action, resource) = (&self.agent, &self.action, &self.resource);
+        ask_as(ledger, [agent, action, resource], args.as_bytes(), self.generation).await
     }
 }
 
@@ -103,7 +108,25 @@ pub(crate) async fn ask(
     [agent, action, resource]: [&Name; 3],
     args: &[u8],
 ) -> Result<ProvenAnswer> {
-    match ledger.check(agent.as_str(), action.as_str(), resource.as_str(), args).await {
+    ask_as(ledger, [agent, action, resource], args, None).await
+}
+
+/// The same, of an agent that runs as `generation`.
+async fn ask_as(
+    ledger: &Ledger,
+    [agent, action, resource]: [&Name; 3],
+    args: &[u8],
+    generation: Option<GenerationId>,
+) -> Result<ProvenAnswer> {
+    let request = Request {
+        agent: agent.clone(),
+        action: action.clone(),
+        resource: resource.clone(),
+        args_digest: chancery_client::Args::from(args).digest(),
+        generation,
+        hint: None,
+    };
+    match ledger.check_with(request, ledger.check_options()).await {
         Ok(permit) => Ok(ProvenAnswer {
             checked: permit.checked().clone(),
             permit_until_ms: Some(permit.deadline().wall_ms),

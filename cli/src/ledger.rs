@@ -21,18 +21,18 @@ pub(crate) struct Act {
     /// Who signs it; the context's own key by default.
     pub(crate) signs: Option<SigningKey>,
     /// Who must consent.
-    pub(crate) also_signs: Option<SigningKey>,
+    pub(crate) also_sign: Vec<SigningKey>,
 }
 
 impl Act {
     /// A command that the context's key signs.
     pub(crate) const fn new(words: String, body: Body) -> Self {
-        Self { words, body, signs: None, also_signs: None }
+        Self { words, body, signs: None, also_sign: Vec::new() }
     }
 
     /// Signs and sends it until it is acknowledged.
     pub(crate) async fn submit(&self, ledger: &Ledger) -> Result<Receipt> {
-        let others: Vec<&SigningKey> = self.also_signs.iter().collect();
+        let others: Vec<&SigningKey> = self.also_sign.iter().collect();
         let signed = match &self.signs {
             Some(key) => ledger.sign_as(key, self.body.clone(), &others),
             None => ledger.sign(self.body.clone(), &others),

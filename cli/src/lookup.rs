@@ -46,7 +46,7 @@ pub(crate) struct Holding {
     /// Every grant of this epoch.
     pub(crate) grants: Vec<Held>,
     owner: String,
-    generation: u64,
+    lineage: String,
     checked: Checked,
 }
 
@@ -115,8 +115,8 @@ fn read(checked: Checked, agent: &Name) -> Result<Holding> {
                 grants.push(held(reference.grant, grant)?);
             }
         }
-        let (owner, generation) = (registered.owner, registered.generation);
-        Some(Holding { grants, owner, generation, checked: checked.clone() })
+        let (owner, lineage) = (registered.owner, registered.lineage);
+        Some(Holding { grants, owner, lineage, checked: checked.clone() })
     };
     shown().ok_or_else(|| Failure::new(Exit::Invalid, "the proof does not show the agent's grants"))
 }
@@ -159,7 +159,7 @@ impl Holding {
             "outcome": "done",
             "agent": agent.as_str(),
             "owner": self.owner,
-            "generation": self.generation,
+            "lineage": self.lineage,
             "grants": grants,
             "proof": output::verdict_json(&ledger.trust(), &self.checked.verified).get("proof"),
         });

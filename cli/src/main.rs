@@ -10,6 +10,7 @@ mod demo;
 mod dev;
 mod exit;
 mod files;
+mod generations;
 mod grant;
 mod halt;
 mod init;
@@ -76,6 +77,9 @@ enum Command {
     /// Register and retire agents.
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// The versions of the agents of a lineage.
+    #[command(subcommand)]
+    Generations(generations::GenerationsCommand),
     /// Grant authority to an agent.
     Grant(grant::Grant),
     /// Narrow a grant for another agent.
@@ -134,6 +138,7 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Transfer(transfer) => transfer.run(named).await,
         Command::Principal(principal) => principal.run(named).await,
         Command::Agent(agent) => agent.run(named).await,
+        Command::Generations(generations) => generations.run(named).await,
         Command::Grant(grant) => grant.run(named).await,
         Command::Delegate(delegate) => delegate.run(named).await,
         Command::Revoke(revoke) => revoke.run(named).await,
@@ -207,6 +212,13 @@ mod tests {
             "agent register bot --owner ada@example.com --lineage desk",
             "revoke --agent bot --wait",
             "halt --everything --reason why",
+            "generations list bot",
+            "generations diff bot 1 2",
+            "generations set desk --threshold 2 --action mail/* --with-key b.key",
+            "generations register desk --model m --prompt p --tools t --parameters q --memory e",
+            "generations release desk 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --with-key b.key",
+            "generations rollback desk 1 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+            "check bot mail/send a --generation 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
             "halt --action mail/*",
             "resume 17",
             "halts",
@@ -228,6 +240,8 @@ mod tests {
             "halt --action mail*",
             "resume",
             "resume first",
+            "generations release desk 0a",
+            "generations register desk --model m",
             "resume 17 --command 00",
             "verify a.json",
             "grant bot",

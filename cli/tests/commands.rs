@@ -141,6 +141,7 @@ fn the_tour_works() {
 
     delegate(&home);
     halt(&home);
+    generations(&home);
 
     let arguments = ["revoke", granted["grant"].as_str().unwrap(), "--wait", "--holder", "bot"];
     let revoked = home.says(0, &arguments);
@@ -215,6 +216,57 @@ fn halt(home: &Home) {
     assert_eq!(resumed["halt"], halt["index"]);
     home.says(0, &asked);
     assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
+}
+
+/// Two generations under one lineage, and back to the first.
+fn generations(home: &Home) {
+    let register = ["agent", "register", "line/1", "--owner", "ada@example.com", "--lineage", "line"];
+    home.says(0, &register);
+    home.says(0, &["grant", "line/1", "--action", "mail/*", "--resource", "*"]);
+    let ask = |exit, action: &str, generation: &[&str]| {
+        home.says(exit, &[&["check", "line/1", action, "customer/42"], generation].concat())
+    };
+    ask(0, "mail/send", &[]);
+    home.says(0, &["generations", "set", "line", "--action", "mail/send", "--staleness-ms", "1500"]);
+    assert_eq!(ask(10, "mail/read", &[])["decision"]["code"], "lineage_constraint");
+
+    std::fs::write(home.path("prompt.txt"), "You send mail.").unwrap();
+    let made = |model: &str, parent: &[&str]| {
+        let digest = |text: &str| chancery_ledger::hash::Hash::of(&[text.as_bytes()]).to_string();
+        let (model, rest) = (digest(model), digest("the same"));
+        let make = ["generations", "register", "line", "--model", &model, "--prompt", "prompt.txt"];
+        let rest = ["--tools", &rest, "--parameters", &rest, "--memory", &rest];
+        home.says(0, &[&make, &rest, parent].concat())["generation"].as_str().unwrap().to_owned()
+    };
+    let first = made("model-1", &[]);
+    assert_eq!(ask(10, "mail/send", &[])["decision"]["code"], "unregistered_generation");
+    let as_first = ["--generation", &first];
+    assert_eq!(ask(10, "mail/send", &as_first)["decision"]["code"], "quarantined_generation");
+    home.says(0, &["generations", "release", "line", &first]);
+    let permit = ask(0, "mail/send", &as_first);
+    let decision = &permit["decision"];
+    assert_eq!(decision["generation"], serde_json::json!({ "number": 1, "id": first }));
+    assert_eq!(decision["max_staleness_ms"], 1_500);
+
+    let second = made("model-2", &["--parent", &first]);
+    home.says(0, &["generations", "release", "line", &second]);
+    assert_eq!(ask(10, "mail/send", &as_first)["decision"]["code"], "superseded_generation");
+    ask(0, "mail/send", &["--generation", &second]);
+    let listed = home.says(0, &["generations", "list", "line/1"]);
+    let ids: Vec<_> = listed["generations"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
+    assert_eq!(ids, [&Value::from(first.as_str()), &Value::from(second.as_str())]);
+    assert_eq!(listed["generations"][1]["in_service"], true);
+    let changed = home.says(0, &["generations", "diff", "line/1", "1", "2"]);
+    assert_eq!(changed["changed"].as_array().unwrap().len(), 1);
+    assert_eq!(changed["changed"][0]["what"], "model");
+    assert_eq!(home.says(14, &["generations", "diff", "line/1", "1", "3"])["code"], "unknown_generation");
+    assert_eq!(home.says(14, &["generations", "rollback", "line", "2", &first])["code"], "other_generation");
+    home.says(0, &["generations", "rollback", "line", "1", &first]);
+    ask(0, "mail/send", &as_first);
+    home.says(
+        0,
+        &["evidence", "line/1", "mail/send", "a", "--generation", &second, "--file", "superseded.json"],
+    );
 }
 
 fn start_dev(home: &Home) -> (Running, Value) {

@@ -175,6 +175,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         action: name("act"),
         resource: name("thing"),
         args_digest: Hash::of(&[b""]),
+        generation: None,
         hint: None,
     };
     let nonce = Nonce([7; 32]);

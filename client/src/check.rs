@@ -201,6 +201,7 @@ impl Ledger {
             action: name("action", action)?,
             resource: name("resource", resource)?,
             args_digest: args.into().digest(),
+            generation: self.options().generation,
             hint: None,
         };
         self.check_with(request, self.check_options()).await
@@ -263,6 +264,7 @@ impl Ledger {
             action: request.action.to_string(),
             resource: request.resource.to_string(),
             args_digest: request.args_digest.0.to_vec(),
+            generation: request.generation.map(|id| id.0.0.to_vec()).unwrap_or_default(),
             nonce: nonce.0.to_vec(),
         };
         let reply = call(attempt.time, client.check(attempt.request(message))).await?;

@@ -1,7 +1,8 @@
 //! The commands, one method each: made, signed with the context's key, and submitted.
 
 use chancery_ledger::command::{
-    Body, Command, GrantId, HaltScope, Name, Principal, PublicKey, RequestId, SignedCommand, Terms,
+    Body, Command, Generation, GenerationId, GrantId, HaltScope, Name, Principal, PublicKey, RequestId,
+    SignedCommand, Terms,
 };
 use chancery_ledger::hash::Hash;
 use ed25519_dalek::SigningKey;
@@ -69,6 +70,16 @@ impl Ledger {
     /// as many resumers have said so as the ledger's limits demand.
     pub async fn resume(&self, halt: u64, halt_command: Hash) -> Result<Receipt> {
         self.command(Body::Resume { halt, halt_command }).await
+    }
+
+    /// Registers a version of the agents of a lineage. Its id is [`Generation::id`].
+    pub async fn register_generation(&self, generation: Generation) -> Result<Receipt> {
+        self.command(Body::RegisterGeneration(generation)).await
+    }
+
+    /// Goes back to an older generation, by its number and its id; later ones act no more.
+    pub async fn roll_back(&self, lineage: Name, number: u64, generation: GenerationId) -> Result<Receipt> {
+        self.command(Body::RollbackLineage { lineage, number, generation }).await
     }
 
     /// Admits a principal.

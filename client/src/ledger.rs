@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_ledger::command::PublicKey;
+use chancery_ledger::command::{GenerationId, PublicKey};
 use chancery_ledger::trust::{Newest, Trust};
 use ed25519_dalek::SigningKey;
 use tokio::time::Instant;
@@ -31,6 +31,9 @@ pub struct Options {
     pub command_lifetime_ms: u64,
     /// Longest proof that is read, in bytes: at least what the ledger's genesis allows.
     pub proof_size_bytes_max: usize,
+    /// The generation as which the agents run that are checked for: what they are made of. None while their
+    /// lineages have none.
+    pub generation: Option<GenerationId>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
 }
@@ -44,6 +47,7 @@ impl Default for Options {
             tries_max: 24,
             command_lifetime_ms: 60_000,
             proof_size_bytes_max: 4 * 1024 * 1024,
+            generation: None,
             clock: Arc::new(SystemClock),
         }
     }

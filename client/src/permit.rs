@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::Nonce;
+use chancery_ledger::authority::GenerationRef;
 use chancery_ledger::command::Name;
 use chancery_ledger::decide::Authority;
 use chancery_ledger::evidence::Evidence;
@@ -107,7 +108,7 @@ impl Permit {
     }
 
     /// The agent's generation.
-    pub const fn generation(&self) -> u64 {
+    pub const fn generation(&self) -> Option<GenerationRef> {
         self.authority.generation
     }
 

@@ -150,6 +150,7 @@ fn has_effect_of(earlier: &SignedCommand, sent: &SignedCommand) -> bool {
     match (&earlier.command().body, &sent.command().body) {
         (Body::RevokeGrant { grant: earlier, .. }, Body::RevokeGrant { grant: sent, .. }) => earlier == sent,
         (Body::RetireAgent { agent: earlier }, Body::RetireAgent { agent: sent }) => earlier == sent,
+        (Body::RegisterGeneration(earlier), Body::RegisterGeneration(sent)) => earlier == sent,
         // One voice, once; another resumer's word is none of this one.
         (Body::Resume { .. }, Body::Resume { .. }) => {
             earlier.command().body == sent.command().body && earlier.command().signer == sent.command().signer

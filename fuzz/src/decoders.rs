@@ -347,6 +347,7 @@ fn some_request() -> Request {
         action: name("repo/read"),
         resource: name("repo/main"),
         args_digest: Hash::ZERO,
+        generation: None,
         hint: None,
     }
 }

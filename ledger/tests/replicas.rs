@@ -12,8 +12,8 @@ use std::sync::Mutex;
 
 use chancery_ledger::authority::{Block, Dedup, GrantRef, Outcome, Place, State};
 use chancery_ledger::command::{
-    Body, Command, GrantId, HaltScope, LedgerId, Limits, Pattern, Patterns, Principal, RequestId, Role,
-    SignedCommand, Terms,
+    Body, Command, GenerationId, GrantId, HaltScope, LedgerId, Limits, LineageConstraints, LineagePolicy,
+    Pattern, Patterns, Principal, RequestId, Role, SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
@@ -103,6 +103,31 @@ enum Ask {
         halt: Index,
         both: bool,
         /// Under the hash of another command.
+        other: bool,
+    },
+    SetLineage {
+        lineage: usize,
+        policy: LineagePolicy,
+        actions: Option<usize>,
+        resources: Option<usize>,
+        max_staleness_ms: u64,
+        with: Option<usize>,
+    },
+    RegisterGeneration {
+        lineage: usize,
+        model: usize,
+        /// The one before it, or another.
+        parent: Option<Index>,
+    },
+    Release {
+        lineage: usize,
+        which: Index,
+        with: Option<usize>,
+    },
+    RollBack {
+        lineage: usize,
+        which: Index,
+        /// With the number of another.
         other: bool,
     },
     SetRules(u32),
@@ -206,12 +231,48 @@ fn asks() -> impl Strategy<Value = Ask> {
             .prop_map(|(what, which)| Ask::Halt { what, which }),
         4 => (any::<Index>(), prop::bool::weighted(0.7), prop::bool::weighted(0.05))
             .prop_map(|(halt, both, other)| Ask::Resume { halt, both, other }),
+        2 => ask_lineages(),
+        2 => (0..LINEAGES.len(), 0..3_usize, prop::option::weighted(0.2, any::<Index>()))
+            .prop_map(|(lineage, model, parent)| Ask::RegisterGeneration { lineage, model, parent }),
+        2 => (0..LINEAGES.len(), any::<Index>(), co_signers())
+            .prop_map(|(lineage, which, with)| Ask::Release { lineage, which, with }),
+        1 => (0..LINEAGES.len(), any::<Index>(), prop::bool::weighted(0.1))
+            .prop_map(|(lineage, which, other)| Ask::RollBack { lineage, which, other }),
         1 => (1..3_u32).prop_map(Ask::SetRules),
         1 => ask_roster().prop_map(Ask::SetRoster),
         1 => Just(Ask::Genesis),
         2 => any::<Index>().prop_map(Ask::Again),
         1 => any::<Index>().prop_map(Ask::Reuse),
     ]
+}
+
+/// The second operator, most often.
+fn co_signers() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![8 => Just(Some(1)), 1 => Just(None), 1 => (0..SIGNERS.len()).prop_map(Some)]
+}
+
+fn ask_lineages() -> impl Strategy<Value = Ask> {
+    let policy = (prop::bool::weighted(0.6), prop_oneof![4 => 1..=2_u32, 1 => Just(3)], 1..=3_u32).prop_map(
+        |(quarantine, threshold, in_service_max)| LineagePolicy { quarantine, threshold, in_service_max },
+    );
+    let staleness_ms = prop_oneof![4 => Just(0), 1 => Just(1_000), 1 => Just(20_000)];
+    let patterns = |count: usize| prop::option::weighted(0.3, 0..count);
+    (
+        0..LINEAGES.len(),
+        policy,
+        patterns(ACTIONS.len()),
+        patterns(RESOURCES.len()),
+        staleness_ms,
+        co_signers(),
+    )
+        .prop_map(|(lineage, policy, actions, resources, max_staleness_ms, with)| Ask::SetLineage {
+            lineage,
+            policy,
+            actions,
+            resources,
+            max_staleness_ms,
+            with,
+        })
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
@@ -246,6 +307,9 @@ struct AskRequest {
     low_ms: i64,
     spread_ms: u64,
     hint: Option<Index>,
+    /// None, nobody's, any of the lineage's, or else what is in service.
+    generation: u8,
+    which: Index,
 }
 
 fn ask_requests() -> impl Strategy<Value = AskRequest> {
@@ -257,15 +321,10 @@ fn ask_requests() -> impl Strategy<Value = AskRequest> {
         -2..3_i64,
         0..3_u64,
         prop::option::of(any::<Index>()),
+        (0..12_u8, any::<Index>()),
     )
-        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint)| AskRequest {
-            agent,
-            action,
-            resource,
-            edge,
-            low_ms,
-            spread_ms,
-            hint,
+        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint, (generation, which))| {
+            AskRequest { agent, action, resource, edge, low_ms, spread_ms, hint, generation, which }
         })
 }
 
@@ -342,6 +401,25 @@ impl Run {
             },
             delegable_depth: if keep(4) { asked.delegable_depth } else { depth },
         }
+    }
+
+    /// Who signs beside the signer.
+    fn beside(&self, sent: &Sent, with: Option<usize>) -> Vec<chancery_ledger::command::PublicKey> {
+        let signer = public(sent.by.map_or("operator-1", |by| SIGNERS[by]));
+        with.map(|with| public(SIGNERS[with])).into_iter().filter(|key| *key != signer).collect()
+    }
+
+    fn some_generation(
+        &self,
+        lineage: &chancery_ledger::command::Name,
+        which: &Index,
+    ) -> (u64, GenerationId) {
+        let there = self.plain.generations(lineage);
+        if there.is_empty() {
+            return (1, GenerationId(Hash::ZERO));
+        }
+        let place = which.index(there.len());
+        (place as u64 + 1, there[place].id)
     }
 
     fn some_grant(&self, index: &Index) -> Option<GrantId> {
@@ -436,6 +514,42 @@ impl Run {
                 }
                 ("resumer-1", resume)
             }
+            Ask::SetLineage { lineage, policy, actions, resources, max_staleness_ms, with } => {
+                let list = |of: &[&[&str]], which: &Option<usize>| {
+                    which.map_or_else(Patterns::default, |which| patterns(of[which]))
+                };
+                let constraints = LineageConstraints {
+                    actions: list(&ACTIONS, actions),
+                    resources: list(&RESOURCES, resources),
+                    max_staleness_ms: *max_staleness_ms,
+                };
+                let (lineage, operators) = (name(LINEAGES[*lineage]), self.beside(sent, *with));
+                ("operator-1", Body::SetLineage { lineage, policy: *policy, constraints, operators })
+            }
+            Ask::RegisterGeneration { lineage, model, parent } => {
+                let there = self.plain.generations(&name(LINEAGES[*lineage]));
+                let parent = match parent {
+                    None => there.last().map(|made| made.id),
+                    Some(which) if !there.is_empty() => Some(there[which.index(there.len())].id),
+                    // Nobody's, or none where there should be one.
+                    Some(which) => (which.index(2) == 0).then_some(GenerationId(Hash::ZERO)),
+                };
+                let parent = if *model == 2 && there.len() == 1 { None } else { parent };
+                let made = house::generation(LINEAGES[*lineage], parent, ["a", "b", "c"][*model]);
+                ("operator-1", Body::RegisterGeneration(made))
+            }
+            Ask::Release { lineage, which, with } => {
+                let lineage = name(LINEAGES[*lineage]);
+                let generation = self.some_generation(&lineage, which).1;
+                let reviewers = self.beside(sent, *with);
+                ("operator-1", Body::ReleaseGeneration { lineage, generation, reviewers })
+            }
+            Ask::RollBack { lineage, which, other } => {
+                let lineage = name(LINEAGES[*lineage]);
+                let (number, generation) = self.some_generation(&lineage, which);
+                let number = if *other { number + 1 } else { number };
+                ("operator-1", Body::RollbackLineage { lineage, number, generation })
+            }
             Ask::SetRules(rules_version) => ("operator-1", Body::SetRules { rules_version: *rules_version }),
             Ask::SetRoster(ask) => ("operator-1", self.set_roster(ask, sent.by)),
             Ask::Genesis => ("operator-1", Body::Genesis(house::genesis(house::limits()))),
@@ -506,7 +620,9 @@ impl Run {
                 signers.extend(SIGNERS.iter().find(|label| public(label) == *new_key));
             }
             Body::Genesis(_) => signers.extend(["operator-1", "operator-2"]),
-            Body::SetRoster { operators, .. } => {
+            Body::SetRoster { operators, .. }
+            | Body::SetLineage { operators, .. }
+            | Body::ReleaseGeneration { reviewers: operators, .. } => {
                 signers.extend(SIGNERS.iter().filter(|label| operators.contains(&public(label))));
             }
             _ => {}
@@ -617,8 +733,16 @@ impl Run {
         };
         let low_ms = around_ms.saturating_add_signed(ask.low_ms);
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
+        let agent = name(AGENTS[ask.agent]);
+        let generation = match ask.generation {
+            0 => None,
+            1 => Some(GenerationId(Hash::ZERO)),
+            2..5 => Some(self.some_generation(&self.plain.lineage(&agent), &ask.which).1),
+            _ => self.plain.in_service(&agent),
+        };
         let request = Request {
             hint: hint.map(|grant| self.plain.reference(grant)),
+            generation,
             ..house::request(
                 AGENTS[ask.agent],
                 REQUESTED_ACTIONS[ask.action],
@@ -700,10 +824,15 @@ fn count(outcomes: &[Seen]) {
 
 fn count_decision(decision: &Decision) {
     let code = match decision {
+        Decision::Permit(authority) if authority.generation.is_some() => "permit of a generation",
         Decision::Permit(authority) if authority.chain.len() > 1 => "permit by delegation",
         Decision::Permit(_) => "permit",
         Decision::Denied(denial) => match denial.code() {
             "halted" => "denied: halted",
+            "unregistered_generation" => "denied: unregistered generation",
+            "superseded_generation" => "denied: superseded generation",
+            "quarantined_generation" => "denied: quarantined generation",
+            "lineage_constraint" => "denied: lineage constraint",
             "revoked" => "denied: revoked",
             "retired" => "denied: retired",
             "all_revoked" => "denied: all revoked",
@@ -716,7 +845,7 @@ fn count_decision(decision: &Decision) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 50] = [
+const MUST_MEET: [&str; 66] = [
     "applied",
     "before",
     "too_many_signatures",
@@ -759,6 +888,22 @@ const MUST_MEET: [&str; 50] = [
     "halt_ended",
     "halted",
     "a halt ended",
+    "threshold_out_of_reach",
+    "lineage_unchanged",
+    "unknown_generation",
+    "other_generation",
+    "parent_needed",
+    "unknown_reviewer",
+    "too_few_reviewers",
+    "in_service",
+    "not_released",
+    "not_older",
+    "permit of a generation",
+    "denied: unregistered generation",
+    "denied: superseded generation",
+    "denied: quarantined generation",
+    "denied: lineage constraint",
+    "superseded",
     "denied: halted",
     "permit",
     "permit by delegation",

@@ -9,7 +9,8 @@ use base64::Engine;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
 use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
 use chancery_ledger::command::{
-    Body, Command, GrantId, HaltScope, LedgerId, Name, Pattern, Role, SignedCommand, Terms,
+    Body, Command, GenerationId, GrantId, HaltScope, LedgerId, LineageConstraints, LineagePolicy, Name,
+    Pattern, PublicKey, Role, SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{
@@ -175,6 +176,9 @@ fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
         "envelope": hex(signed.encode()),
         "command_hash": hash(signed.command_hash()),
     });
+    if let Body::RegisterGeneration(generation) = &signed.command().body {
+        value["generation_id"] = hash(generation.id(ledger).0);
+    }
     if matches!(signed.command().body, Body::Grant(_) | Body::Delegate { .. }) {
         value["grant_id"] = hash(GrantId::of(ledger, bytes).0);
     }
@@ -215,20 +219,25 @@ fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
 }
 
 fn question_json(request: &Request, nonce: Nonce) -> Value {
-    json!({
+    let mut value = json!({
         "agent": request.agent.as_str(),
         "action": request.action.as_str(),
         "resource": request.resource.as_str(),
         "args_digest": hash(request.args_digest),
         "nonce": hex(nonce.0),
         "question": hex(nonce.question(request)),
-    })
+    });
+    if let Some(generation) = request.generation {
+        value["generation"] = hash(generation.0);
+    }
+    value
 }
 
 fn question_from(value: &Value) -> (Request, Nonce) {
     let text = |field: &str| value[field].as_str().unwrap();
     let request = Request {
         args_digest: Hash::from_hex(text("args_digest")).unwrap(),
+        generation: value.get("generation").map(|id| GenerationId(Hash::from_slice(&unhex(id)).unwrap())),
         ..request(text("agent"), text("action"), text("resource"))
     };
     let nonce = Nonce(Hash::from_hex(text("nonce")).unwrap().0);
@@ -242,7 +251,9 @@ fn decision_json(decision: &Decision) -> Value {
             let link = |link: &chancery_ledger::authority::GrantRef| json!({ "grant": hash(link.grant.0), "root": hash(link.root.0) });
             json!({ "permit": {
                 "chain": authority.chain.iter().map(link).collect::<Vec<_>>(),
-                "generation": authority.generation,
+                "generation": authority
+                    .generation
+                    .map(|generation| json!({ "number": generation.number, "id": hash(generation.id.0) })),
                 "max_staleness_ms": authority.max_staleness_ms,
                 "not_after_ms": authority.not_after_ms,
             }})
@@ -259,6 +270,16 @@ fn decision_json(decision: &Decision) -> Value {
                 Denial::Halted { scope, reason, .. } => {
                     value["scope"] = json!({ "kind": scope.kind(), "subject": scope.subject() });
                     value["reason"] = reason.as_str().into();
+                }
+                Denial::UnregisteredGeneration { lineage } => value["lineage"] = lineage.as_str().into(),
+                Denial::SupersededGeneration { lineage, number, .. }
+                | Denial::QuarantinedGeneration { lineage, number, .. } => {
+                    value["lineage"] = lineage.as_str().into();
+                    value["number"] = (*number).into();
+                }
+                Denial::LineageConstraint { lineage, outside, .. } => {
+                    value["lineage"] = lineage.as_str().into();
+                    value["outside"] = (*outside).into();
                 }
                 Denial::Revoked { grant, .. } => value["grant"] = hash(grant.grant.0),
                 Denial::Retired { agent, .. } | Denial::AllRevoked { agent, .. } => {
@@ -469,6 +490,7 @@ fn tell() -> (Story, Value) {
     story.house.now_ms += 1_000;
     story.check("denied: ended", &request("team/d", "deploy", "prod/db"));
     story.check("denied: ended, and revoked before", &by_delegation);
+    lineages(&mut story);
     rosters(&mut story, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
@@ -519,6 +541,81 @@ fn halts(story: &mut Story, grant: GrantId, by_grant: &Request, by_delegation: &
     let halted = request("team/a", "deploy", "staging/db");
     let evidence = story.house.evidence(&halted, nonce("halted"));
     story.keep_evidence("a halt and its cause", &evidence);
+}
+
+/// A lineage that is narrowed, two generations of it, and back to the first.
+fn lineages(story: &mut Story) {
+    let lineage = || name("bots/line");
+    let bot = Body::RegisterAgent {
+        agent: name("bots/1"),
+        owner: name("ada@example.com"),
+        key: None,
+        lineage: Some(lineage()),
+    };
+    let bot = story.command("register_agent, of bots/line", &["operator-1"], bot);
+    let granted = terms("bots/1", &["*"], &["*"], story.house.now_ms);
+    let granted = story.command("grant, of everything", &["issuer"], Body::Grant(granted));
+    let constraints = LineageConstraints {
+        actions: house::patterns(&["deploy", "repo/*"]),
+        resources: house::patterns(&["prod/*"]),
+        max_staleness_ms: 1_500,
+    };
+    let set = |policy, constraints: &LineageConstraints, operators: Vec<PublicKey>| Body::SetLineage {
+        lineage: lineage(),
+        policy,
+        constraints: constraints.clone(),
+        operators,
+    };
+    let tighten = story.command("set_lineage", &["issuer"], set(house::STRICT, &constraints, vec![]));
+    let open = LineagePolicy { quarantine: false, threshold: 1, in_service_max: 8 };
+    let loosen = set(open, &LineageConstraints::default(), vec![]);
+    let loosen = story.command("set_lineage, looser, by one", &["operator-1"], loosen);
+    story.block("a lineage is narrowed, and not widened", vec![bot, granted, tighten, loosen]);
+    let plain = request("bots/1", "deploy", "prod/db");
+    story.check("permit without a generation", &plain);
+    story.check("denied: lineage constraint", &request("bots/1", "drop", "prod/db"));
+
+    let first = house::generation("bots/line", None, "model-1");
+    let first_id = first.id(story.house.ledger);
+    let second = house::generation("bots/line", Some(first_id), "model-2");
+    let second_id = second.id(story.house.ledger);
+    let of = |id| Request { generation: Some(id), ..plain.clone() };
+    let first = story.command("register_generation", &["operator-1"], Body::RegisterGeneration(first));
+    let second =
+        story.command("register_generation, of a parent", &["issuer"], Body::RegisterGeneration(second));
+    story.block("two generations", vec![first, second]);
+    story.check("denied: quarantined generation", &of(first_id));
+    story.check("denied: unregistered generation", &of(GenerationId(Hash::of(&[b"rewritten"]))));
+    story.check("denied: no generation named", &plain);
+    // The second operator is of a team; the lineage is not.
+    let third = story.command(
+        "add_principal, a third operator",
+        &["operator-1"],
+        Body::AddPrincipal(principal("operator-3", &[Role::Operator], everything())),
+    );
+    story.block("a third operator", vec![third]);
+    let by = ["operator-1", "operator-3"];
+    let release =
+        |generation, reviewers| Body::ReleaseGeneration { lineage: lineage(), generation, reviewers };
+    let alone = story.command("release_generation, by one", &["operator-1"], release(first_id, vec![]));
+    let both = vec![public("operator-3")];
+    let released = story.command("release_generation", &by, release(first_id, both.clone()));
+    story.block("a release, and one by too few", vec![alone, released]);
+    story.check("permit of a generation", &of(first_id));
+    let released = story.command("release_generation, of the second", &by, release(second_id, both.clone()));
+    story.block("the second", vec![released]);
+    story.check("permit of the second generation", &of(second_id));
+    story.check("denied: superseded generation", &of(first_id));
+    let evidence = story.house.evidence(&of(first_id), nonce("superseded"));
+    story.keep_evidence("a superseded generation", &evidence);
+    let back = Body::RollbackLineage { lineage: lineage(), number: 1, generation: first_id };
+    let back = story.command("rollback_lineage", &["issuer"], back);
+    story.block("back to the first", vec![back]);
+    story.check("permit of the first generation again", &of(first_id));
+    story.check("denied: superseded by an older generation", &of(second_id));
+    let two = LineagePolicy { in_service_max: 2, ..house::STRICT };
+    let loosen = story.command("set_lineage, looser", &by, set(two, &constraints, both));
+    story.block("two in service", vec![loosen]);
 }
 
 /// The voters change twice; who left is not believed.
@@ -719,6 +816,7 @@ fn keys() -> Value {
         "resumer-2",
         "team-resumer",
         "reviewer",
+        "operator-3",
         "team/a",
         "team/b",
     ];

@@ -155,6 +155,7 @@ impl Workload {
             action: name("act"),
             resource: name(&before.resource),
             args_digest: Hash::of(&[b"arguments"]),
+            generation: None,
             hint: None,
         };
         let nonce = Nonce(random.bytes());

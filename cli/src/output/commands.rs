@@ -22,6 +22,10 @@ pub(crate) const fn kind(body: &Body) -> &'static str {
         Body::SetRoster { .. } => "set_roster",
         Body::Halt { .. } => "halt",
         Body::Resume { .. } => "resume",
+        Body::SetLineage { .. } => "set_lineage",
+        Body::RegisterGeneration(_) => "register_generation",
+        Body::ReleaseGeneration { .. } => "release_generation",
+        Body::RollbackLineage { .. } => "rollback_lineage",
     }
 }
 
@@ -56,6 +60,16 @@ pub(crate) fn words(body: &Body) -> String {
         Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
         Body::Halt { scope, reason } => format!("{} {scope}{}", style::bad("halts"), because(reason)),
         Body::Resume { halt, .. } => format!("lets the halt at index {halt} end"),
+        Body::SetLineage { lineage, .. } => format!("sets what {} keeps to", name(lineage.as_str())),
+        Body::RegisterGeneration(generation) => {
+            format!("registers a generation of {}", name(generation.lineage.as_str()))
+        }
+        Body::ReleaseGeneration { lineage, generation, .. } => {
+            format!("releases generation {} of {}", short(generation), name(lineage.as_str()))
+        }
+        Body::RollbackLineage { lineage, number, .. } => {
+            format!("rolls {} back to generation {number}", name(lineage.as_str()))
+        }
         Body::SetRoster { voters, .. } => format!("has {} vote", voter_set(voters)),
     }
 }

@@ -58,6 +58,21 @@ pub(crate) fn denial(denial: &Denial) -> String {
         Denial::Halted { scope, reason, cause } => {
             format!("{scope} was halted {}{}", by(cause), because(reason))
         }
+        Denial::UnregisteredGeneration { lineage } => {
+            format!("what it runs as is no generation of lineage {lineage}")
+        }
+        Denial::SupersededGeneration { lineage, number, cause } => {
+            format!("generation {number} of lineage {lineage} was superseded {}", by(cause))
+        }
+        Denial::QuarantinedGeneration { lineage, number, cause } => {
+            format!(
+                "generation {number} of lineage {lineage} was registered {} and is not released",
+                by(cause)
+            )
+        }
+        Denial::LineageConstraint { lineage, outside, cause } => {
+            format!("the {outside} is outside what lineage {lineage} keeps to, as set {}", by(cause))
+        }
         Denial::UnknownAgent => "no agent of that name was ever registered".into(),
         Denial::Retired { agent, cause } => format!("agent {agent} was retired {}", by(cause)),
         Denial::Revoked { grant, cause } => {
@@ -94,7 +109,9 @@ fn permit_json(authority: &Authority) -> Value {
     json!({
         "verdict": "permit",
         "chain": chain,
-        "generation": authority.generation,
+        "generation": authority
+            .generation
+            .map(|generation| json!({ "number": generation.number, "id": generation.id.to_string() })),
         "max_staleness_ms": authority.max_staleness_ms,
         "not_after_ms": authority.not_after_ms,
     })
@@ -105,6 +122,20 @@ fn denial_json(denial: &Denial) -> Value {
     if let (Some(fields), Denial::Halted { scope, reason, .. }) = (value.as_object_mut(), denial) {
         fields.insert("scope".into(), scope_json(scope));
         fields.insert("reason".into(), json!(reason));
+    }
+    let lineage = match denial {
+        Denial::UnregisteredGeneration { lineage } => json!({ "lineage": lineage.as_str() }),
+        Denial::SupersededGeneration { lineage, number, .. }
+        | Denial::QuarantinedGeneration { lineage, number, .. } => {
+            json!({ "lineage": lineage.as_str(), "number": number })
+        }
+        Denial::LineageConstraint { lineage, outside, .. } => {
+            json!({ "lineage": lineage.as_str(), "outside": outside })
+        }
+        _ => json!({}),
+    };
+    if let (Some(fields), Value::Object(lineage)) = (value.as_object_mut(), lineage) {
+        fields.extend(lineage);
     }
     if let (Some(fields), Some(cause)) = (value.as_object_mut(), denial.cause()) {
         fields.insert(

@@ -191,6 +191,7 @@ impl Record {
             action: "read".into(),
             resource: "documents/1".into(),
             args_digest: args_digest.0.to_vec(),
+            generation: Vec::new(),
             nonce: nonce.0.to_vec(),
         };
         let outcome = match client.check(request).await {

@@ -16,7 +16,7 @@ async fn a_permit_is_bound_to_what_was_checked() {
     assert_eq!(permit.agent(), &name("bot"));
     assert_eq!(permit.action(), &name("pay"));
     assert_eq!(permit.resource(), &name("account/7"));
-    assert_eq!(permit.generation(), 1);
+    assert_eq!(permit.generation(), None);
     assert_eq!(permit.block(), 2);
     assert_eq!(permit.authority().max_staleness_ms, 5_000);
     assert!(permit.failed_tries().is_empty());
@@ -116,6 +116,7 @@ async fn without_an_answer_in_time_there_is_no_permit() {
         action: name("pay"),
         resource: name("a"),
         args_digest: chancery_ledger::hash::Hash::of(&[b""]),
+        generation: None,
         hint: None,
     };
     let ended = tokio::time::timeout(PATIENCE, ledger.check_with(question, options)).await;

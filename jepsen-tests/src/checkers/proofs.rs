@@ -79,6 +79,7 @@ fn verify_again(
         action: name(action)?,
         resource: name(resource)?,
         args_digest: Hash::from_hex(args_digest).ok_or("the argument digest is none")?,
+        generation: None,
         hint: None,
     };
     let nonce = Nonce(Hash::from_hex(nonce).ok_or("the nonce is none")?.0);

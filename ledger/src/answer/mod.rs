@@ -26,8 +26,8 @@ impl Nonce {
     /// What stands in the round's tree: the nonce bound to the question, so that no answer can later be passed
     /// off as one to another question.
     ///
-    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ agent ‖ action ‖ resource)`, each
-    /// name after its length in two bytes.
+    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ generation ‖ agent ‖ action ‖ resource)`:
+    /// 32 zero bytes if there is no generation, each name after its length in two bytes.
     pub fn question(&self, request: &Request) -> [u8; 32] {
         let mut names = Vec::with_capacity(128);
         for name in [&request.agent, &request.action, &request.resource] {
@@ -36,7 +36,9 @@ impl Nonce {
             names.extend([high, low]);
             names.extend_from_slice(name.as_str().as_bytes());
         }
-        Hash::labelled("chancery/question/v1", &[&self.0, request.args_digest.as_bytes(), &names]).0
+        let generation = request.generation.map_or(Hash::ZERO, |id| id.0);
+        let parts = [&self.0, request.args_digest.as_bytes(), generation.as_bytes(), names.as_slice()];
+        Hash::labelled("chancery/question/v1", &parts).0
     }
 }
 

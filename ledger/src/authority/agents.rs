@@ -3,8 +3,8 @@
 use super::Refusal;
 use super::draft::{Effect, Stop, Writes};
 use super::evaluate::Call;
-use super::records::{AgentRecord, Place};
-use super::view::record;
+use super::records::{AgentRecord, LineageRecord, Place};
+use super::view::{View, ViewError, record};
 use crate::command::{Name, PublicKey, Role};
 use crate::state::{NodeRead, TreeError};
 
@@ -37,7 +37,6 @@ pub(super) fn register<N: NodeRead>(
         retired: None,
         epoch: 1,
         epoch_began: None,
-        generation: 1,
         grants: 0,
         pages: 0,
     };
@@ -74,6 +73,16 @@ pub(super) fn revoke_all<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Resul
     let mut writes = Writes::default();
     writes.put(&Place::agent(agent), &record);
     Ok(Effect::Writes(writes))
+}
+
+/// An agent that is registered, and what was said of its lineage: what a decision about it reads.
+pub fn agent_and_lineage<V: View>(
+    view: &V,
+    agent: &Name,
+) -> std::result::Result<Option<(AgentRecord, Option<LineageRecord>)>, ViewError<V::Error>> {
+    let Some(agent) = record::<_, AgentRecord>(view, &Place::agent(agent))? else { return Ok(None) };
+    let lineage = record(view, &Place::lineage(&agent.lineage))?;
+    Ok(Some((agent, lineage)))
 }
 
 pub(super) fn known<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<AgentRecord, N::Error> {

@@ -6,7 +6,7 @@ use super::dedup::{Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop};
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
 use super::view::record;
-use super::{Refusal, agents, grants, halts, principals, rosters};
+use super::{Refusal, agents, grants, halts, lineages, principals, rosters};
 use crate::command::{
     Body, COMMAND_LIFETIME_MS_MAX, Command, GrantId, PublicKey, RequestId, Role, SignedCommand,
 };
@@ -87,6 +87,16 @@ pub(super) fn evaluate<N: NodeRead>(
         Body::SetRoster { voters, replaces, operators } => rosters::set(&call, voters, *replaces, operators),
         Body::Halt { scope, reason } => halts::halt(&call, scope, reason),
         Body::Resume { halt, halt_command } => halts::resume(&call, *halt, *halt_command),
+        Body::SetLineage { lineage, policy, constraints, operators } => {
+            lineages::set(&call, lineage, *policy, constraints, operators)
+        }
+        Body::RegisterGeneration(generation) => lineages::register(&call, generation),
+        Body::ReleaseGeneration { lineage, generation, reviewers } => {
+            lineages::release(&call, lineage, *generation, reviewers)
+        }
+        Body::RollbackLineage { lineage, number, generation } => {
+            lineages::roll_back(&call, lineage, *number, *generation)
+        }
     }
 }
 

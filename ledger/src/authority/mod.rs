@@ -14,6 +14,7 @@ mod entry;
 mod evaluate;
 mod grants;
 mod halts;
+mod lineages;
 mod principals;
 mod records;
 mod refusal;
@@ -21,6 +22,7 @@ mod rosters;
 mod state;
 mod view;
 
+pub use agents::agent_and_lineage;
 pub use apply::{Admission, Applied, ApplyError, Outcome};
 pub use block::{BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, BlockError};
 pub use chain::{Chain, Void};
@@ -29,9 +31,9 @@ pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
 pub use halts::{halt_record, halts_in_force};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
-    ActiveHalt, AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, HALTS_RECORD_SIZE_BYTES_MAX,
-    HaltRecord, HaltsRecord, LedgerRecord, PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX,
-    RecordError, VoterRecord,
+    ActiveHalt, AgentRecord, Cause, DedupBucketRecord, GenerationRecord, GenerationRef, GrantRecord,
+    GrantRef, HALTS_RECORD_SIZE_BYTES_MAX, HaltRecord, HaltsRecord, LedgerRecord, LineageRecord,
+    PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
 pub use rosters::RosterFault;

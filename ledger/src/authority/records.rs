@@ -5,16 +5,18 @@
 //! whose repetition does not fit its key is refused, so that no collision can pass for a record.
 
 mod halts;
+mod lineages;
 
 use prost::Message;
 
 pub(crate) use halts::EVERYTHING_SIZE_BYTES_MAX;
 pub use halts::{ActiveHalt, HALTS_RECORD_SIZE_BYTES_MAX, HaltRecord, HaltsRecord};
+pub use lineages::{GenerationRecord, GenerationRef, LineageRecord};
 
 use crate::command::{
-    GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict, limits_from_wire,
-    limits_to_wire, roles_from_wire, roles_to_wire, roster_from_wire, roster_to_wire, scope_from_wire,
-    scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
+    GenerationId, GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict,
+    limits_from_wire, limits_to_wire, roles_from_wire, roles_to_wire, roster_from_wire, roster_to_wire,
+    scope_from_wire, scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
 };
 use crate::hash::Hash;
 use crate::head::{Roster, Voter};
@@ -113,6 +115,16 @@ impl Place {
     /// A halt: the index of its leaf.
     pub fn halt(index: u64) -> Self {
         Self { kind: "halt", anchor: b"halts".to_vec(), id: index.to_be_bytes().to_vec() }
+    }
+
+    /// A lineage.
+    pub fn lineage(lineage: &Name) -> Self {
+        Self { kind: "lineage", anchor: lineage.as_str().into(), id: Vec::new() }
+    }
+
+    /// A generation, kept with its lineage.
+    pub fn generation(lineage: &Name, id: GenerationId) -> Self {
+        Self { kind: "generation", anchor: lineage.as_str().into(), id: id.0.0.to_vec() }
     }
 
     /// What kind of record stands here.
@@ -217,8 +229,6 @@ pub struct AgentRecord {
     pub epoch: u64,
     /// What revoked everything of the epochs before.
     pub epoch_began: Option<Cause>,
-    /// The agent's version.
-    pub generation: u64,
     /// Grants listed in this epoch's pages.
     pub grants: u32,
     /// This epoch's pages.
@@ -353,7 +363,6 @@ impl Body for AgentRecord {
             retired: self.retired.as_ref().map(cause_to_wire),
             epoch: self.epoch,
             epoch_began: self.epoch_began.as_ref().map(cause_to_wire),
-            generation: self.generation,
             grants: self.grants,
             pages: self.pages,
             lineage: self.lineage.to_string(),
@@ -369,7 +378,6 @@ impl Body for AgentRecord {
             retired: optional_cause(w.retired)?,
             epoch: w.epoch,
             epoch_began: optional_cause(w.epoch_began)?,
-            generation: w.generation,
             grants: w.grants,
             pages: w.pages,
             lineage: name("lineage", w.lineage)?,

@@ -7,11 +7,15 @@
 mod envelope;
 mod halts;
 mod invisible;
+mod lineages;
 mod names;
 mod wire;
 
 pub use envelope::{EnvelopeError, SignedCommand};
 pub use halts::HaltScope;
+pub use lineages::{
+    Digests, GENERATIONS_IN_SERVICE_MAX, Generation, GenerationId, LineageConstraints, LineagePolicy,
+};
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
 pub use wire::{MalformedCommand, decode_strict};
 pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
@@ -184,6 +188,39 @@ pub enum Body {
         halt: u64,
         /// The hash of its command, so that no other halt is meant than was seen.
         halt_command: Hash,
+    },
+    /// Sets what every generation of a lineage keeps to. To tighten takes an operator or issuer whose scope
+    /// covers it; to loosen, as many such operators as the policy in force says.
+    SetLineage {
+        /// Whose.
+        lineage: Name,
+        /// How it changes.
+        policy: LineagePolicy,
+        /// What all of it keeps to.
+        constraints: LineageConstraints,
+        /// The operators that sign beside the signer; sorted, unique, without the signer.
+        operators: Vec<PublicKey>,
+    },
+    /// Registers a version of the agents of a lineage. By an operator or issuer whose scope covers the lineage.
+    RegisterGeneration(Generation),
+    /// Has a generation act. By as many reviewers or operators whose scope covers the lineage as its policy says.
+    ReleaseGeneration {
+        /// Whose.
+        lineage: Name,
+        /// Which.
+        generation: GenerationId,
+        /// Those that sign beside the signer; sorted, unique, without the signer.
+        reviewers: Vec<PublicKey>,
+    },
+    /// Goes back to an older generation that was released once; later ones act no more. By an operator or issuer
+    /// whose scope covers the lineage.
+    RollbackLineage {
+        /// Whose.
+        lineage: Name,
+        /// To which.
+        number: u64,
+        /// Its id, so that no other one is meant than was seen.
+        generation: GenerationId,
     },
 }
 

@@ -3,8 +3,9 @@
 use prost::Message;
 
 use super::{
-    Body, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Genesis, GrantId, HaltScope, Limits, Name,
-    NameError, Pattern, Patterns, Principal, PublicKey, RequestId, Role, Scope, Terms,
+    Body, COMMAND_SIZE_BYTES_MAX, Command, DELEGATION_DEPTH_MAX, Generation, GenerationId, Genesis, GrantId,
+    HaltScope, Limits, LineageConstraints, LineagePolicy, Name, NameError, Pattern, Patterns, Principal,
+    PublicKey, RequestId, Role, Scope, Terms,
 };
 use crate::hash::Hash;
 use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
@@ -22,7 +23,7 @@ const GENESIS_PRINCIPALS_MAX: usize = 64;
 /// Most resumers that may be needed to end a halt: its record lists them.
 const RESUMER_THRESHOLD_MAX: u64 = 64;
 
-/// Most operators that sign a command beside its signer.
+/// Most operators or reviewers that sign a command beside its signer.
 const COSIGNERS_MAX: usize = 63;
 
 /// Why bytes are not a canonical message in its bounds.
@@ -92,8 +93,8 @@ impl Command {
         let command = decode_strict::<wire::Command>(bytes, COMMAND_SIZE_BYTES_MAX)?;
         let signer = key("signer", &command.signer)?;
         let body = body_from_wire(command.body.ok_or(MalformedCommand::Missing("the command's body"))?)?;
-        if matches!(&body, Body::SetRoster { operators, .. } if operators.contains(&signer)) {
-            return Err(MalformedCommand::OutOfBounds("operators"));
+        if body.co_signers().contains(&signer) {
+            return Err(MalformedCommand::OutOfBounds("co-signers"));
         }
         Ok(Self {
             signer,
@@ -146,19 +147,36 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
                 block: w.replaces_block,
                 digest: hash("replaces_digest", &w.replaces_digest)?,
             },
-            operators: operators_from_wire(&w.operators)?,
+            operators: co_signers("operators", &w.operators)?,
         },
         W::Halt(w) => Body::Halt { scope: HaltScope::from_wire(w.scope)?, reason: reason(w.reason)? },
         W::Resume(w) => Body::Resume { halt: w.halt, halt_command: hash("halt_command", &w.halt_command)? },
+        W::SetLineage(w) => Body::SetLineage {
+            lineage: name("lineage", w.lineage)?,
+            policy: LineagePolicy::from_wire(w.policy)?,
+            constraints: LineageConstraints::from_wire(w.constraints)?,
+            operators: co_signers("operators", &w.operators)?,
+        },
+        W::RegisterGeneration(w) => Body::RegisterGeneration(Generation::from_wire(w)?),
+        W::ReleaseGeneration(w) => Body::ReleaseGeneration {
+            lineage: name("lineage", w.lineage)?,
+            generation: GenerationId(hash("generation", &w.generation)?),
+            reviewers: co_signers("reviewers", &w.reviewers)?,
+        },
+        W::RollbackLineage(w) => Body::RollbackLineage {
+            lineage: name("lineage", w.lineage)?,
+            number: w.number,
+            generation: GenerationId(hash("generation", &w.generation)?),
+        },
     })
 }
 
-fn operators_from_wire(keys: &[Vec<u8>]) -> Result<Vec<PublicKey>, MalformedCommand> {
+fn co_signers(field: &'static str, keys: &[Vec<u8>]) -> Result<Vec<PublicKey>, MalformedCommand> {
     if keys.len() > COSIGNERS_MAX {
-        return Err(MalformedCommand::OutOfBounds("operators"));
+        return Err(MalformedCommand::OutOfBounds(field));
     }
-    let keys = keys.iter().map(|bytes| key("operator", bytes)).collect::<Result<Vec<_>, _>>()?;
-    if keys.is_sorted_by(|a, b| a < b) { Ok(keys) } else { Err(MalformedCommand::Unsorted("operators")) }
+    let keys = keys.iter().map(|bytes| key(field, bytes)).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_sorted_by(|a, b| a < b) { Ok(keys) } else { Err(MalformedCommand::Unsorted(field)) }
 }
 
 fn body_to_wire(body: &Body) -> wire::command::Body {
@@ -209,6 +227,25 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
         Body::Resume { halt, halt_command } => {
             W::Resume(wire::Resume { halt: *halt, halt_command: halt_command.0.to_vec() })
         }
+        Body::SetLineage { lineage, policy, constraints, operators } => W::SetLineage(wire::SetLineage {
+            lineage: lineage.to_string(),
+            policy: Some(policy.to_wire()),
+            constraints: Some(constraints.to_wire()),
+            operators: operators.iter().map(|key| key.0.to_vec()).collect(),
+        }),
+        Body::RegisterGeneration(generation) => W::RegisterGeneration(generation.to_wire()),
+        Body::ReleaseGeneration { lineage, generation, reviewers } => {
+            W::ReleaseGeneration(wire::ReleaseGeneration {
+                lineage: lineage.to_string(),
+                generation: generation.0.0.to_vec(),
+                reviewers: reviewers.iter().map(|key| key.0.to_vec()).collect(),
+            })
+        }
+        Body::RollbackLineage { lineage, number, generation } => W::RollbackLineage(wire::RollbackLineage {
+            lineage: lineage.to_string(),
+            number: *number,
+            generation: generation.0.0.to_vec(),
+        }),
     }
 }
 
@@ -430,7 +467,7 @@ pub(super) fn pattern(field: &'static str, text: String) -> Result<Pattern, Malf
     Pattern::new(text).map_err(|source| MalformedCommand::Name { field, source })
 }
 
-fn patterns(field: &'static str, texts: Vec<String>) -> Result<Patterns, MalformedCommand> {
+pub(super) fn patterns(field: &'static str, texts: Vec<String>) -> Result<Patterns, MalformedCommand> {
     texts
         .into_iter()
         .map(Pattern::new)
@@ -446,6 +483,6 @@ pub(crate) fn reason(text: String) -> Result<String, MalformedCommand> {
     Ok(text)
 }
 
-fn texts(patterns: &Patterns) -> Vec<String> {
+pub(super) fn texts(patterns: &Patterns) -> Vec<String> {
     patterns.iter().map(ToString::to_string).collect()
 }

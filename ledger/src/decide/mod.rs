@@ -4,11 +4,13 @@
 //! proof alone, and the auditor years later. What it reads through its [`View`] is exactly what a proof must
 //! contain.
 
+mod lineages;
+
 use crate::authority::{
-    AgentRecord, Cause, Chain, GrantRecord, GrantRef, HaltRecord, HaltsRecord, PAGE_GRANTS_MAX, Place, View,
-    ViewError, Void, halts_in_force, record, referred,
+    AgentRecord, Cause, Chain, GenerationRef, GrantRecord, GrantRef, HaltRecord, HaltsRecord, LineageRecord,
+    PAGE_GRANTS_MAX, Place, View, ViewError, Void, halts_in_force, record, referred,
 };
-use crate::command::{HaltScope, Name};
+use crate::command::{GenerationId, HaltScope, Name};
 use crate::hash::Hash;
 use crate::state::{Key, NodeRead, Recording, TreeError, Value};
 
@@ -23,6 +25,8 @@ pub struct Request {
     pub resource: Name,
     /// SHA-256 of the call's arguments; the permit is bound to it.
     pub args_digest: Hash,
+    /// The generation that the agent runs as; the permit is bound to it.
+    pub generation: Option<GenerationId>,
     /// The grant to try first: a permit then needs to show only that one's chain.
     pub hint: Option<GrantRef>,
 }
@@ -51,8 +55,8 @@ pub enum Decision {
 pub struct Authority {
     /// The agent's grant, then its ancestors up to the root.
     pub chain: Vec<GrantRef>,
-    /// The agent's generation.
-    pub generation: u64,
+    /// The generation that may act; none if the agent's lineage has none.
+    pub generation: Option<GenerationRef>,
     /// How old the answer may be when the agent acts, in milliseconds: the strictest of the chain.
     pub max_staleness_ms: u64,
     /// When the chain's first grant ends, in ledger time.
@@ -78,6 +82,39 @@ pub enum Denial {
         /// Which.
         agent: Name,
         /// By which command.
+        cause: Cause,
+    },
+    /// The agent's lineage has generations, and the request names none of them; or it has none, and the request
+    /// names one.
+    UnregisteredGeneration {
+        /// The lineage.
+        lineage: Name,
+    },
+    /// The generation was in service, and is not any more.
+    SupersededGeneration {
+        /// The lineage.
+        lineage: Name,
+        /// The generation's number.
+        number: u64,
+        /// What last changed which generations are in service.
+        cause: Cause,
+    },
+    /// The generation was not released yet.
+    QuarantinedGeneration {
+        /// The lineage.
+        lineage: Name,
+        /// The generation's number.
+        number: u64,
+        /// What registered it.
+        cause: Cause,
+    },
+    /// The constraints of the agent's lineage do not allow it, or of the lineage of one that delegated to it.
+    LineageConstraint {
+        /// The lineage.
+        lineage: Name,
+        /// What they do not allow: the action or the resource.
+        outside: &'static str,
+        /// What set them.
         cause: Cause,
     },
     /// A grant that would allow it was revoked, or one that it was delegated from.
@@ -114,6 +151,10 @@ impl Denial {
         match self {
             Self::Halted { .. } => "halted",
             Self::UnknownAgent => "unknown_agent",
+            Self::UnregisteredGeneration { .. } => "unregistered_generation",
+            Self::SupersededGeneration { .. } => "superseded_generation",
+            Self::QuarantinedGeneration { .. } => "quarantined_generation",
+            Self::LineageConstraint { .. } => "lineage_constraint",
             Self::Retired { .. } => "retired",
             Self::Revoked { .. } => "revoked",
             Self::AllRevoked { .. } => "all_revoked",
@@ -128,6 +169,9 @@ impl Denial {
         match self {
             Self::Halted { cause, .. }
             | Self::Retired { cause, .. }
+            | Self::SupersededGeneration { cause, .. }
+            | Self::QuarantinedGeneration { cause, .. }
+            | Self::LineageConstraint { cause, .. }
             | Self::Revoked { cause, .. }
             | Self::AllRevoked { cause, .. } => Some(cause),
             _ => None,
@@ -144,8 +188,12 @@ impl Denial {
             Self::AllRevoked { .. } => (9, index),
             Self::Ended { not_after_ms } => (5, *not_after_ms),
             Self::NotBegun { not_before_ms } => (4, u64::MAX - not_before_ms),
+            Self::LineageConstraint { .. } => (3, index),
             // Told at once: no grant is looked at.
-            Self::UnknownAgent => (2, 0),
+            Self::UnknownAgent
+            | Self::UnregisteredGeneration { .. }
+            | Self::SupersededGeneration { .. }
+            | Self::QuarantinedGeneration { .. } => (2, 0),
             Self::NoGrant => (1, 0),
         }
     }
@@ -177,9 +225,18 @@ pub fn decide<V: View>(
     if let Some(cause) = agent.retired {
         return Ok(Decision::Denied(Denial::Retired { agent: request.agent.clone(), cause }));
     }
+    let known: Option<LineageRecord> = record(view, &Place::lineage(&agent.lineage))?;
+    let generation = match lineages::standing(view, request, &agent.lineage, known.as_ref())? {
+        Ok(generation) => generation,
+        Err(denial) => return Ok(Decision::Denied(denial)),
+    };
+    if let Some(denial) = lineages::constrained(request, &agent.lineage, known.as_ref())? {
+        return Ok(Decision::Denied(denial));
+    }
+    let standing = Standing { halts: &halts, lineage: known.as_ref(), generation };
     if let Some(hint) = request.hint
         && let Some(grant) = record::<_, GrantRecord>(view, &Place::grant(hint))?
-        && let Ok(authority) = consider(view, request, interval, (&halts, &agent), hint, grant)?
+        && let Ok(authority) = consider(view, request, interval, &standing, hint, grant)?
     {
         return Ok(Decision::Permit(authority));
     }
@@ -193,7 +250,7 @@ pub fn decide<V: View>(
         for reference in page {
             listed = listed.saturating_add(1);
             let grant = referred(view, &Place::grant(reference))?;
-            match consider(view, request, interval, (&halts, &agent), reference, grant)? {
+            match consider(view, request, interval, &standing, reference, grant)? {
                 Ok(authority) => return Ok(Decision::Permit(authority)),
                 Err(denial) if denial.rank() > told.rank() => told = denial,
                 Err(_) => {}
@@ -205,12 +262,19 @@ pub fn decide<V: View>(
     if complete { Ok(Decision::Denied(told)) } else { Err(ViewError::Dangling("page")) }
 }
 
+/// What holds for the request whatever grant is looked at.
+struct Standing<'a> {
+    halts: &'a HaltsRecord,
+    lineage: Option<&'a LineageRecord>,
+    generation: Option<GenerationRef>,
+}
+
 /// Whether one grant allows the request; if not, why.
 fn consider<V: View>(
     view: &V,
     request: &Request,
     interval: Interval,
-    (halts, agent): (&HaltsRecord, &AgentRecord),
+    standing: &Standing<'_>,
     reference: GrantRef,
     grant: GrantRecord,
 ) -> Result<Result<Authority, Denial>, ViewError<V::Error>> {
@@ -243,13 +307,22 @@ fn consider<V: View>(
     if chain.not_before_ms() > interval.low_ms {
         return Ok(Err(Denial::NotBegun { not_before_ms: chain.not_before_ms() }));
     }
-    if let Some(index) = halts.of_chain(view, &chain)? {
+    if let Some(index) = standing.halts.of_chain(view, &chain)? {
         return Ok(Err(halted(view, index)?));
+    }
+    let mut max_staleness_ms = lineages::staleness_ms(chain.max_staleness_ms(), standing.lineage);
+    // What an agent may not do itself, it cannot have another do for it.
+    for (_, link) in chain.links.iter().skip(1) {
+        let (lineage, known) = lineages::lineage_of(view, &link.terms.agent)?;
+        if let Some(denial) = lineages::constrained(request, &lineage, known.as_ref())? {
+            return Ok(Err(denial));
+        }
+        max_staleness_ms = lineages::staleness_ms(max_staleness_ms, known.as_ref());
     }
     Ok(Ok(Authority {
         chain: chain.links.iter().map(|(reference, _)| *reference).collect(),
-        generation: agent.generation,
-        max_staleness_ms: chain.max_staleness_ms(),
+        generation: standing.generation,
+        max_staleness_ms,
         not_after_ms: chain.not_after_ms(),
     }))
 }

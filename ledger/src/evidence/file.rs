@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{EVIDENCE_FORMAT, EVIDENCE_SIZE_BYTES_MAX, Evidence, Leaf};
 use crate::answer::{AnswerError, Nonce, decode_answer};
 use crate::authority::ENTRY_SIZE_BYTES_MAX;
-use crate::command::{LedgerId, Name, NameError};
+use crate::command::{GenerationId, LedgerId, Name, NameError};
 use crate::decide::Request;
 use crate::hash::{Hash, from_hex, to_hex};
 use crate::head::{RosterChain, RosterChainDecodeError};
@@ -70,6 +70,9 @@ struct Question {
     action: String,
     resource: String,
     args_digest: String,
+    /// Absent if the request names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<String>,
     nonce: String,
 }
 
@@ -102,6 +105,7 @@ impl Evidence {
                 action: self.request.action.to_string(),
                 resource: self.request.resource.to_string(),
                 args_digest: self.request.args_digest.to_string(),
+                generation: self.request.generation.map(|id| id.to_string()),
                 nonce: to_hex(&self.nonce.0),
             },
             answer: BASE64.encode(self.answer.encode()),
@@ -133,7 +137,9 @@ impl Evidence {
             return Err(EvidenceFileError::Format(file.format));
         }
         let name = |field, text| Name::new(text).map_err(|source| EvidenceFileError::Name { field, source });
-        let Question { kind: Kind::Check, agent, action, resource, args_digest, nonce } = file.question;
+        let Question { kind: Kind::Check, agent, action, resource, args_digest, generation, nonce } =
+            file.question;
+        let generation = generation.map(|text| hash("generation", &text)).transpose()?.map(GenerationId);
         let mut nonce_bytes = [0; 32];
         from_hex(&nonce, &mut nonce_bytes).ok_or(EvidenceFileError::Field("nonce"))?;
         let answer = base64("answer", &file.answer)?;
@@ -145,6 +151,7 @@ impl Evidence {
                 action: name("action", action)?,
                 resource: name("resource", resource)?,
                 args_digest: hash("args_digest", &args_digest)?,
+                generation,
                 hint: None,
             },
             nonce: Nonce(nonce_bytes),

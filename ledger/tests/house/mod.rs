@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
 use chancery_ledger::command::{
-    Body, Command, Genesis, GrantId, HaltScope, LedgerId, Limits, Name, Patterns, Principal, PublicKey,
-    RequestId, Role, Scope, SignedCommand, Terms,
+    Body, Command, Digests, Generation, GenerationId, Genesis, GrantId, HaltScope, LedgerId, Limits,
+    LineageConstraints, LineagePolicy, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
+    SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::evidence::{Evidence, Leaf};
@@ -404,6 +405,35 @@ impl House {
         (index, Body::Resume { halt: index, halt_command: signed.command_hash() })
     }
 
+    /// Registers a generation whose model is `model`.
+    pub(crate) fn register_generation(
+        &mut self,
+        lineage: &str,
+        parent: Option<GenerationId>,
+        model: &str,
+    ) -> GenerationId {
+        let generation = generation(lineage, parent, model);
+        let id = generation.id(self.ledger);
+        self.applied("operator-1", Body::RegisterGeneration(generation));
+        id
+    }
+
+    /// Has a generation act, by both operators.
+    pub(crate) fn release(&mut self, lineage: &str, generation: GenerationId) {
+        let reviewers = vec![public("operator-2")];
+        let body = Body::ReleaseGeneration { lineage: name(lineage), generation, reviewers };
+        self.applied_by(&["operator-1", "operator-2"], body);
+    }
+
+    /// A command that several sign, which must take effect.
+    pub(crate) fn applied_by(&mut self, signers: &[&str], body: Body) -> SignedCommand {
+        let command = self.command(signers[0], body);
+        let signed = self.sign(&command, signers);
+        let outcome = self.send(&signed);
+        assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
+        signed
+    }
+
     /// Ends a halt, by two resumers.
     pub(crate) fn resume(&mut self, resume: &Body) {
         self.applied("resumer-1", resume.clone());
@@ -542,6 +572,27 @@ impl House {
     }
 }
 
+/// A generation that differs from another in its model.
+pub(crate) fn generation(lineage: &str, parent: Option<GenerationId>, model: &str) -> Generation {
+    let of = |text: &str| Hash::of(&[text.as_bytes()]);
+    let digests = Digests {
+        model: of(model),
+        prompt: of("prompt"),
+        tools: of("tools"),
+        parameters: of("parameters"),
+        memory: of("memory"),
+    };
+    Generation { lineage: name(lineage), parent, digests }
+}
+
+/// Quarantine, two signatures, one generation in service: as it is where nothing was said, at two operators.
+pub(crate) const STRICT: LineagePolicy = LineagePolicy { quarantine: true, threshold: 2, in_service_max: 1 };
+
+/// No constraint.
+pub(crate) fn anything() -> LineageConstraints {
+    LineageConstraints::default()
+}
+
 /// A registration of an agent with a key of its own.
 pub(crate) fn registration(agent: &str, lineage: Option<&str>) -> Body {
     Body::RegisterAgent {
@@ -558,6 +609,7 @@ pub(crate) fn request(agent: &str, action: &str, resource: &str) -> Request {
         action: name(action),
         resource: name(resource),
         args_digest: Hash::of(&[b"arguments"]),
+        generation: None,
         hint: None,
     }
 }

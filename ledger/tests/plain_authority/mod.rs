@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chancery_ledger::authority::{Cause, GrantRef};
+use chancery_ledger::authority::{Cause, GenerationRef, GrantRef};
 use chancery_ledger::command::{
-    Body, Command, Genesis, GrantId, HaltScope, LedgerId, Limits, Name, PublicKey, RequestId, Role, Scope,
-    SignedCommand, Terms,
+    Body, Command, Generation, GenerationId, Genesis, GrantId, HaltScope, LedgerId, Limits,
+    LineageConstraints, LineagePolicy, Name, PublicKey, RequestId, Role, Scope, SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Authority, Decision, Denial, Interval, Request};
 use chancery_ledger::hash::Hash;
@@ -65,6 +65,25 @@ pub(crate) struct Stopped {
     pub(crate) ended: Option<Cause>,
 }
 
+/// What was said of a lineage.
+#[derive(Clone)]
+struct Line {
+    policy: LineagePolicy,
+    constraints: LineageConstraints,
+    /// In the order of their numbers, which begin with 1.
+    generations: Vec<Made>,
+    in_service: BTreeSet<u64>,
+    set: Option<Cause>,
+    moved: Option<Cause>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Made {
+    pub(crate) id: GenerationId,
+    registered: Cause,
+    released: bool,
+}
+
 #[derive(Clone)]
 struct Done {
     command: Vec<u8>,
@@ -87,6 +106,7 @@ pub(crate) struct Plain {
     pub(crate) granted: Vec<GrantId>,
     tombstones: BTreeMap<GrantId, Cause>,
     pub(crate) halts: BTreeMap<u64, Stopped>,
+    lines: BTreeMap<String, Line>,
     done: BTreeMap<(PublicKey, RequestId), Done>,
     /// In force.
     voters: VoterSet,
@@ -151,6 +171,7 @@ impl Plain {
             granted: Vec::new(),
             tombstones: BTreeMap::new(),
             halts: BTreeMap::new(),
+            lines: BTreeMap::new(),
             done: BTreeMap::new(),
             voters: genesis.roster.sets()[0].clone(),
             roster: genesis.roster.id(0),
@@ -295,6 +316,16 @@ impl Plain {
                 Ok(None)
             }
             Body::Halt { .. } | Body::Resume { .. } => unreachable!("they are told apart before"),
+            Body::SetLineage { lineage, policy, constraints, operators } => {
+                self.set_lineage(command, lineage, (*policy, constraints), operators, cause)
+            }
+            Body::RegisterGeneration(generation) => self.register_generation(command, generation, cause),
+            Body::ReleaseGeneration { lineage, generation, reviewers } => {
+                self.release(command, lineage, *generation, reviewers, cause)
+            }
+            Body::RollbackLineage { lineage, number, generation } => {
+                self.roll_back(command, lineage, *number, *generation, cause)
+            }
             Body::RegisterAgent { agent, key, lineage, .. } => {
                 let signer = self.signer(command, &[Role::Operator, Role::Issuer])?;
                 if !any_matches(&signer.scope.agents, agent) {
@@ -578,6 +609,220 @@ impl Plain {
         Ok(None)
     }
 
+    fn line(&self, lineage: &Name) -> Line {
+        self.lines.get(lineage.as_str()).cloned().unwrap_or_else(|| Line {
+            policy: LineagePolicy {
+                quarantine: true,
+                threshold: self.limits.operator_threshold,
+                in_service_max: 1,
+            },
+            constraints: LineageConstraints::default(),
+            generations: Vec::new(),
+            in_service: BTreeSet::new(),
+            set: None,
+            moved: None,
+        })
+    }
+
+    /// The generations of a lineage, first to last.
+    pub(crate) fn generations(&self, lineage: &Name) -> Vec<Made> {
+        self.line(lineage).generations
+    }
+
+    /// The lineage of an agent; of one that there is not, its name.
+    pub(crate) fn lineage(&self, agent: &Name) -> Name {
+        let known = self.agents.get(agent.as_str()).map(|agent| agent.lineage.clone());
+        known.map_or_else(|| agent.clone(), |lineage| Name::new(lineage).unwrap())
+    }
+
+    /// What the agent's lineage has in service, the newest.
+    pub(crate) fn in_service(&self, agent: &Name) -> Option<GenerationId> {
+        let line = self.lines.get(&self.agents.get(agent.as_str())?.lineage)?;
+        let newest = usize::try_from(*line.in_service.last()?).unwrap();
+        Some(line.generations[newest - 1].id)
+    }
+
+    /// The signer has one of `roles` and each of `others` one of `theirs`, all with the lineage in their scope.
+    fn speak_for(
+        &self,
+        command: &Command,
+        lineage: &Name,
+        roles: &[Role],
+        (others, theirs, unknown): (&[PublicKey], &[Role], &'static str),
+    ) -> Result<Who, &'static str> {
+        let signer = self.signer(command, roles)?;
+        if !any_matches(&signer.scope.agents, lineage) {
+            return Err("out_of_scope");
+        }
+        for key in others {
+            let who = self.principals.get(key).filter(|who| who.active);
+            let who = who.filter(|who| who.roles.iter().any(|role| theirs.contains(role))).ok_or(unknown)?;
+            if !any_matches(&who.scope.agents, lineage) {
+                return Err("out_of_scope");
+            }
+        }
+        Ok(signer)
+    }
+
+    fn set_lineage(
+        &mut self,
+        command: &Command,
+        lineage: &Name,
+        (policy, constraints): (LineagePolicy, &LineageConstraints),
+        others: &[PublicKey],
+        cause: Cause,
+    ) -> Verdict {
+        let roles = [Role::Operator, Role::Issuer];
+        let signer =
+            self.speak_for(command, lineage, &roles, (others, &[Role::Operator], "unknown_operator"))?;
+        if policy.threshold > self.limits.signatures_per_command_max {
+            return Err("threshold_out_of_reach");
+        }
+        let mut line = self.line(lineage);
+        let old = (line.policy, line.constraints.clone());
+        if (old.0, &old.1) == (policy, constraints) {
+            return Err("lineage_unchanged");
+        }
+        let wider = |old: &chancery_ledger::command::Patterns, new: &chancery_ledger::command::Patterns| {
+            !old.is_empty() && (new.is_empty() || !all_covered(old, new))
+        };
+        let unlimited = |ms: u64| if ms == 0 { u64::MAX } else { ms };
+        let loosens = (old.0.quarantine && !policy.quarantine)
+            || policy.threshold < old.0.threshold
+            || policy.in_service_max > old.0.in_service_max
+            || wider(&old.1.actions, &constraints.actions)
+            || wider(&old.1.resources, &constraints.resources)
+            || unlimited(constraints.max_staleness_ms) > unlimited(old.1.max_staleness_ms);
+        let operators = others.len() + usize::from(signer.roles.contains(&Role::Operator));
+        if loosens && operators < old.0.threshold as usize {
+            return Err("too_few_operators");
+        }
+        (line.policy, line.constraints, line.set) = (policy, constraints.clone(), Some(cause));
+        while line.in_service.len() > policy.in_service_max as usize {
+            line.in_service.pop_first();
+            line.moved = Some(cause);
+        }
+        self.lines.insert(lineage.to_string(), line);
+        Ok(None)
+    }
+
+    fn register_generation(&mut self, command: &Command, made: &Generation, cause: Cause) -> Verdict {
+        let roles = [Role::Operator, Role::Issuer];
+        self.speak_for(command, &made.lineage, &roles, (&[], &[], ""))?;
+        let (id, mut line) = (made.id(self.ledger), self.line(&made.lineage));
+        if let Some(before) = line.generations.iter().find(|made| made.id == id) {
+            return Ok(Some(before.registered));
+        }
+        match made.parent {
+            Some(parent) if !line.generations.iter().any(|made| made.id == parent) => {
+                return Err("unknown_generation");
+            }
+            None if !line.generations.is_empty() => return Err("parent_needed"),
+            _ => {}
+        }
+        let released = !line.policy.quarantine;
+        line.generations.push(Made { id, registered: cause, released });
+        if released {
+            line.serve(line.generations.len() as u64, cause);
+        }
+        self.lines.insert(made.lineage.to_string(), line);
+        Ok(None)
+    }
+
+    fn release(
+        &mut self,
+        command: &Command,
+        lineage: &Name,
+        id: GenerationId,
+        others: &[PublicKey],
+        cause: Cause,
+    ) -> Verdict {
+        let roles = [Role::Operator, Role::Reviewer];
+        self.speak_for(command, lineage, &roles, (others, &roles, "unknown_reviewer"))?;
+        let mut line = self.line(lineage);
+        let number = line.number(id).ok_or("unknown_generation")?;
+        if others.len() + 1 < line.policy.threshold as usize {
+            return Err("too_few_reviewers");
+        }
+        if line.in_service.contains(&number) {
+            return Err("in_service");
+        }
+        let full = line.in_service.len() == line.policy.in_service_max as usize;
+        if full && line.in_service.first().is_some_and(|oldest| number < *oldest) {
+            return Err("superseded");
+        }
+        line.generations[usize::try_from(number).unwrap() - 1].released = true;
+        line.serve(number, cause);
+        self.lines.insert(lineage.to_string(), line);
+        Ok(None)
+    }
+
+    fn roll_back(
+        &mut self,
+        command: &Command,
+        lineage: &Name,
+        number: u64,
+        id: GenerationId,
+        cause: Cause,
+    ) -> Verdict {
+        self.speak_for(command, lineage, &[Role::Operator, Role::Issuer], (&[], &[], ""))?;
+        let mut line = self.line(lineage);
+        let found = line.number(id).ok_or("unknown_generation")?;
+        if found != number {
+            return Err("other_generation");
+        }
+        if !line.generations[usize::try_from(number).unwrap() - 1].released {
+            return Err("not_released");
+        }
+        if line.in_service.last().is_some_and(|newest| *newest <= number) {
+            return Err("not_older");
+        }
+        line.in_service.retain(|other| *other < number);
+        line.serve(number, cause);
+        self.lines.insert(lineage.to_string(), line);
+        Ok(None)
+    }
+
+    /// Which generation may act, or why it may not.
+    fn standing(&self, request: &Request, lineage: &Name) -> Result<Option<GenerationRef>, Denial> {
+        let line = self.line(lineage);
+        let unregistered = Denial::UnregisteredGeneration { lineage: lineage.clone() };
+        let Some(id) = request.generation else {
+            return if line.generations.is_empty() { Ok(None) } else { Err(unregistered) };
+        };
+        let number = line.number(id).ok_or(unregistered)?;
+        let made = &line.generations[usize::try_from(number).unwrap() - 1];
+        let lineage = lineage.clone();
+        if line.in_service.contains(&number) {
+            Ok(Some(GenerationRef { number, id }))
+        } else if made.released {
+            Err(Denial::SupersededGeneration { lineage, number, cause: line.moved.unwrap() })
+        } else {
+            Err(Denial::QuarantinedGeneration { lineage, number, cause: made.registered })
+        }
+    }
+
+    /// What the constraints of an agent's lineage say of the request.
+    fn constraint(&self, request: &Request, agent: &Name) -> Option<Denial> {
+        let lineage = Name::new(self.agents[agent.as_str()].lineage.clone()).unwrap();
+        let line = self.line(&lineage);
+        let LineageConstraints { actions, resources, .. } = &line.constraints;
+        let outside = if !actions.is_empty() && !any_matches(actions, &request.action) {
+            "action"
+        } else if !resources.is_empty() && !any_matches(resources, &request.resource) {
+            "resource"
+        } else {
+            return None;
+        };
+        Some(Denial::LineageConstraint { lineage, outside, cause: line.set.unwrap() })
+    }
+
+    fn staleness_ms(&self, agent: &Name) -> u64 {
+        let lineage = Name::new(self.agents[agent.as_str()].lineage.clone()).unwrap();
+        let limit = self.line(&lineage).constraints.max_staleness_ms;
+        if limit == 0 { u64::MAX } else { limit }
+    }
+
     /// The latest halt in force that `stops` says stops something.
     fn stopped(&self, stops: impl Fn(&HaltScope) -> bool) -> Option<Denial> {
         let halt = self.halts.values().rev().find(|halt| halt.ended.is_none() && stops(&halt.scope))?;
@@ -618,6 +863,14 @@ impl Plain {
         if let Some(cause) = agent.retired {
             return Decision::Denied(Denial::Retired { agent: request.agent.clone(), cause });
         }
+        let lineage = Name::new(agent.lineage.clone()).unwrap();
+        let generation = match self.standing(request, &lineage) {
+            Ok(generation) => generation,
+            Err(denial) => return Decision::Denied(denial),
+        };
+        if let Some(denial) = self.constraint(request, &request.agent) {
+            return Decision::Denied(denial);
+        }
         let hinted = request.hint.filter(|hint| {
             self.grants.get(&hint.grant).is_some_and(|held| held.terms.agent == request.agent)
                 && self.reference(hint.grant) == *hint
@@ -630,7 +883,6 @@ impl Plain {
         for (place, grant) in tried.enumerate() {
             match self.consider(grant, request, interval) {
                 Ok(authority) => {
-                    let generation = 1;
                     return Decision::Permit(Authority { generation, ..authority });
                 }
                 // A hint that does not help is as if it had not been given.
@@ -667,12 +919,31 @@ impl Plain {
         if let Some(halted) = halted {
             return Err(Box::new(halted));
         }
+        let mut subjects = terms().map(|terms| &terms.agent);
+        if let Some(denial) = subjects.find_map(|agent| self.constraint(request, agent)) {
+            return Err(Box::new(denial));
+        }
+        let lineages_ms = terms().map(|terms| self.staleness_ms(&terms.agent)).min().unwrap();
         Ok(Authority {
             chain: chain.iter().map(|link| self.reference(*link)).collect(),
-            generation: 0,
-            max_staleness_ms: terms().map(|terms| terms.max_staleness_ms).min().unwrap(),
+            generation: None,
+            max_staleness_ms: terms().map(|t| t.max_staleness_ms).min().unwrap().min(lineages_ms),
             not_after_ms,
         })
+    }
+}
+
+impl Line {
+    fn number(&self, id: GenerationId) -> Option<u64> {
+        (1..).zip(&self.generations).find_map(|(number, made)| (made.id == id).then_some(number))
+    }
+
+    fn serve(&mut self, number: u64, cause: Cause) {
+        self.in_service.insert(number);
+        while self.in_service.len() > self.policy.in_service_max as usize {
+            self.in_service.pop_first();
+        }
+        self.moved = Some(cause);
     }
 }
 
@@ -680,13 +951,17 @@ impl Plain {
 /// beginnings, the soonest first.
 fn gravity(denial: &Denial) -> (u8, i128) {
     match denial {
-        Denial::UnknownAgent => unreachable!("decided before any grant is looked at"),
-        Denial::Halted { cause, .. } => (7, cause.index.into()),
-        Denial::Revoked { cause, .. } => (6, cause.index.into()),
-        Denial::Retired { cause, .. } => (5, cause.index.into()),
-        Denial::AllRevoked { cause, .. } => (4, cause.index.into()),
-        Denial::Ended { not_after_ms } => (3, (*not_after_ms).into()),
-        Denial::NotBegun { not_before_ms } => (2, -i128::from(*not_before_ms)),
+        Denial::UnknownAgent
+        | Denial::UnregisteredGeneration { .. }
+        | Denial::SupersededGeneration { .. }
+        | Denial::QuarantinedGeneration { .. } => unreachable!("decided before any grant is looked at"),
+        Denial::LineageConstraint { cause, .. } => (2, cause.index.into()),
+        Denial::Halted { cause, .. } => (8, cause.index.into()),
+        Denial::Revoked { cause, .. } => (7, cause.index.into()),
+        Denial::Retired { cause, .. } => (6, cause.index.into()),
+        Denial::AllRevoked { cause, .. } => (5, cause.index.into()),
+        Denial::Ended { not_after_ms } => (4, (*not_after_ms).into()),
+        Denial::NotBegun { not_before_ms } => (3, -i128::from(*not_before_ms)),
         Denial::NoGrant => (1, 0),
     }
 }

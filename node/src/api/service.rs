@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::Nonce;
-use chancery_ledger::command::Name;
+use chancery_ledger::command::{GenerationId, Name};
 use chancery_ledger::decide;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::log::prove_inclusion;
@@ -139,6 +139,10 @@ impl api::ledger_server::Ledger for LedgerService {
             action: name("action", asked.action)?,
             resource: name("resource", asked.resource)?,
             args_digest: bytes("args_digest", &asked.args_digest)?,
+            generation: match asked.generation.as_slice() {
+                [] => None,
+                id => Some(GenerationId(bytes("generation", id)?)),
+            },
             hint: None,
         };
         let nonce = Nonce(bytes("nonce", &asked.nonce)?.0);

@@ -113,6 +113,7 @@ impl Client {
             action: name("read"),
             resource: name("documents/1"),
             args_digest: Hash([1; 32]),
+            generation: None,
             hint: None,
         };
         let mut nonce = [0; 32];
@@ -122,6 +123,7 @@ impl Client {
             action: request.action.to_string(),
             resource: request.resource.to_string(),
             args_digest: request.args_digest.0.to_vec(),
+            generation: Vec::new(),
             nonce: nonce.to_vec(),
         };
         let reply = self.at(node).check(asked).await.ok()?.into_inner();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chancery_ledger::answer::Nonce;
 use chancery_ledger::authority::Outcome;
-use chancery_ledger::command::{Name, SignedCommand};
+use chancery_ledger::command::{GenerationId, Name, SignedCommand};
 use chancery_ledger::decide::Request as Question;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
@@ -169,6 +169,7 @@ impl Ledger for Shared {
             action: Name::new(asked.action).unwrap(),
             resource: Name::new(asked.resource).unwrap(),
             args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
+            generation: Hash::from_slice(&asked.generation).map(GenerationId),
             hint: None,
         };
         // What stands in the round's tree: the nonce, bound to the question.
