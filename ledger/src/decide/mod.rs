@@ -230,7 +230,7 @@ pub fn decide<V: View>(
         Ok(generation) => generation,
         Err(denial) => return Ok(Decision::Denied(denial)),
     };
-    if let Some(denial) = lineages::constrained(request, &agent.lineage, known.as_ref())? {
+    if let Some(denial) = lineages::constrained::<V>(request, &agent.lineage, known.as_ref())? {
         return Ok(Decision::Denied(denial));
     }
     let standing = Standing { halts: &halts, lineage: known.as_ref(), generation };
@@ -314,7 +314,7 @@ fn consider<V: View>(
     // What an agent may not do itself, it cannot have another do for it.
     for (_, link) in chain.links.iter().skip(1) {
         let (lineage, known) = lineages::lineage_of(view, &link.terms.agent)?;
-        if let Some(denial) = lineages::constrained(request, &lineage, known.as_ref())? {
+        if let Some(denial) = lineages::constrained::<V>(request, &lineage, known.as_ref())? {
             return Ok(Err(denial));
         }
         max_staleness_ms = lineages::staleness_ms(max_staleness_ms, known.as_ref());
