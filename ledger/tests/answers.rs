@@ -397,7 +397,7 @@ fn what_is_not_shown_is_not_absent() {
     asked.request = request("a", "drop", "prod/db");
     let whole = asked.answer();
     let all = keys_read(&asked, &asked.request);
-    assert_eq!(all.len(), 4, "what is halted, the agent, its page and its grant");
+    assert_eq!(all.len(), 5, "what is halted, the agent, its lineage, its page and its grant");
     for missing in &all {
         let mut keys = all.clone();
         keys.remove(missing);
