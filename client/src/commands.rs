@@ -74,7 +74,7 @@ impl Ledger {
 
     /// Registers a version of the agents of a lineage. Its id is [`Generation::id`].
     pub async fn register_generation(&self, generation: Generation) -> Result<Receipt> {
-        self.command(Body::RegisterGeneration(generation)).await
+        self.command(Body::RegisterGeneration(Box::new(generation))).await
     }
 
     /// Goes back to an older generation, by its number and its id; later ones act no more.

@@ -321,7 +321,7 @@ fn a_release_takes_as_many_as_the_policy_says() {
 #[test]
 fn a_generation_names_its_parent() {
     let (mut house, _) = founded();
-    let register = |parent, model| Body::RegisterGeneration(generation("desk", parent, model));
+    let register = |parent, model| Body::RegisterGeneration(Box::new(generation("desk", parent, model)));
     refuse(&mut house, &["issuer"], register(Some(NOBODYS), "1"), &Refusal::UnknownGeneration(NOBODYS));
     let first = house.register_generation("desk", None, "1");
     refuse(&mut house, &["issuer"], register(None, "2"), &Refusal::ParentNeeded);

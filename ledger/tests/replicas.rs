@@ -536,7 +536,7 @@ impl Run {
                 };
                 let parent = if *model == 2 && there.len() == 1 { None } else { parent };
                 let made = house::generation(LINEAGES[*lineage], parent, ["a", "b", "c"][*model]);
-                ("operator-1", Body::RegisterGeneration(made))
+                ("operator-1", Body::RegisterGeneration(Box::new(made)))
             }
             Ask::Release { lineage, which, with } => {
                 let lineage = name(LINEAGES[*lineage]);

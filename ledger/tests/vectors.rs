@@ -580,9 +580,13 @@ fn lineages(story: &mut Story) {
     let second = house::generation("bots/line", Some(first_id), "model-2");
     let second_id = second.id(story.house.ledger);
     let of = |id| Request { generation: Some(id), ..plain.clone() };
-    let first = story.command("register_generation", &["operator-1"], Body::RegisterGeneration(first));
-    let second =
-        story.command("register_generation, of a parent", &["issuer"], Body::RegisterGeneration(second));
+    let first =
+        story.command("register_generation", &["operator-1"], Body::RegisterGeneration(Box::new(first)));
+    let second = story.command(
+        "register_generation, of a parent",
+        &["issuer"],
+        Body::RegisterGeneration(Box::new(second)),
+    );
     story.block("two generations", vec![first, second]);
     story.check("denied: quarantined generation", &of(first_id));
     story.check("denied: unregistered generation", &of(GenerationId(Hash::of(&[b"rewritten"]))));

@@ -177,7 +177,7 @@ fn listed(entry: &Entry, ledger: &Ledger, lineage: &Name, index: u64) -> Option<
     let Entry::Command { time_ms, signed, .. } = entry else { return None };
     match &signed.command().body {
         Body::RegisterGeneration(generation) if generation.lineage == *lineage => Some(Listed {
-            generation: generation.clone(),
+            generation: (**generation).clone(),
             id: generation.id(ledger.trust().ledger),
             index,
             time_ms: *time_ms,

@@ -172,7 +172,7 @@ impl Register {
         let ledger = ledger::connect(context::load(named)?).await?;
         let id = generation.id(ledger.trust().ledger);
         let words = format!("registered a generation of {}", style::name(self.lineage.as_str()));
-        let act = Act::new(words, Body::RegisterGeneration(generation));
+        let act = Act::new(words, Body::RegisterGeneration(Box::new(generation)));
         let receipt = act.submit(&ledger).await?;
         let page = ledger::receipt_page(&act.words, &ledger.trust(), &receipt)
             .field("generation", style::name(&id.to_string()));

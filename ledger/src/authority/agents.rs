@@ -75,11 +75,14 @@ pub(super) fn revoke_all<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Resul
     Ok(Effect::Writes(writes))
 }
 
+/// An agent, and what was said of its lineage.
+type AgentAndLineage = (AgentRecord, Option<LineageRecord>);
+
 /// An agent that is registered, and what was said of its lineage: what a decision about it reads.
 pub fn agent_and_lineage<V: View>(
     view: &V,
     agent: &Name,
-) -> std::result::Result<Option<(AgentRecord, Option<LineageRecord>)>, ViewError<V::Error>> {
+) -> std::result::Result<Option<AgentAndLineage>, ViewError<V::Error>> {
     let Some(agent) = record::<_, AgentRecord>(view, &Place::agent(agent))? else { return Ok(None) };
     let lineage = record(view, &Place::lineage(&agent.lineage))?;
     Ok(Some((agent, lineage)))

@@ -202,7 +202,7 @@ pub enum Body {
         operators: Vec<PublicKey>,
     },
     /// Registers a version of the agents of a lineage. By an operator or issuer whose scope covers the lineage.
-    RegisterGeneration(Generation),
+    RegisterGeneration(Box<Generation>),
     /// Has a generation act. By as many reviewers or operators whose scope covers the lineage as its policy says.
     ReleaseGeneration {
         /// Whose.

@@ -157,7 +157,7 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
             constraints: LineageConstraints::from_wire(w.constraints)?,
             operators: co_signers("operators", &w.operators)?,
         },
-        W::RegisterGeneration(w) => Body::RegisterGeneration(Generation::from_wire(w)?),
+        W::RegisterGeneration(w) => Body::RegisterGeneration(Box::new(Generation::from_wire(w)?)),
         W::ReleaseGeneration(w) => Body::ReleaseGeneration {
             lineage: name("lineage", w.lineage)?,
             generation: GenerationId(hash("generation", &w.generation)?),

@@ -414,7 +414,7 @@ impl House {
     ) -> GenerationId {
         let generation = generation(lineage, parent, model);
         let id = generation.id(self.ledger);
-        self.applied("operator-1", Body::RegisterGeneration(generation));
+        self.applied("operator-1", Body::RegisterGeneration(Box::new(generation)));
         id
     }
 
