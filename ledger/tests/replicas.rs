@@ -232,11 +232,11 @@ fn asks() -> impl Strategy<Value = Ask> {
         4 => (any::<Index>(), prop::bool::weighted(0.7), prop::bool::weighted(0.05))
             .prop_map(|(halt, both, other)| Ask::Resume { halt, both, other }),
         2 => ask_lineages(),
-        2 => (0..LINEAGES.len(), 0..3_usize, prop::option::weighted(0.2, any::<Index>()))
+        5 => (lineages(), 0..3_usize, prop::option::weighted(0.2, any::<Index>()))
             .prop_map(|(lineage, model, parent)| Ask::RegisterGeneration { lineage, model, parent }),
-        2 => (0..LINEAGES.len(), any::<Index>(), co_signers())
+        8 => (lineages(), any::<Index>(), co_signers())
             .prop_map(|(lineage, which, with)| Ask::Release { lineage, which, with }),
-        1 => (0..LINEAGES.len(), any::<Index>(), prop::bool::weighted(0.1))
+        3 => (lineages(), any::<Index>(), prop::bool::weighted(0.1))
             .prop_map(|(lineage, which, other)| Ask::RollBack { lineage, which, other }),
         1 => (1..3_u32).prop_map(Ask::SetRules),
         1 => ask_roster().prop_map(Ask::SetRoster),
@@ -244,6 +244,11 @@ fn asks() -> impl Strategy<Value = Ask> {
         2 => any::<Index>().prop_map(Ask::Again),
         1 => any::<Index>().prop_map(Ask::Reuse),
     ]
+}
+
+/// One of a few most often, so that it comes to have several generations.
+fn lineages() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 0..2_usize, 1 => 2..LINEAGES.len()]
 }
 
 /// The second operator, most often.
@@ -737,7 +742,7 @@ impl Run {
         let generation = match ask.generation {
             0 => None,
             1 => Some(GenerationId(Hash::ZERO)),
-            2..5 => Some(self.some_generation(&self.plain.lineage(&agent), &ask.which).1),
+            2..7 => Some(self.some_generation(&self.plain.lineage(&agent), &ask.which).1),
             _ => self.plain.in_service(&agent),
         };
         let request = Request {
