@@ -236,7 +236,7 @@ fn generations(home: &Home) {
         let (model, rest) = (digest(model), digest("the same"));
         let make = ["generations", "register", "line", "--model", &model, "--prompt", "prompt.txt"];
         let rest = ["--tools", &rest, "--parameters", &rest, "--memory", &rest];
-        home.says(0, &[&make, &rest, parent].concat())["generation"].as_str().unwrap().to_owned()
+        home.says(0, &[&make[..], &rest, parent].concat())["generation"].as_str().unwrap().to_owned()
     };
     let first = made("model-1", &[]);
     assert_eq!(ask(10, "mail/send", &[])["decision"]["code"], "unregistered_generation");

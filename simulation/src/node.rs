@@ -39,7 +39,7 @@ pub(crate) enum Call {
     Submit { command: Vec<u8>, patience: Duration, reply: oneshot::Sender<Submitted> },
     /// Whether an agent may do something.
     Check {
-        request: Request,
+        request: Box<Request>,
         nonce: Nonce,
         patience: Duration,
         reply: oneshot::Sender<Result<Answer, CheckError>>,
@@ -148,7 +148,7 @@ impl Desk {
                 let _ = reply.send(self.submissions.submit(&command, Instant::now() + patience).await);
             }
             Call::Check { request, nonce, patience, reply } => {
-                let _ = reply.send(self.checks.check(request, nonce, Instant::now() + patience).await);
+                let _ = reply.send(self.checks.check(*request, nonce, Instant::now() + patience).await);
             }
             Call::AddLearner { node, reply } => {
                 let at = RaftNode { address: address(node), name: host(node) };

@@ -176,7 +176,7 @@ impl Workload {
         };
         let nonce = Nonce(random.bytes());
         let (reply, answer) = oneshot::channel();
-        let call = Call::Check { request: request.clone(), nonce, patience: PATIENCE, reply };
+        let call = Call::Check { request: Box::new(request.clone()), nonce, patience: PATIENCE, reply };
         let answer = match self.ask(call, answer, random).await {
             Some(Ok(answer)) => answer.encode(),
             Some(Err(_)) | None => {

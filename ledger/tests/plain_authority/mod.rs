@@ -784,9 +784,9 @@ impl Plain {
     }
 
     /// Which generation may act, or why it may not.
-    fn standing(&self, request: &Request, lineage: &Name) -> Result<Option<GenerationRef>, Denial> {
+    fn standing(&self, request: &Request, lineage: &Name) -> Result<Option<GenerationRef>, Box<Denial>> {
         let line = self.line(lineage);
-        let unregistered = Denial::UnregisteredGeneration { lineage: lineage.clone() };
+        let unregistered = Box::new(Denial::UnregisteredGeneration { lineage: lineage.clone() });
         let Some(id) = request.generation else {
             return if line.generations.is_empty() { Ok(None) } else { Err(unregistered) };
         };
@@ -796,9 +796,9 @@ impl Plain {
         if line.in_service.contains(&number) {
             Ok(Some(GenerationRef { number, id }))
         } else if made.released {
-            Err(Denial::SupersededGeneration { lineage, number, cause: line.moved.unwrap() })
+            Err(Box::new(Denial::SupersededGeneration { lineage, number, cause: line.moved.unwrap() }))
         } else {
-            Err(Denial::QuarantinedGeneration { lineage, number, cause: made.registered })
+            Err(Box::new(Denial::QuarantinedGeneration { lineage, number, cause: made.registered }))
         }
     }
 
@@ -866,7 +866,7 @@ impl Plain {
         let lineage = Name::new(agent.lineage.clone()).unwrap();
         let generation = match self.standing(request, &lineage) {
             Ok(generation) => generation,
-            Err(denial) => return Decision::Denied(denial),
+            Err(denial) => return Decision::Denied(*denial),
         };
         if let Some(denial) = self.constraint(request, &request.agent) {
             return Decision::Denied(denial);
