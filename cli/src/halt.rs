@@ -145,10 +145,10 @@ impl Resume {
         else {
             return Err(no_halt());
         };
-        signed.verify(ledger.trust().ledger).map_err(|error| invalid(&error))?;
         if !matches!(signed.command().body, Body::Halt { .. }) {
             return Err(no_halt());
         }
+        signed.verify(ledger.trust().ledger).map_err(|error| invalid(&error))?;
         if self.command.is_some_and(|command| command != signed.command_hash()) {
             let words = format!("the halt at index {} is another one", self.halt);
             return Err(Failure::new(Exit::Refused, words).code("other_halt"));
