@@ -156,8 +156,7 @@ impl Checked {
             origin: self.origin.clone(),
             ledger: self.ledger,
             request: self.request.clone(),
-            nonce: self.nonce,
-            answer: self.answer.clone(),
+            proof: self.proof.clone(),
             rosters: self.rosters.clone(),
             cause,
         }

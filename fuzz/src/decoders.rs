@@ -8,7 +8,9 @@
 
 use std::str::from_utf8;
 
-use chancery_ledger::answer::{Nonce, decode_answer, verify};
+use chancery_ledger::answer::{
+    Moment, Nonce, decode_answer, decode_past_answer, verify, verify_past, verify_recent,
+};
 use chancery_ledger::authority::{
     BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, DEDUP_ENTRY_SIZE_BYTES, DedupEntry,
     ENTRY_SIZE_BYTES_MAX, Entry,
@@ -56,6 +58,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("newest", newest),
     ("nonce_path", nonce_path),
     ("note", note),
+    ("past_answer", past_answer),
     ("pruned_tree", pruned_tree),
     ("roster", roster),
     ("roster_chain", roster_chain),
@@ -76,6 +79,18 @@ fn answer(bytes: &[u8]) {
     // Nobody trusted signed it: whatever it says, it must not verify.
     let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
     assert!(verify(&trust, &some_request(), Nonce([7; 32]), &answer).is_err());
+    assert!(verify_recent(&trust, &some_request(), &answer).is_err());
+}
+
+fn past_answer(bytes: &[u8]) {
+    let Ok(answer) = decode_past_answer(bytes, PROOF_SIZE_BYTES_MAX) else { return };
+    assert_eq!(answer.encode(), bytes);
+    assert!(answer.statements.len().max(answer.head_statements.len()) <= 2 * VOTERS_MAX);
+    assert_eq!(decode_past_answer(bytes, bytes.len() - 1).ok(), None, "a bound below its size admits it");
+    let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
+    for moment in [Moment::Block(7), Moment::Time(TIME_MS)] {
+        assert!(verify_past(&trust, &some_request(), moment, &answer).is_err());
+    }
 }
 
 fn block(bytes: &[u8]) {

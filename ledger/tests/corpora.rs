@@ -178,6 +178,12 @@ fn write_seeds() {
     for answer in list(&vectors, "refused_answers") {
         add("answer", unhex(&answer["answer"]));
     }
+    for answer in list(&vectors, "recent_answers") {
+        add("answer", unhex(&answer["answer"]));
+    }
+    for answer in list(&vectors, "past_answers") {
+        add("past_answer", unhex(&answer["answer"]));
+    }
     for evidence in list(&vectors, "evidence") {
         add("evidence", evidence["file"].as_str().unwrap().into());
     }

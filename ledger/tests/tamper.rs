@@ -6,7 +6,7 @@
 mod house;
 
 use chancery_ledger::answer::{Answer, Nonce, Verified, decode_answer, verify};
-use chancery_ledger::authority::{Block, Entry};
+use chancery_ledger::authority::{Block, Entry, LeafError};
 use chancery_ledger::command::{Body, GrantId, SignedCommand, Terms};
 use chancery_ledger::decide::{Decision, Request};
 use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError, Shown};
@@ -341,10 +341,10 @@ fn the_leaf_is_the_command_that_the_denial_names() {
     }
     let mut moved = good.clone();
     moved.cause.as_mut().unwrap().index = index - 1;
-    assert!(matches!(verify(&moved), Err(EvidenceError::Inclusion { .. })));
+    assert!(matches!(verify(&moved), Err(EvidenceError::Leaf(LeafError::Inclusion { .. }))));
     let mut short = good.clone();
     short.cause.as_mut().unwrap().proof.pop();
-    assert!(matches!(verify(&short), Err(EvidenceError::Inclusion { .. })));
+    assert!(matches!(verify(&short), Err(EvidenceError::Leaf(LeafError::Inclusion { .. }))));
     let mut with_leaf = permit;
     with_leaf.cause = Some(house.leaf(2));
     assert!(matches!(verify(&with_leaf), Err(EvidenceError::OtherLeaf)));

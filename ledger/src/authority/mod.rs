@@ -13,6 +13,7 @@ mod draft;
 mod entry;
 mod evaluate;
 mod grants;
+mod leaf;
 mod principals;
 mod records;
 mod refusal;
@@ -25,6 +26,7 @@ pub use block::{BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, BlockError};
 pub use chain::{Chain, Void};
 pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
+pub use leaf::{INCLUSION_HASHES_MAX, Leaf, LeafError};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
     AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, LedgerRecord, PAGE_GRANTS_MAX, Place,

@@ -4,6 +4,10 @@
 //! proof alone, and the auditor years later. What it reads through its [`View`] is exactly what a proof must
 //! contain.
 
+mod staleness;
+
+pub use staleness::staleness_after;
+
 use crate::authority::{
     AgentRecord, Cause, Chain, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place, View, ViewError, Void, record,
     referred,
