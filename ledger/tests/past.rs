@@ -10,7 +10,7 @@ use chancery_ledger::answer::{
     verify_past, verify_recent,
 };
 use chancery_ledger::authority::{Entry, LeafError};
-use chancery_ledger::command::{Body, GrantId, SignedCommand, Terms};
+use chancery_ledger::command::{Body, GrantId, Terms};
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, staleness_after};
 use chancery_ledger::evidence::{Evidence, Proof, Proven};
 use chancery_ledger::hash::Hash;
@@ -45,12 +45,12 @@ fn told() -> Told {
     let grant = house.grant(terms("a", &["deploy"], &["prod/*"], now_ms));
     let granted = house.head().block;
     house.now_ms += 10_000;
-    house.block(vec![]);
-    house.block(vec![]);
+    house.block_without_effect();
+    house.block_without_effect();
     house.now_ms += 10_000;
     house.revoke(grant);
     let revoked = house.head().block;
-    house.block(vec![]);
+    house.block_without_effect();
     house.register("b");
     Told { house, request: request("a", "deploy", "prod/db"), grant, granted, revoked }
 }
@@ -365,26 +365,26 @@ proptest! {
         let mut grants = Vec::new();
         for (step, pause_ms) in steps {
             house.now_ms += pause_ms;
-            let mut commands: Vec<SignedCommand> = Vec::new();
             match step {
-                0 => {}
+                0 => house.block_without_effect(),
                 1 => {
                     let body = Body::RevokeAgent { agent: name("a"), reason: String::new() };
-                    commands.push(house.signed("revoker", body));
+                    let signed = house.signed("revoker", body);
+                    house.block(vec![signed]);
                 }
                 2 if !grants.is_empty() => {
                     let body = Body::RevokeGrant { grant: grants.remove(0), reason: String::new() };
-                    commands.push(house.signed("revoker", body));
+                    let signed = house.signed("revoker", body);
+                    house.block(vec![signed]);
                 }
                 _ => {
                     let not_after_ms = house.now_ms + 1 + 1_500 * u64::from(step);
                     let granted = Terms { not_after_ms, ..terms("a", &["deploy"], &["prod"], house.now_ms) };
                     let signed = house.signed("issuer", Body::Grant(granted));
                     grants.push(GrantId::of(house.ledger, signed.command_bytes()));
-                    commands.push(signed);
+                    house.block(vec![signed]);
                 }
             }
-            house.block(commands);
         }
         let heads: Vec<_> = house.replicas[0].summaries.iter().map(|summary| summary.head).collect();
         let decided = |moment: Moment| {

@@ -336,6 +336,12 @@ impl House {
         self.apply(&encoded)
     }
 
+    /// A block without effect: its one command is refused.
+    pub(crate) fn block_without_effect(&mut self) {
+        let refused = self.signed("operator-1", Body::RetireAgent { agent: name("nobody") });
+        assert!(self.block(vec![refused]).leaves.is_empty());
+    }
+
     /// Applies one block on every node; they must agree in everything, byte for byte.
     pub(crate) fn apply(&mut self, encoded: &[u8]) -> Applied {
         let encoded = encoded.to_vec();

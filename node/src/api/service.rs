@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_ledger::answer::Nonce;
-use chancery_ledger::command::Name;
-use chancery_ledger::decide;
+use chancery_ledger::answer::{Moment, Nonce};
+use chancery_ledger::command::{Body, Name, SignedCommand};
+use chancery_ledger::decide::{self, staleness_after};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::log::prove_inclusion;
+use chancery_ledger::state::{Recording, prune};
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::submit_reply::Outcome;
 use futures_util::Stream;
@@ -18,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::caller::{Callers, key_of};
 use super::members;
-use crate::checks::{CheckError, Checks};
+use crate::checks::{CheckError, Checks, PastError, PastQuestion};
 use crate::membership::Memberships;
 use crate::roster_proofs::ProvenRosters;
 use crate::sequencer::Submitted;
@@ -76,7 +77,29 @@ impl LedgerService {
         found.await.map_err(|error| Status::internal(error.to_string()))?
     }
 
-    async fn outcome(&self, submitted: Submitted, deadline: Instant) -> Result<Outcome, Status> {
+    /// What shows, of the state after `block`, how long what `body` takes away may still be used.
+    async fn staleness_tree(&self, block: u64, body: Body) -> Result<Vec<u8>, Status> {
+        let view = self.store.view();
+        let shown = crate::blocking::spawn(move || {
+            let internal = |why: &dyn std::fmt::Display| Status::internal(why.to_string());
+            let root = view.root_of(block).map_err(|error| internal(&error))?;
+            let root = root.ok_or_else(|| internal(&"the state is kept no more"))?;
+            let recording = Recording::new(&view, root);
+            if staleness_after(&recording, &body).map_err(|error| internal(&error))?.is_none() {
+                return Ok(Vec::new());
+            }
+            let tree = prune(&view, root, &recording.into_keys()).map_err(|error| internal(&error))?;
+            Ok(tree.encode())
+        });
+        shown.await.map_err(|error| Status::internal(error.to_string()))?
+    }
+
+    async fn outcome(
+        &self,
+        submitted: Submitted,
+        body: Option<Body>,
+        deadline: Instant,
+    ) -> Result<Outcome, Status> {
         let failure = |message| api::Failure { message };
         Ok(match submitted {
             Submitted::Acknowledged { index, block, time_ms, before, quorum } => {
@@ -87,6 +110,10 @@ impl LedgerService {
                     return Ok(Outcome::Unknown(failure("this node did not apply the block in time".into())));
                 }
                 let (entry, proof) = self.leaf_with_proof(index, quorum.head.log_size).await?;
+                let staleness_tree = match body {
+                    Some(body) => self.staleness_tree(quorum.head.block, body).await?,
+                    None => Vec::new(),
+                };
                 Outcome::Acknowledged(api::Acknowledged {
                     index,
                     block,
@@ -96,6 +123,8 @@ impl LedgerService {
                     statements: quorum.statements.iter().map(|statement| statement.encode()).collect(),
                     inclusion: proof.iter().map(|hash| hash.0.to_vec()).collect(),
                     entry,
+                    clock_ms: self.checks.clock_ms(),
+                    staleness_tree,
                 })
             }
             Submitted::Refused(refusal) => {
@@ -118,8 +147,10 @@ impl api::ledger_server::Ledger for LedgerService {
         // Any client of the client CA may bring a command: what it may do is in the command's signatures.
         key_of(&request)?;
         let deadline = self.deadline(&request);
-        let submitted = self.submissions.submit(&request.into_inner().signed_command, deadline).await;
-        let outcome = self.outcome(submitted, deadline).await?;
+        let bytes = request.into_inner().signed_command;
+        let submitted = self.submissions.submit(&bytes, deadline).await;
+        let body = SignedCommand::decode(&bytes).ok().map(|signed| signed.command().body.clone());
+        let outcome = self.outcome(submitted, body, deadline).await?;
         Ok(Response::new(api::SubmitReply { outcome: Some(outcome) }))
     }
 
@@ -127,28 +158,53 @@ impl api::ledger_server::Ledger for LedgerService {
         let key = key_of(&request)?;
         let deadline = self.deadline(&request);
         let asked = request.into_inner();
-        let name = |field: &str, text: String| {
-            Name::new(text).map_err(|error| Status::invalid_argument(format!("{field} {error}")))
-        };
-        let bytes = |field: &str, bytes: &[u8]| {
-            Hash::from_slice(bytes)
-                .ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
-        };
-        let request = decide::Request {
-            agent: name("agent", asked.agent)?,
-            action: name("action", asked.action)?,
-            resource: name("resource", asked.resource)?,
-            args_digest: bytes("args_digest", &asked.args_digest)?,
-            hint: None,
-        };
-        let nonce = Nonce(bytes("nonce", &asked.nonce)?.0);
+        let (nonce, within_ms, since_block) = (asked.nonce.clone(), asked.fresh_within_ms, asked.since_block);
+        let request = question(asked)?;
         self.callers.may_check(key, &request.agent).await?;
-        match self.checks.check(request, nonce, deadline).await {
-            Ok(answer) => Ok(Response::new(api::CheckReply { answer: answer.encode() })),
-            Err(error @ CheckError::Busy) => Err(Status::resource_exhausted(error.to_string())),
-            Err(error @ CheckError::NoQuorum(_)) => Err(Status::unavailable(error.to_string())),
-            Err(error @ CheckError::NoProof(_)) => Err(Status::internal(error.to_string())),
+        let answer = match within_ms {
+            Some(within_ms) if nonce.is_empty() => {
+                self.checks.check_recent(request, within_ms, since_block, deadline).await
+            }
+            Some(_) => return Err(Status::invalid_argument("a check with fresh_within_ms has no nonce")),
+            None => self.checks.check(request, Nonce(hash("nonce", &nonce)?.0), deadline).await,
+        };
+        let answer = answer.map_err(|error| check_failure(&error))?;
+        Ok(Response::new(api::CheckReply { answer: answer.encode() }))
+    }
+
+    async fn check_past(
+        &self,
+        request: Request<api::CheckPastRequest>,
+    ) -> Result<Response<api::CheckPastReply>, Status> {
+        use api::check_past_reply::Outcome;
+        use api::check_past_request::Moment as Asked;
+        let key = key_of(&request)?;
+        let deadline = self.deadline(&request);
+        let asked = request.into_inner();
+        let moment = match asked.moment {
+            Some(Asked::Block(block)) => Moment::Block(block),
+            Some(Asked::TimeMs(time_ms)) => Moment::Time(time_ms),
+            None => return Err(Status::invalid_argument("neither a block nor a time")),
+        };
+        let check = asked.check.ok_or_else(|| Status::invalid_argument("no question"))?;
+        if !check.nonce.is_empty() || check.fresh_within_ms.is_some() {
+            return Err(Status::invalid_argument("what is asked about the past has no nonce"));
         }
+        let since_block = check.since_block;
+        let request = question(check)?;
+        self.callers.may_check(key, &request.agent).await?;
+        let asked = PastQuestion { request, moment, since_block };
+        let outcome = match self.checks.check_past(asked, deadline).await {
+            Ok(answer) => Outcome::Answer(answer.encode()),
+            Err(PastError::NotKept { oldest_block, oldest_time_ms }) => {
+                Outcome::NotKept(api::NotKept { oldest_block, oldest_time_ms })
+            }
+            Err(PastError::NotReached { newest_block, clock_ms }) => {
+                Outcome::NotReached(api::NotReached { newest_block, clock_ms })
+            }
+            Err(PastError::Check(error)) => return Err(check_failure(&error)),
+        };
+        Ok(Response::new(api::CheckPastReply { outcome: Some(outcome) }))
     }
 
     async fn leaf(&self, request: Request<api::LeafRequest>) -> Result<Response<api::LeafReply>, Status> {
@@ -224,6 +280,33 @@ impl api::ledger_server::Ledger for LedgerService {
         let (events, stream) = mpsc::channel(WATCH_AHEAD);
         tokio::spawn(send_leaves(self.store.clone(), request.into_inner().from_index, events));
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(stream))))
+    }
+}
+
+/// What a check asks.
+fn question(asked: api::CheckRequest) -> Result<decide::Request, Status> {
+    let name = |field: &str, text: String| {
+        Name::new(text).map_err(|error| Status::invalid_argument(format!("{field} {error}")))
+    };
+    Ok(decide::Request {
+        agent: name("agent", asked.agent)?,
+        action: name("action", asked.action)?,
+        resource: name("resource", asked.resource)?,
+        args_digest: hash("args_digest", &asked.args_digest)?,
+        hint: None,
+    })
+}
+
+fn hash(field: &str, bytes: &[u8]) -> Result<Hash, Status> {
+    Hash::from_slice(bytes)
+        .ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
+}
+
+fn check_failure(error: &CheckError) -> Status {
+    match error {
+        CheckError::Busy => Status::resource_exhausted(error.to_string()),
+        CheckError::NoQuorum(_) => Status::unavailable(error.to_string()),
+        CheckError::NoProof(_) => Status::internal(error.to_string()),
     }
 }
 
