@@ -406,12 +406,7 @@ impl Rounds {
 }
 
 /// Decides `request` over the state at `root`, and cuts out what shows the decision.
-fn show(
-    nodes: &AppliedView,
-    root: Root,
-    request: &Request,
-    interval: Interval,
-) -> Result<Shown, CheckError> {
+fn show(nodes: &AppliedView, root: Root, request: &Request, interval: Interval) -> Result<Shown, CheckError> {
     let no_proof = |why: &dyn std::fmt::Display| CheckError::NoProof(why.to_string());
     let look = |request: &Request| {
         let view = Recording::new(nodes, root);

@@ -298,8 +298,7 @@ fn question(asked: api::CheckRequest) -> Result<decide::Request, Status> {
 }
 
 fn hash(field: &str, bytes: &[u8]) -> Result<Hash, Status> {
-    Hash::from_slice(bytes)
-        .ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
+    Hash::from_slice(bytes).ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
 }
 
 fn check_failure(error: &CheckError) -> Status {

@@ -15,6 +15,9 @@ use crate::store::applied::AppliedView;
 /// Oldest proof of a head that the past is shown by, in milliseconds: its quorum may have been replaced since.
 const PROOF_AGE_MS_MAX: u64 = 10_000;
 
+/// How often a state is looked for that may have been forgotten meanwhile.
+const TRIES: usize = 3;
+
 /// What is asked about the past.
 #[derive(Clone, Debug)]
 pub struct PastQuestion {
@@ -59,7 +62,9 @@ impl Checks {
             Moment::Time(_) => since_block,
         };
         let mut proof = match self.recent.within(PROOF_AGE_MS_MAX, since_block, deadline).await {
-            Ok(kept) if kept.head.block < least || !reaches(&kept, moment) => self.recent.next(deadline).await,
+            Ok(kept) if kept.head.block < least || !reaches(&kept, moment) => {
+                self.recent.next(deadline).await
+            }
             kept => kept,
         }?;
         if !reaches(&proof, moment) && matches!(moment, Moment::Time(_)) {
@@ -90,27 +95,37 @@ impl Rounds {
         view: &AppliedView,
         asked: &PastQuestion,
     ) -> Result<PastAnswer, PastError> {
-        let oldest = view.oldest_state();
+        // States may be forgotten while they are read: then it is looked at once more what is kept.
+        for _ in 0..TRIES {
+            let oldest = view.oldest_state();
+            match self.prove_kept(proof, view, oldest, asked) {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => {
+                    let oldest_time_ms = summary_of(view, oldest)?.head.time_ms;
+                    return Err(PastError::NotKept { oldest_block: oldest, oldest_time_ms });
+                }
+                Err(error) if view.oldest_state() == oldest => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Err(no_proof("what is kept went on while it was read"))
+    }
+
+    /// The answer, if the state is among those from `oldest` on.
+    fn prove_kept(
+        &self,
+        proof: &HeadProof,
+        view: &AppliedView,
+        oldest: u64,
+        asked: &PastQuestion,
+    ) -> Result<Option<PastAnswer>, PastError> {
         let block = match asked.moment {
             Moment::Block(block) => Some(block).filter(|block| *block >= oldest),
             Moment::Time(time_ms) => {
                 last_block(view, oldest, proof.head.block, |summary| summary.head.time_ms <= time_ms)?
             }
         };
-        let answer = match block {
-            Some(block) => self.prove_at(proof, view, block, asked).map(Some),
-            None => Ok(None),
-        };
-        match answer {
-            Ok(Some(answer)) => Ok(answer),
-            // It may have been forgotten meanwhile: then that is why it could not be read.
-            Err(error) if block.is_some_and(|block| block >= view.oldest_state()) => Err(error),
-            Ok(None) | Err(_) => {
-                let oldest_block = view.oldest_state();
-                let oldest_time_ms = summary_of(view, oldest_block)?.head.time_ms;
-                Err(PastError::NotKept { oldest_block, oldest_time_ms })
-            }
-        }
+        block.map(|block| self.prove_at(proof, view, block, asked)).transpose()
     }
 
     fn prove_at(

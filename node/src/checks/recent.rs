@@ -84,8 +84,7 @@ impl Checks {
         let proof = self.recent.within(within_ms, since_block, deadline).await?;
         let (view, root) = self.rounds.state_of(proof.head.block).await?;
         let rounds = Arc::clone(&self.rounds);
-        let answer =
-            crate::blocking::spawn(move || rounds.prove_now(&proof, (&view, root), None, &request));
+        let answer = crate::blocking::spawn(move || rounds.prove_now(&proof, (&view, root), None, &request));
         answer.await.map_err(|error| CheckError::NoProof(error.to_string()))?
     }
 
