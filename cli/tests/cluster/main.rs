@@ -13,3 +13,4 @@ mod restart;
 mod retries;
 mod revocation;
 mod storm;
+mod times;

@@ -18,3 +18,4 @@ mod permits;
 mod reading;
 mod rosters;
 mod submits;
+mod times;

@@ -13,7 +13,7 @@ use chancery_ledger::command::{Body, Name, Patterns, Terms};
 use tempfile::TempDir;
 
 pub use certificates::Authority;
-pub use clock::TestClock;
+pub use clock::{HandClock, TestClock};
 pub use node::{Fault, Node};
 pub use world::{World, now_ms, voters};
 
@@ -56,6 +56,19 @@ impl Cluster {
 
     pub async fn connect_with(&self, options: Options) -> Ledger {
         let options = Options { check_timeout: Duration::from_secs(3), ..options };
+        Ledger::connect_with(self.context(), options).await.unwrap()
+    }
+
+    /// With time enough on any machine, and few tries.
+    pub async fn connect_patiently(&self, options: Options) -> Ledger {
+        let time = Duration::from_secs(120);
+        let options = Options {
+            check_timeout: time,
+            submit_timeout: time,
+            read_timeout: time,
+            tries_max: 4,
+            ..options
+        };
         Ledger::connect_with(self.context(), options).await.unwrap()
     }
 

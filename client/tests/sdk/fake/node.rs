@@ -12,10 +12,11 @@ use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
 use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_proto::v1::api::{
-    AddLearnerProgress, AddLearnerRequest, CheckReply, CheckRequest, Failure, LeafReply, LeafRequest,
-    Learner, LogStatus, Refused, RemoveLearnerReply, RemoveLearnerRequest, RostersReply, RostersRequest,
-    StatusReply, StatusRequest, SubmitReply, SubmitRequest, TransferLeadershipReply,
-    TransferLeadershipRequest, WatchEvent, WatchRequest, submit_reply,
+    AddLearnerProgress, AddLearnerRequest, CheckPastReply, CheckPastRequest, CheckReply, CheckRequest,
+    Failure, LeafReply, LeafRequest, Learner, LogStatus, NotKept, NotReached, Refused, RemoveLearnerReply,
+    RemoveLearnerRequest, RostersReply, RostersRequest, StatusReply, StatusRequest, SubmitReply,
+    SubmitRequest, TransferLeadershipReply, TransferLeadershipRequest, WatchEvent, WatchRequest,
+    submit_reply,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -43,6 +44,10 @@ pub enum Fault {
     Status(tonic::Code),
     /// All voters' clocks are off by this much.
     Skew(i64),
+    /// Keeps the states from this block on.
+    Keeps(u64),
+    /// Shows the past of another block.
+    OtherPast(u64),
     /// Appends to the answer.
     Trailing,
     /// Says `not_done`, so many times.
@@ -168,8 +173,10 @@ impl Ledger for Shared {
             args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
             hint: None,
         };
+        let without_nonce = asked.fresh_within_ms.is_some();
+        assert_eq!(without_nonce, asked.nonce.is_empty());
         // What stands in the round's tree: the nonce, bound to the question.
-        let mut shown = Nonce(asked.nonce.try_into().unwrap()).question(&question);
+        let mut shown = asked.nonce.try_into().map_or([0; 32], |nonce| Nonce(nonce).question(&question));
         let mut clock_ms = now_ms();
         match fault {
             Fault::WrongNonce => shown[0] ^= 1,
@@ -177,7 +184,11 @@ impl Ledger for Shared {
             Fault::Skew(by) => clock_ms = clock_ms.saturating_add_signed(by),
             _ => {}
         }
-        let mut answer = self.world.lock().unwrap().answer(&question, shown, clock_ms).encode();
+        let mut answer = self.world.lock().unwrap().answer(&question, shown, clock_ms);
+        if without_nonce {
+            answer.nonce_path = None;
+        }
+        let mut answer = answer.encode();
         match fault {
             Fault::Flip { at, mask } => {
                 let at = at % answer.len();
@@ -188,6 +199,42 @@ impl Ledger for Shared {
             _ => {}
         }
         Ok(Response::new(CheckReply { answer }))
+    }
+
+    async fn check_past(
+        &self,
+        request: Request<CheckPastRequest>,
+    ) -> Result<Response<CheckPastReply>, Status> {
+        use chancery_proto::v1::api::check_past_reply::Outcome;
+        use chancery_proto::v1::api::check_past_request::Moment;
+        let fault = self.fault().await?;
+        let CheckPastRequest { check, moment } = request.into_inner();
+        let asked = check.unwrap();
+        let question = Question {
+            agent: Name::new(asked.agent).unwrap(),
+            action: Name::new(asked.action).unwrap(),
+            resource: Name::new(asked.resource).unwrap(),
+            args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
+            hint: None,
+        };
+        let Some(Moment::Block(block)) = moment else { panic!("by time: not here") };
+        let mut world = self.world.lock().unwrap();
+        let newest_block = world.head().block;
+        let outcome = match fault {
+            Fault::Keeps(oldest_block) if block < oldest_block => {
+                Outcome::NotKept(NotKept { oldest_block, oldest_time_ms: 7 })
+            }
+            _ if block > newest_block => Outcome::NotReached(NotReached { newest_block, clock_ms: now_ms() }),
+            Fault::OtherPast(other) => Outcome::Answer(world.past(&question, other, now_ms()).encode()),
+            Fault::Flip { at, mask } => {
+                let mut answer = world.past(&question, block, now_ms()).encode();
+                let at = at % answer.len();
+                answer[at] ^= mask;
+                Outcome::Answer(answer)
+            }
+            _ => Outcome::Answer(world.past(&question, block, now_ms()).encode()),
+        };
+        Ok(Response::new(CheckPastReply { outcome: Some(outcome) }))
     }
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {

@@ -1,0 +1,177 @@
+//! Checks by the nodes' clocks, checks of the past, and when a revocation has taken the last permit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chancery_client::{
+    CheckError, CheckOptions, Clock, Failure, Options, PastError, PermitError, SubmitError,
+};
+use chancery_ledger::answer::Moment;
+use chancery_ledger::decide::{Decision, Denial, Request};
+use chancery_ledger::evidence::{Evidence, Proof, Proven};
+use chancery_ledger::hash::Hash;
+
+use crate::fake::{Cluster, Fault, HandClock, name, now_ms, terms};
+
+fn question() -> Request {
+    Request {
+        agent: name("bot"),
+        action: name("pay"),
+        resource: name("account/7"),
+        args_digest: Hash::of(&[b"100"]),
+        hint: None,
+    }
+}
+
+fn within(ledger: &chancery_client::Ledger, ms: u64) -> CheckOptions {
+    CheckOptions { fresh_within: Some(Duration::from_millis(ms)), ..ledger.check_options() }
+}
+
+#[tokio::test]
+async fn a_recent_permit_lives_from_the_quorums_oldest_clock_on() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let clock = Arc::new(HandClock::new(now_ms()));
+    let options = Options { clock: clock.clone(), ..Options::default() };
+    let ledger = cluster.connect_patiently(options).await;
+    cluster.nodes[0].misbehave(Fault::Skew(-1_500));
+    let permit = ledger.check_with(question(), within(&ledger, 60_000)).await.unwrap();
+    assert_eq!(permit.nonce(), None);
+    assert!(cluster.nodes[0].shared.nonces.lock().unwrap().iter().all(Vec::is_empty), "no nonce was sent");
+    let oldest_ms = permit.checked().verified.freshness.clock_min_ms;
+    assert_eq!(permit.authority().max_staleness_ms, 5_000);
+    let deadline = permit.deadline();
+    // Less what this machine's clock may be off.
+    assert_eq!(deadline.wall_ms, oldest_ms + 5_000 - 500);
+    let evidence = permit.evidence();
+    assert!(matches!(&evidence.proof, Proof::Recent { .. }));
+    evidence.verify(&ledger.trust()).unwrap();
+    assert_eq!(permit.run(b"100", || 42), Ok(42));
+
+    // A wall clock that is set back afterwards prolongs nothing.
+    let permit = ledger.check_with(question(), within(&ledger, 60_000)).await.unwrap();
+    clock.pass(Duration::from_secs(6));
+    clock.step_wall_ms(-60_000);
+    assert_eq!(permit.run(b"100", || 42), Err(PermitError::Expired));
+}
+
+#[tokio::test]
+async fn what_is_older_than_was_asked_for_is_refused() {
+    let cluster = Cluster::start(2).await.with_grant();
+    let ledger = cluster.connect_patiently(Options::default()).await;
+    let options = within(&ledger, 60_000);
+    cluster.nodes[0].misbehave(Fault::Skew(-600_000));
+    // Another node has newer statements.
+    let permit = ledger.check_with(question(), options).await.unwrap();
+    let failed = &permit.failed_tries()[0].failure;
+    assert!(matches!(failed, Failure::Stale { age_ms, .. } if *age_ms >= 500_000), "{failed}");
+    cluster.nodes[1].misbehave(Fault::Skew(-600_000));
+    let error = ledger.check_with(question(), options).await.unwrap_err();
+    assert!(matches!(error, CheckError::Stale { .. }), "{error}");
+    // A denial too: it is not what was asked for.
+    let denied = Request { agent: name("nobody"), ..question() };
+    let error = ledger.check_with(denied, options).await.unwrap_err();
+    assert!(matches!(error, CheckError::Stale { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_old_is_refused_however_recent_the_clocks() {
+    let mut cluster = Cluster::start(1).await.with_grant();
+    let old = cluster.world.lock().unwrap().clone();
+    let ledger = cluster.connect_patiently(Options::default()).await;
+    ledger.revoke_agent(name("bot"), "stolen").await.unwrap();
+    cluster.world.lock().unwrap().forget_since(&old);
+    let error = ledger.check_with(question(), within(&ledger, 60_000)).await.unwrap_err();
+    assert!(matches!(error, CheckError::Unproven { .. } | CheckError::Contradiction { .. }), "{error}");
+    cluster.nodes.clear();
+}
+
+#[tokio::test]
+async fn the_past_is_what_was_and_no_permit() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let ledger = cluster.connect_patiently(Options::default()).await;
+    let granted = ledger.grant(terms()).await.unwrap();
+    let revoked = ledger.revoke_agent(name("bot"), "stolen").await.unwrap();
+    let before = ledger.check_past(question(), Moment::Block(granted.block)).await.unwrap();
+    assert!(matches!(before.verified.decision, Decision::Permit(_)));
+    assert_eq!((before.verified.block, before.verified.time_ms), (granted.block, granted.time_ms));
+    let after = ledger.check_past(question(), Moment::Block(revoked.block)).await.unwrap();
+    let Decision::Denied(Denial::AllRevoked { cause, .. }) = &after.verified.decision else { panic!() };
+    assert_eq!(cause.index, revoked.index);
+    for (past, shows_cause) in [(&before, false), (&after, true)] {
+        let evidence = ledger.past_evidence(past).await.unwrap();
+        let read = Evidence::from_json(evidence.to_json().as_bytes()).unwrap();
+        let shown = read.verify(&ledger.trust()).unwrap();
+        assert!(matches!(&shown.proven, Proven::Past(shown) if *shown == past.verified));
+        assert_eq!(shown.cause.is_some(), shows_cause);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_kept_or_not_reached_is_said() {
+    let cluster = Cluster::start(2).await.with_grant();
+    let ledger = cluster.connect_patiently(Options::default()).await;
+    for (node, oldest) in [(0, 2), (1, 1)] {
+        cluster.nodes[node].misbehave(Fault::Keeps(oldest));
+    }
+    // Another node may keep more.
+    assert!(ledger.check_past(question(), Moment::Block(1)).await.is_ok());
+    let error = ledger.check_past(question(), Moment::Block(0)).await.unwrap_err();
+    let PastError::NotKept { oldest_block, oldest_time_ms, tries } = &error else { panic!("{error}") };
+    assert_eq!((*oldest_block, *oldest_time_ms, tries.len()), (1, 7, 2), "each was asked once");
+    let error = ledger.check_past(question(), Moment::Block(99)).await.unwrap_err();
+    assert!(matches!(error, PastError::NotReached { newest_block: 2, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn another_past_proves_nothing() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let ledger = cluster.connect_patiently(Options::default()).await;
+    for fault in [Fault::OtherPast(1), Fault::Flip { at: 300, mask: 1 }] {
+        cluster.nodes[0].misbehave(fault);
+        let error = ledger.check_past(question(), Moment::Block(2)).await.unwrap_err();
+        assert!(matches!(error, PastError::Unproven { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_says_when_the_last_permit_is_dead() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let clock = Arc::new(HandClock::new(now_ms()));
+    let options = Options { clock: clock.clone(), ..Options::default() };
+    let ledger = cluster.connect_patiently(options).await;
+    let grant = ledger.grant(terms()).await.unwrap();
+    assert_eq!(grant.dead, None);
+    let revoked = ledger.revoke(grant.grant.unwrap(), "").await.unwrap().dead.unwrap();
+    // The grant's own 5 s, the nodes' bound and this machine's; in wall time the nodes' bound twice.
+    assert_eq!((revoked.staleness_ms, revoked.after_ms), (5_000, 6_000));
+    assert!(
+        revoked.at_ms >= clock.wall_ms() + 6_500,
+        "the node's clock may be ahead, and is not believed behind"
+    );
+    let cap = chancery_ledger::command::Limits::default().staleness_cap_ms;
+    assert_eq!(ledger.revoke_agent(name("bot"), "").await.unwrap().dead.unwrap().staleness_ms, cap);
+}
+
+#[tokio::test]
+async fn a_node_cannot_say_that_permits_die_sooner() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let ledger = cluster.connect_patiently(Options::default()).await;
+    let grant = ledger.grant(terms()).await.unwrap().grant.unwrap();
+    cluster.nodes[0].misbehave(Fault::Forge(|reply| reply.clock_ms = 1));
+    let sent_ms = now_ms();
+    let dead = ledger.revoke(grant, "").await.unwrap().dead.unwrap();
+    assert!(dead.at_ms >= sent_ms + 6_500);
+    cluster.nodes[0].misbehave(Fault::Forge(|reply| reply.clock_ms = u64::MAX));
+    let dead = ledger.revoke(grant, "").await.unwrap().dead.unwrap();
+    assert!(dead.at_ms <= now_ms() + 7_500, "no later than its clock may be ahead");
+    let forgeries: [fn(&mut chancery_proto::v1::api::Acknowledged); 3] = [
+        |reply| reply.staleness_tree.clear(),
+        |reply| reply.staleness_tree = vec![5],
+        |reply| *reply.staleness_tree.last_mut().unwrap() ^= 1,
+    ];
+    for forge in forgeries {
+        cluster.nodes[0].misbehave(Fault::Forge(forge));
+        let error = ledger.revoke(grant, "").await.unwrap_err();
+        assert!(matches!(error, SubmitError::Unproven { .. }), "{error}");
+    }
+}
