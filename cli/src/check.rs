@@ -136,10 +136,10 @@ impl Question {
         };
         let options = ledger.check_options();
         match self.consistency {
-            Consistency::Linearizable => Ok(Answered::Now(ask_with(ledger, request, options).await?)),
+            Consistency::Linearizable => Ok(Answered::Now(ask_now(ledger, request, options).await?)),
             Consistency::FreshWithin(within) => {
                 let options = CheckOptions { fresh_within: Some(within), ..options };
-                Ok(Answered::Now(ask_with(ledger, request, options).await?))
+                Ok(Answered::Now(ask_now(ledger, request, options).await?))
             }
             Consistency::At(moment) => {
                 let past = ledger.check_past(request, moment).await;
@@ -149,23 +149,8 @@ impl Question {
     }
 }
 
-/// Asks whether agent, action and resource are allowed with `args`, and demands a proof either way.
-pub(crate) async fn ask(
-    ledger: &Ledger,
-    [agent, action, resource]: [&Name; 3],
-    args: &[u8],
-) -> Result<ProvenAnswer> {
-    let request = Request {
-        agent: agent.clone(),
-        action: action.clone(),
-        resource: resource.clone(),
-        args_digest: chancery_client::Args::from(args).digest(),
-        hint: None,
-    };
-    ask_with(ledger, request, ledger.check_options()).await
-}
-
-async fn ask_with(ledger: &Ledger, request: Request, options: CheckOptions) -> Result<ProvenAnswer> {
+/// Asks with options, and demands a proof either way.
+async fn ask_now(ledger: &Ledger, request: Request, options: CheckOptions) -> Result<ProvenAnswer> {
     match ledger.check_with(request, options).await {
         Ok(permit) => Ok(ProvenAnswer {
             checked: permit.checked().clone(),

@@ -16,8 +16,8 @@ const HISTORY_BLOCKS: u64 = 24;
 fn question() -> Request {
     Request {
         agent: name("bot"),
-        action: name("call/search"),
-        resource: name("crm/7"),
+        action: name("read"),
+        resource: name("documents/7"),
         args_digest: Hash::of(&[b""]),
         hint: None,
     }
@@ -107,7 +107,7 @@ async fn a_recent_permit_never_outlives_dead_at() {
     let revoked = revoker.revoke(grant, "no longer").await.unwrap();
     let (acknowledged, dead) = (Instant::now(), revoked.dead.unwrap());
     // Who knows of it is denied at once, by whichever node: nothing older than what it verified is believed.
-    let seen = knowing.check(question().agent.as_str(), "call/search", "crm/7", b"").await;
+    let seen = knowing.check(question().agent.as_str(), "read", "documents/7", b"").await;
     assert!(matches!(seen, Err(CheckError::Denied(_))), "{seen:?}");
     let recent = knowing.check_with(question(), options).await;
     assert!(matches!(recent, Err(CheckError::Denied(_))), "{recent:?}");
