@@ -10,7 +10,7 @@ use chancery_node::config::{NodeConfig, Tuning};
 use clap::Args;
 use serde_json::json;
 
-use crate::cluster::{self, Cluster, serving};
+use crate::cluster::{self, Cluster, Reserved, serving};
 use crate::exit::{Failure, Result};
 use crate::init::founding::{FirstPrincipal, node_name};
 use crate::init::{Address, NodeAddresses, Plan, context_folder};
@@ -47,7 +47,8 @@ impl Dev {
         };
         let _only_one = lock(&dir)?;
         let ledger = dir.join("ledger");
-        let plan = if ledger.join("trust.toml").exists() { go_on(&ledger)? } else { begin(&ledger)? };
+        let (plan, _reserved) =
+            if ledger.join("trust.toml").exists() { go_on(&ledger)? } else { begin(&ledger)? };
         let context = make_context(&ledger, &plan)?;
         let mut cluster = Cluster::start(&ledger, NODES)?;
         tokio::pin!(stop);
@@ -89,20 +90,21 @@ fn lock(dir: &Path) -> Result<File> {
 }
 
 /// A new ledger.
-fn begin(dir: &Path) -> Result<Plan> {
+fn begin(dir: &Path) -> Result<(Plan, Reserved)> {
+    let (nodes, reserved) = cluster::choose(NODES)?;
     let plan = Plan {
         origin: "chancery.localhost/dev".into(),
-        nodes: cluster::choose(NODES)?,
+        nodes,
         principals: principals(),
         limits: Limits::default(),
         tuning: Tuning::default(),
     };
     plan.write(dir)?;
-    Ok(plan)
+    Ok((plan, reserved))
 }
 
 /// The ledger that is there, on the same ports if they are free.
-fn go_on(dir: &Path) -> Result<Plan> {
+fn go_on(dir: &Path) -> Result<(Plan, Reserved)> {
     let trust = verify::load_trust(&dir.join("trust.toml"))?;
     let mut nodes = Vec::new();
     for node in 1..=NODES {
@@ -113,8 +115,9 @@ fn go_on(dir: &Path) -> Result<Plan> {
             client: Address::loopback(config.client_listen.port()),
         });
     }
+    let mut reserved = Reserved::default();
     if !nodes.iter().all(cluster::is_free) {
-        nodes = cluster::choose(NODES)?;
+        (nodes, reserved) = cluster::choose(NODES)?;
     }
     let plan = Plan {
         origin: trust.origin,
@@ -126,7 +129,7 @@ fn go_on(dir: &Path) -> Result<Plan> {
     for node in 1..=NODES {
         plan.write_node_config(dir, node)?;
     }
-    Ok(plan)
+    Ok((plan, reserved))
 }
 
 /// Copies the principal's context to the user's contexts, with the ports of this run, and selects it.

@@ -45,15 +45,19 @@ impl Act {
 
 /// Connects.
 pub(crate) async fn connect(context: Context) -> Result<Ledger> {
-    Ledger::connect(context).await.map_err(|error| Failure::usage(format!("context: {error}")))
+    connect_with(context, Options::default()).await
+}
+
+/// [`connect`] with options.
+pub(crate) async fn connect_with(context: Context, options: Options) -> Result<Ledger> {
+    let connected = Ledger::connect_with(context, options).await;
+    connected.map_err(|error| Failure::usage(format!("context: {error}")))
 }
 
 /// Connects for a change of members: as often as the time allows, a node is asked again that does not know who
 /// leads.
 pub(crate) async fn connect_patiently(context: Context) -> Result<Ledger> {
-    let options = Options { tries_max: 500, ..Options::default() };
-    let connected = Ledger::connect_with(context, options).await;
-    connected.map_err(|error| Failure::usage(format!("context: {error}")))
+    connect_with(context, Options { tries_max: 500, ..Options::default() }).await
 }
 
 /// Gives one command with the context that `named` means, and reports its receipt.

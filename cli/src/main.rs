@@ -15,6 +15,7 @@ mod grant;
 mod init;
 mod keys;
 mod ledger;
+mod log;
 mod lookup;
 mod member;
 mod node;

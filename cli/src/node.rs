@@ -1,6 +1,6 @@
 //! `chancery node`: one node of the cluster, until it is told to stop.
 
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,14 +8,10 @@ use chancery_node::config::NodeConfig;
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Failure, Result};
+use crate::log;
 use crate::output::{Page, Report};
-
-/// What is logged unless `CHANCERY_LOG` says otherwise: Raft's library tells each of its steps.
-const LOG_FILTER: &str = "info,openraft=warn";
 
 /// How long the stores may take to close after the node has stopped.
 pub(crate) const STORES_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +30,7 @@ pub(crate) struct Node {
 impl Node {
     /// Runs `chancery node`.
     pub(crate) async fn run(&self) -> Result<Report> {
-        let _until_the_end = log()?;
+        let _until_the_end = log::start()?;
         #[cfg(feature = "failpoints")]
         end_at_failpoint()?;
         #[cfg(feature = "sabotage")]
@@ -68,22 +64,6 @@ fn end_at_failpoint() -> Result<()> {
         }
     })
     .map_err(|reason| invalid(&reason))
-}
-
-/// Logs to standard error, through a writer that drops what its reader does not take in time: the log must
-/// never stop the node. Until the guard is dropped, what was not dropped is written.
-fn log() -> Result<WorkerGuard> {
-    let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
-    let filter = std::env::var("CHANCERY_LOG").unwrap_or_else(|_| LOG_FILTER.into());
-    let filter =
-        EnvFilter::try_new(filter).map_err(|error| Failure::usage(format!("CHANCERY_LOG: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_writer(writer)
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init()
-        .map_err(|error| Failure::local(format!("log: {error}")))?;
-    Ok(guard)
 }
 
 /// Resolves when the process should stop.

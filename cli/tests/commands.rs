@@ -4,15 +4,21 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+/// One ledger at a time: the commands have the product's own timeouts, which suit a machine that is not crowded.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A home of its own: no context of the user's is seen or changed.
-struct Home(tempfile::TempDir);
+struct Home(tempfile::TempDir, #[allow(dead_code, reason = "held")] MutexGuard<'static, ()>);
 
 impl Home {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        // Another test that failed has nothing to do with this one.
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self(tempfile::tempdir().unwrap(), alone)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -49,7 +49,9 @@ impl Default for Options {
     }
 }
 
-/// A connection to a ledger. Cloning it is cheap, and clones share connections.
+/// A connection to a ledger. Cloning it is cheap, and clones share connections. Dropping the last clone writes
+/// the newest head that was verified, if it is not written yet: who connects to the same context afterwards
+/// takes nothing older.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -69,6 +71,13 @@ impl std::fmt::Debug for Shared {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("ledger", &self.rosters.trust().ledger).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    /// What was verified outlives the last clone of the ledger: who connects to the context next, finds it.
+    fn drop(&mut self) {
+        self.newest.write();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::history::{NodeLog, Operation, Proof};
 const STEPS_MAX: u64 = 20_000_000;
 
 /// How long the other program may search.
-const PORCUPINE_TIMEOUT: Duration = Duration::from_secs(60);
+const PORCUPINE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What a round leaves.
 pub struct Record {

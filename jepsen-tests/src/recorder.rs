@@ -1,6 +1,6 @@
 //! What the clients of one round did, as they do it: the history that the checkers judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::fault::HarnessError;
 use crate::history::{Call, Operation, Outcome, Proof};
+use crate::workload::Kind;
 
 /// Operations of one round, at most: a round is ended before it fills the memory.
 pub const OPERATIONS_MAX: usize = 400_000;
@@ -28,6 +29,9 @@ pub struct Recorder {
     operations: Mutex<Vec<Operation>>,
     /// Which workload each process works on.
     processes: Mutex<BTreeMap<u32, &'static str>>,
+    /// Processes that have done something, and those that were denied something, with a proof.
+    did: Mutex<BTreeSet<u32>>,
+    denied: Mutex<BTreeSet<u32>>,
     next_id: AtomicU64,
     next_process: AtomicU32,
     writes_open: AtomicU64,
@@ -57,6 +61,8 @@ impl Recorder {
             folder: folder.to_owned(),
             operations: Mutex::default(),
             processes: Mutex::default(),
+            did: Mutex::default(),
+            denied: Mutex::default(),
             next_id: AtomicU64::new(0),
             next_process: AtomicU32::new(0),
             writes_open: AtomicU64::new(0),
@@ -81,6 +87,15 @@ impl Recorder {
         self.writes_open.load(Ordering::SeqCst)
     }
 
+    /// Whether a workload has come to what shows anything: something was done, and where it asks for it, something
+    /// was denied.
+    pub fn shows(&self, kind: Kind) -> bool {
+        let processes = self.workloads();
+        let of_it = |process: &u32| processes.get(process) == Some(&kind.name());
+        let did = locked(&self.did).iter().any(of_it);
+        did && (!kind.is_denied() || locked(&self.denied).iter().any(of_it))
+    }
+
     /// How many operations have ended.
     pub fn ended(&self) -> usize {
         locked(&self.operations).len()
@@ -101,6 +116,14 @@ impl Recorder {
         let Open { id, process, node, invoked_us, command, call } = open;
         if command.is_some() {
             self.writes_open.fetch_sub(1, Ordering::SeqCst);
+        }
+        let shows = match outcome {
+            Outcome::Acknowledged { .. } | Outcome::Permitted { .. } => Some(&self.did),
+            Outcome::Denied { .. } => Some(&self.denied),
+            _ => None,
+        };
+        if let Some(shown) = shows {
+            locked(shown).insert(process);
         }
         let operation = Operation { id, process, node, invoked_us, returned_us, command, call, outcome };
         locked(&self.operations).push(operation);

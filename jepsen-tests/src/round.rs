@@ -32,16 +32,17 @@ const PAUSE_MS_MAX: u64 = 60;
 /// Log entries between snapshots, and kept behind one, where snapshots are to be made all the time.
 const SNAPSHOTS: [(i64, i64); 3] = [(50, 5), (100, 10), (1_000, 0)];
 
-/// How many times longer a round may have faults until each of its group has happened.
-const LONGER_MAX: u32 = 3;
+/// The longest that a round has faults, on a machine that is too slow for each of its group to have happened, and
+/// for each workload to have come to anything, in the time that it was given.
+const FAULTS_MAX: Duration = Duration::from_secs(180);
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long the nodes may take to start, and to serve again when the faults are over. Beyond it, they do not recover.
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How long clients may take to end what they are at: the SDK's timeouts, some times over.
-const CLIENTS_END_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long clients may take to end what they are at: the SDK's timeouts, many times over.
+const CLIENTS_END_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What a round is made of.
 #[derive(Clone, Debug)]
@@ -56,7 +57,8 @@ pub struct Setting {
     pub workloads: Vec<Kind>,
     /// What chooses.
     pub seed: u64,
-    /// How long there are faults; until each of the group has happened, if that takes longer, up to three times that.
+    /// How long there are faults; until each of the group has happened and each workload has come to something, if
+    /// that takes longer, up to three minutes.
     pub time: Duration,
     /// The longest that a fault is held, a pause above all.
     pub hold_max: Duration,
@@ -134,9 +136,11 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max, &cluster)
             .await?;
     let mut wrong = None;
-    while wrong.is_none() && began.elapsed() < setting.time * LONGER_MAX && recorder.ended() < OPERATIONS_MAX
-    {
-        if began.elapsed() >= setting.time && nemesis.is_complete() {
+    let longest = setting.time.max(FAULTS_MAX);
+    while wrong.is_none() && began.elapsed() < longest && recorder.ended() < OPERATIONS_MAX {
+        let is_complete =
+            || nemesis.is_complete() && setting.workloads.iter().all(|kind| recorder.shows(*kind));
+        if began.elapsed() >= setting.time && is_complete() {
             break;
         }
         wrong = nemesis.act(&mut cluster, &recorder).await?;

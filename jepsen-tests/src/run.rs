@@ -200,7 +200,8 @@ impl Summary {
                 }
             }
             for (workload, tally) in &row.tallies {
-                if tally.ok == 0 || tally.denied == 0 && *workload != Kind::List.name() {
+                let is_denied = Kind::ALL.iter().any(|kind| kind.name() == *workload && kind.is_denied());
+                if tally.ok == 0 || tally.denied == 0 && is_denied {
                     missing.push(format!("{workload} under {}: {tally:?}", group.name()));
                 }
             }

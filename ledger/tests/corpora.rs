@@ -128,6 +128,10 @@ fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
 fn every_corpus_has_a_decoder() {
     for path in files(&folder()) {
         let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("node_") {
+            // What nodes tell each other: their own test replays it.
+            continue;
+        }
         assert!(DECODERS.iter().any(|(known, _)| *known == name), "{name}");
     }
 }

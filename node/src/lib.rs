@@ -3,6 +3,7 @@
 //! A thin shell around `chancery-ledger`: everything that decides anything is there.
 
 pub mod api;
+mod assembly;
 pub mod blocking;
 pub mod checks;
 pub mod clock;
@@ -34,4 +35,5 @@ pub mod status;
 pub mod store;
 pub mod submit;
 
-pub use serve::{Assembled, Foundation, ServeError, serve};
+pub use assembly::{Assembled, Foundation};
+pub use serve::{ServeError, serve};

@@ -239,6 +239,22 @@ impl Memberships {
         }
     }
 
+    /// Waits until `node` has caught up, as one does that was away for a moment.
+    async fn wait_until_caught_up(&self, node: NodeId, deadline: Instant) -> Result<(), MembershipError> {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let behind = match self.check_caught_up(node) {
+                Ok(()) => return Ok(()),
+                Err(behind) => behind,
+            };
+            self.term()?;
+            match timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(behind),
+            }
+        }
+    }
+
     /// The voter besides this node that has most of the log: who leads next if this node goes.
     pub fn successor(&self) -> Option<NodeId> {
         let rosters = self.store.rosters();
@@ -271,7 +287,7 @@ impl Memberships {
         if rosters.voter(to).is_none() {
             return Err(MembershipError::NotAVoter(to));
         }
-        self.check_caught_up(to)?;
+        self.wait_until_caught_up(to, deadline).await?;
         let asked = self.raft.trigger().transfer_leader(to).await;
         asked.map_err(|error| MembershipError::Raft(error.to_string()))?;
         drop(turn);

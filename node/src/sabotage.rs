@@ -19,8 +19,8 @@ pub(crate) use disarmed::*;
 /// What is broken. The rules are those of the freshness protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sabotage {
-    /// Batches of the Raft log are answered before they are synced: that happens a few times a second only. A
-    /// power cut of all nodes takes what was acknowledged.
+    /// Batches of the Raft log are answered before they are synced, but for those with a vote, and with them goes
+    /// what was written before. A power cut of all nodes takes what was acknowledged.
     AckBeforeFsync,
     /// A vote is answered, but not synced. After a power cut the node votes again in the same term.
     SkipVoteFsync,
@@ -29,7 +29,7 @@ pub enum Sabotage {
     ServeWithoutRound,
     /// A check that arrives during a round is answered with it. Its nonce is not in what was signed.
     JoinRunningRound,
-    /// Rule 2: a statement says what was in the log up to 300 ms before its nonce came.
+    /// Rule 2: what a statement says of the log was read when the one before it was made, before its nonce came.
     TailBeforeNonce,
     /// §4: a statement names the last applied block, not the last that is flushed.
     TailOfAppliedState,

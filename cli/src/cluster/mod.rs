@@ -7,7 +7,7 @@ mod log;
 mod ports;
 pub(crate) mod serving;
 
-pub(crate) use ports::{choose, is_free};
+pub(crate) use ports::{Reserved, choose, is_free};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::exit::{Failure, Result};
 use crate::init::founding::node_name;
 
 /// How long a node may take to stop before it is killed: handing over takes about one election.
-const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often the processes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -8,7 +8,7 @@ use crate::exit::{Failure, Result};
 use crate::ledger;
 
 /// How long a cluster may take to begin to serve.
-const TIMEOUT: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often it is asked.
 const ASK_EVERY: Duration = Duration::from_millis(100);

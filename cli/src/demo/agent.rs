@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::decide::Denial;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
+
+use super::stage::Stage;
 
 /// How often the agent calls its tool.
 const CALL_EVERY: Duration = Duration::from_millis(200);
@@ -41,6 +43,18 @@ pub(crate) struct Call {
     pub(crate) outcome: Outcome,
 }
 
+impl Call {
+    /// It was permitted, and the tool ran.
+    pub(crate) const fn ran(&self) -> bool {
+        matches!(self.outcome, Outcome::Ran(_))
+    }
+
+    /// It was denied, with a proof.
+    pub(crate) const fn was_denied(&self) -> bool {
+        matches!(self.outcome, Outcome::Denied(..))
+    }
+}
+
 /// What came of a call.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -57,15 +71,15 @@ pub(crate) enum Outcome {
 pub(crate) struct Agent {
     calls: mpsc::Receiver<Call>,
     tool_runs: Arc<AtomicU64>,
-    task: JoinHandle<()>,
+    task: AbortHandle,
 }
 
 impl Agent {
-    /// Sets an agent to work; `gate` checks for it.
-    pub(crate) fn start(gate: Ledger, job: Job) -> Self {
+    /// Sets an agent to work on `stage`; `gate` checks for it.
+    pub(crate) fn start(stage: &mut Stage, gate: Ledger, job: Job) -> Self {
         let (sender, calls) = mpsc::channel(UNSEEN_MAX);
         let tool_runs = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(work(gate, job, tool_runs.clone(), sender));
+        let task = stage.spawn(work(gate, job, tool_runs.clone(), sender));
         Self { calls, tool_runs, task }
     }
 

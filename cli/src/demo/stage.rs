@@ -1,14 +1,16 @@
 //! The stage of a demonstration: a ledger in a temporary folder, and three node processes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use chancery_client::{Context, Ledger};
+use chancery_client::{Context, Ledger, Options};
 use chancery_ledger::command::Limits;
 use chancery_ledger::trust::Trust;
 use chancery_node::config::Tuning;
 use tempfile::TempDir;
+use tokio::task::{AbortHandle, JoinSet};
 
-use crate::cluster::{self, Cluster, serving};
+use crate::cluster::{self, Cluster, Reserved, serving};
 use crate::context;
 use crate::exit::{Failure, Result};
 use crate::init::founding::one_per_role;
@@ -25,7 +27,10 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     /// Whom to believe.
     pub(crate) trust: Trust,
+    /// Agents at work.
+    tasks: JoinSet<()>,
     folder: Folder,
+    _reserved: Reserved,
 }
 
 #[derive(Debug)]
@@ -42,16 +47,17 @@ impl Stage {
             .tempdir()
             .map_err(|error| Failure::local(format!("a temporary folder: {error}")))?;
         let folder = if keep { Folder::Kept(folder.keep()) } else { Folder::Temporary(folder) };
+        let (nodes, reserved) = cluster::choose(NODES)?;
         let plan = Plan {
             origin: origin.into(),
-            nodes: cluster::choose(NODES)?,
+            nodes,
             principals: one_per_role(1),
             limits: Limits::default(),
             tuning: Tuning::default(),
         };
         let made = plan.write(&folder.path().join("ledger"))?;
         let cluster = Cluster::start(&folder.path().join("ledger"), NODES)?;
-        Ok(Self { cluster, trust: made.trust, folder })
+        Ok(Self { cluster, trust: made.trust, tasks: JoinSet::new(), folder, _reserved: reserved })
     }
 
     /// Waits until every node serves proven answers.
@@ -68,9 +74,20 @@ impl Stage {
         Context::open(context_folder(&self.path().join("ledger"), principal)).map_err(context::failure)
     }
 
-    /// A connection as a first principal.
+    /// A connection as a first principal, patient enough for a machine that has other work.
     pub(crate) async fn connect(&self, principal: &str) -> Result<Ledger> {
-        crate::ledger::connect(self.context(principal)?).await
+        let options = Options {
+            check_timeout: Duration::from_secs(15),
+            submit_timeout: Duration::from_secs(60),
+            tries_max: 500,
+            ..Options::default()
+        };
+        crate::ledger::connect_with(self.context(principal)?, options).await
+    }
+
+    /// Sets somebody to work, until the stage is struck at the latest.
+    pub(crate) fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.tasks.spawn(work)
     }
 
     /// The stage's folder.
@@ -91,6 +108,8 @@ impl Stage {
     /// # Errors
     /// Something is left.
     pub(crate) async fn strike(mut self) -> Result<()> {
+        // Who is still at work may write what it verified into the folder.
+        self.tasks.shutdown().await;
         let processes: Vec<_> =
             self.cluster.nodes().into_iter().filter_map(|node| self.cluster.process_id(node)).collect();
         for node in self.cluster.nodes() {

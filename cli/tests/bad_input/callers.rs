@@ -1,6 +1,6 @@
 //! Callers that are not let in, and callers that may not ask.
 
-use chancery_client::{CheckError, Context, Ledger, SigningKey, SubmitError};
+use chancery_client::{CheckError, Context, Ledger, Options, SigningKey, SubmitError};
 use chancery_ledger::command::{Patterns, Principal, Role, Scope};
 use chancery_proto::v1::api::{LeafRequest, StatusRequest, WatchRequest};
 use rcgen::{
@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::House;
 use crate::commands::{key, public};
-use crate::harness::{Cluster, NODES, name};
+use crate::harness::{Cluster, NODES, name, patient};
 use crate::wire::{Papers, Ports, client, lets_in};
 
 pub(crate) async fn not_let_in(house: &mut House) {
@@ -90,7 +90,8 @@ async fn connect(house: &House, context: Context, folder: &str) -> Ledger {
     let folder = house.cluster.ledger_folder().join("strangers").join(folder);
     let context = Context { folder, ..context };
     context.save().unwrap();
-    Ledger::connect(context).await.unwrap()
+    // All of it is refused: soon, not for as long as it may be asked.
+    Ledger::connect_with(context, Options { tries_max: 8, ..patient() }).await.unwrap()
 }
 
 async fn unknown_principal(house: &mut House) {

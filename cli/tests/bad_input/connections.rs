@@ -1,9 +1,9 @@
 //! Bytes that are not TLS, messages that are too long, and connections that say nothing.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chancery_client::Options;
 use chancery_proto::v1::api::SubmitRequest;
 use chancery_proto::v1::peer;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -18,7 +18,10 @@ use crate::{House, READER};
 const IDLE: usize = 1_000;
 
 /// A node lets a connection say nothing for 5 s; the rest is for a loaded machine.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// On a machine that is so slow that they are gone before anybody was served, it is seen another time.
+const TIMES_MAX: usize = 10;
 
 pub(crate) async fn bounded(house: &mut House) {
     plain_text(house).await;
@@ -80,11 +83,18 @@ async fn idle_before_the_handshake(house: &mut House) {
     for node in 1..=NODES {
         let Ports { peers, clients } = Ports::of(&house.cluster, node);
         for address in [clients, peers] {
-            let began = Instant::now();
-            let idle = connect_idle(address).await;
-            println!("{IDLE} connections to {address} in {:?}", began.elapsed());
-            newcomer_is_served(house, node).await;
-            all_hung_up(idle).await;
+            for times in 1.. {
+                let began = Instant::now();
+                let idle = connect_idle(address).await;
+                println!("{IDLE} connections to {address} in {:?}", began.elapsed());
+                newcomer_is_served(house, node).await;
+                let beside = idle.iter().filter(|stream| is_open(stream)).count();
+                all_hung_up(idle).await;
+                if beside > 0 {
+                    break;
+                }
+                assert!(times < TIMES_MAX, "node {node} serves nobody until {IDLE} connections are gone");
+            }
         }
     }
     house.unharmed("connections that say nothing").await;
@@ -98,10 +108,17 @@ async fn connect_idle(address: SocketAddr) -> Vec<TcpStream> {
     idle
 }
 
-/// A client that has no connection yet gets a permit from this node, within the time that it gives a check.
+/// Whether the node has not hung up.
+fn is_open(stream: &TcpStream) -> bool {
+    // Data, if any, is what the server says of itself first.
+    stream
+        .try_read(&mut [0; 4096])
+        .map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |size| size > 0)
+}
+
+/// A client that has no connection yet gets a permit from this node.
 async fn newcomer_is_served(house: &House, node: u64) {
-    let options = Options { check_timeout: Duration::from_secs(5), ..Options::default() };
-    let ledger = house.cluster.connect_with("gate", Some(node), options).await;
+    let ledger = house.cluster.connect_to(node, "gate").await;
     let began = Instant::now();
     let permit = ledger.check(READER, "read", "documents/1", b"").await;
     assert!(permit.is_ok(), "node {node} has no time for a client: {permit:?}");
@@ -122,13 +139,20 @@ async fn idle_after_the_handshake(house: &mut House) {
     let node = house.cluster.leader().await;
     let clients = Ports::of(&house.cluster, node).clients;
     let papers = Papers::of_principal(&house.cluster, "gate");
-    let mut idle = Vec::new();
-    let deadline = Instant::now() + EXCHANGE_MAX;
-    for _ in 0..IDLE {
-        let stream = timeout_at(deadline, shake(&house.cluster, clients, Some(&papers))).await;
-        idle.push(stream.expect("handshakes in time").unwrap());
+    for times in 1.. {
+        let mut idle = Vec::new();
+        let deadline = Instant::now() + EXCHANGE_MAX;
+        for _ in 0..IDLE {
+            let stream = timeout_at(deadline, shake(&house.cluster, clients, Some(&papers))).await;
+            idle.push(stream.expect("handshakes in time").unwrap());
+        }
+        newcomer_is_served(house, node).await;
+        let beside = idle.iter().filter(|stream| is_open(stream.get_ref().0)).count();
+        all_hung_up(idle).await;
+        if beside > 0 {
+            break;
+        }
+        assert!(times < TIMES_MAX, "node {node} serves nobody until {IDLE} callers are gone");
     }
-    newcomer_is_served(house, node).await;
-    all_hung_up(idle).await;
     house.unharmed("callers that say nothing").await;
 }

@@ -23,7 +23,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::harness::Cluster;
 
 /// For one exchange with a node that answers at all.
-pub(crate) const EXCHANGE_MAX: Duration = Duration::from_secs(20);
+pub(crate) const EXCHANGE_MAX: Duration = Duration::from_secs(120);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 

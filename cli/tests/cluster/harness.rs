@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -20,7 +21,6 @@ use chancery_ledger::head::Head;
 use chancery_node::config::{NodeConfig, Tuning};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -28,13 +28,14 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) const NODES: u64 = 3;
 
 /// What a loaded machine may need for anything that ends at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// Below the range that systems give to outgoing connections: a node that is restarted finds its port free.
-const FIRST_PORT: u16 = 20_000;
-const PORTS: u16 = 12_000;
+/// Below the range that systems give to outgoing connections, and below that of `dev` and `demo`: a node that is
+/// restarted finds its port free.
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u16 = 8_000;
 
 /// Lines of each node's log in a failure.
 const LAST_LINES: usize = 12;
@@ -47,6 +48,7 @@ pub(crate) struct Cluster {
     running: BTreeMap<u64, Running>,
     folder: TempDir,
     contexts: AtomicU64,
+    ports: Vec<Port>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -99,13 +101,12 @@ impl Cluster {
         let built = std::env::var_os("CARGO_BIN_EXE_chancery");
         let built = built.unwrap_or_else(|| env!("CARGO_BIN_EXE_chancery").into());
         fs::copy(built, folder.path().join("chancery")).unwrap();
-        let cluster = Self { running: BTreeMap::new(), folder, contexts: AtomicU64::new(0), _alone: alone };
+        let (contexts, ports) = (AtomicU64::new(0), Vec::new());
+        let mut cluster = Self { running: BTreeMap::new(), folder, contexts, ports, _alone: alone };
         let mut init = cluster.chancery();
         init.arg("init").arg(cluster.ledger_folder()).args(arguments);
-        // Held until all are chosen, so that none is chosen twice.
-        let mut held = Vec::new();
         for _ in 0..nodes {
-            let (peer, client) = (free_port(&mut held).await, free_port(&mut held).await);
+            let (peer, client) = (cluster.reserve_port(), cluster.reserve_port());
             init.args(["--node", &format!("127.0.0.1:{peer},127.0.0.1:{client}")]);
         }
         let made = init.output().unwrap();
@@ -114,6 +115,14 @@ impl Cluster {
             cluster.configure(node, |config| tune(&mut config.tuning));
         }
         cluster
+    }
+
+    /// A port of the loopback interface that is this cluster's for as long as it is there.
+    pub(crate) fn reserve_port(&mut self) -> u16 {
+        let port = Port::reserve();
+        let number = port.number;
+        self.ports.push(port);
+        number
     }
 
     /// The program, as the user of this ledger runs it.
@@ -295,12 +304,12 @@ impl Cluster {
 
     /// A connection as `operator`, `issuer`, `revoker` or `gate`, over every node.
     pub(crate) async fn connect(&self, principal: &str) -> Ledger {
-        self.connect_with(principal, None, Options::default()).await
+        self.connect_with(principal, None, patient()).await
     }
 
     /// A connection that speaks to one node only.
     pub(crate) async fn connect_to(&self, node: u64, principal: &str) -> Ledger {
-        self.connect_with(principal, Some(node), Options::default()).await
+        self.connect_with(principal, Some(node), patient()).await
     }
 
     /// A connection with options, to one node or to all. Its context is a copy: none shares what it verified.
@@ -317,8 +326,7 @@ impl Cluster {
 
     /// The leader that every running node names, once they name one that runs, and sign.
     pub(crate) async fn leader(&self) -> u64 {
-        let options = Options { read_timeout: Duration::from_secs(2), ..Options::default() };
-        let ledger = self.connect_with("operator", None, options).await;
+        let ledger = self.connect_with("operator", None, looking()).await;
         self.leader_as_seen_by(&ledger, self.running.len() as u64).await
     }
 
@@ -344,7 +352,7 @@ impl Cluster {
 
     /// Waits until `count` nodes sign under one leader, and one of them gives a proven answer.
     pub(crate) async fn wait_until_serving(&self, count: u64) {
-        let ledger = self.connect("gate").await;
+        let ledger = self.connect_with("gate", None, looking()).await;
         self.leader_as_seen_by(&ledger, count).await;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -358,8 +366,7 @@ impl Cluster {
 
     /// The head that every running node has, once they have applied all that is in their logs.
     pub(crate) async fn settled_head(&self) -> Head {
-        let options = Options { read_timeout: Duration::from_secs(2), ..Options::default() };
-        let ledger = self.connect_with("operator", None, options).await;
+        let ledger = self.connect_with("operator", None, looking()).await;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let all = ledger.status().await;
@@ -419,18 +426,46 @@ fn is_stopped(process: u32) -> bool {
     })
 }
 
-/// A port that nobody listens on; it is held, so that none is chosen twice.
-pub(crate) async fn free_port(held: &mut Vec<TcpListener>) -> u16 {
-    for _ in 0..1_000 {
-        let mut random = [0; 2];
-        getrandom::fill(&mut random).unwrap();
-        let port = FIRST_PORT + u16::from_be_bytes(random) % PORTS;
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
-            held.push(listener);
-            return port;
+/// A port that no other test chooses, in this process or another, also while nobody listens on it: it is
+/// reserved by the same port of UDP, which nobody else has a use for.
+struct Port {
+    number: u16,
+    _reserved: UdpSocket,
+}
+
+impl Port {
+    fn reserve() -> Self {
+        for _ in 0..1_000 {
+            let mut random = [0; 2];
+            getrandom::fill(&mut random).unwrap();
+            let number = FIRST_PORT + u16::from_be_bytes(random) % PORTS;
+            let Ok(reserved) = UdpSocket::bind(("127.0.0.1", number)) else { continue };
+            if TcpListener::bind(("127.0.0.1", number)).is_ok() {
+                return Self { number, _reserved: reserved };
+            }
         }
+        panic!("there is no free port on the loopback interface");
     }
-    panic!("there is no free port on the loopback interface");
+}
+
+/// For a call that ends however slow the machine is: with the product's own timeouts, a test would measure speed.
+pub(crate) fn patient() -> Options {
+    const CALL_MAX: Duration = Duration::from_secs(60);
+    Options {
+        check_timeout: CALL_MAX,
+        submit_timeout: CALL_MAX,
+        read_timeout: CALL_MAX,
+        // All the pauses between them take longer.
+        tries_max: 1_000,
+        // The same bytes are sent again at the end of a long test.
+        command_lifetime_ms: 12 * 3_600_000,
+        ..Options::default()
+    }
+}
+
+/// For a call that is made again until it says what is waited for: short, as a node may be away, or paused.
+pub(crate) fn looking() -> Options {
+    Options { read_timeout: Duration::from_secs(5), ..patient() }
 }
 
 /// Milliseconds since 1970.

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chancery_client::{Context, NodeStatus, Options};
+use chancery_client::{Context, NodeStatus};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Cluster, PATIENCE, free_port};
+use crate::harness::{Cluster, PATIENCE, looking};
 
 /// A change of the voters may be waited for by the command itself for a minute.
-const COMMAND_MAX: Duration = Duration::from_secs(120);
+const COMMAND_MAX: Duration = Duration::from_secs(240);
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -61,9 +61,8 @@ impl Cluster {
     }
 
     /// Makes the folder of a node that is to join, and tells every context where it is; its `member.toml`.
-    pub(crate) async fn prepare(&self, node: u64) -> String {
-        let mut held = Vec::new();
-        let (peer, client) = (free_port(&mut held).await, free_port(&mut held).await);
+    pub(crate) async fn prepare(&mut self, node: u64) -> String {
+        let (peer, client) = (self.reserve_port(), self.reserve_port());
         let (number, folder) = (node.to_string(), self.ledger_folder());
         let addresses = format!("127.0.0.1:{peer},127.0.0.1:{client}");
         let ledger = folder.to_str().unwrap();
@@ -115,8 +114,7 @@ impl Cluster {
         what: &str,
         wanted: impl Fn(&NodeStatus) -> bool,
     ) -> NodeStatus {
-        let options = Options { read_timeout: Duration::from_secs(2), ..Options::default() };
-        let ledger = self.connect_with("operator", Some(node), options).await;
+        let ledger = self.connect_with("operator", Some(node), looking()).await;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let said = ledger.status().await.pop();

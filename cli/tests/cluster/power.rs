@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Cluster, NODES, PATIENCE, commands, name, states};
+use crate::harness::{Cluster, NODES, PATIENCE, commands, name, patient, states};
 
 const WRITES: usize = 1_000;
 /// Writes under way at once, so that they do not all fit into the first blocks.
@@ -122,7 +122,7 @@ async fn write_until_killed(
     let under_way = Arc::new(Semaphore::new(AT_ONCE));
     let mut clients = Vec::new();
     for node in 1..=NODES {
-        let options = Options { tries_max: 1, submit_timeout: Duration::from_secs(10), ..Options::default() };
+        let options = Options { tries_max: 1, ..patient() };
         clients.push(cluster.connect_with("issuer", Some(node), options).await);
     }
     let mut writes = JoinSet::new();

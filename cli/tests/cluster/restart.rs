@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chancery_client::{Ledger, Options};
+use chancery_client::Ledger;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Cluster, NODES, PATIENCE, employ, register};
+use crate::harness::{Cluster, NODES, PATIENCE, employ, looking, register};
 
 /// Small, so that a test gets past it.
 const SNAPSHOT_EVERY: u64 = 40;
@@ -29,20 +29,14 @@ async fn a_leader_that_is_told_to_stop_hands_over() {
     let mut cluster = Cluster::start().await;
     let leader = cluster.leader().await;
     let survivor = leader % NODES + 1;
-    let watch = cluster
-        .connect_with(
-            "operator",
-            Some(survivor),
-            Options { read_timeout: Duration::from_secs(2), ..Options::default() },
-        )
-        .await;
-    let over = Arc::new(AtomicBool::new(false));
+    let watch = cluster.connect_with("operator", Some(survivor), looking()).await;
+    let (over, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut writers = JoinSet::new();
     for writer in 0..4 {
         let issuer = cluster.connect("issuer").await;
-        writers.spawn(write_until_over(issuer, format!("bots/{writer}"), over.clone()));
+        writers.spawn(write_until_over(issuer, format!("bots/{writer}"), over.clone(), written.clone()));
     }
-    sleep(Duration::from_millis(500)).await;
+    wait_for_more(&written).await;
 
     let sent = Instant::now();
     cluster.terminate(leader);
@@ -57,12 +51,10 @@ async fn a_leader_that_is_told_to_stop_hands_over() {
     let led_after = sent.elapsed();
     let status = cluster.wait_for_exit(leader).await;
     let ended_after = sent.elapsed();
-    sleep(Duration::from_millis(500)).await;
+    wait_for_more(&written).await;
     over.store(true, Ordering::SeqCst);
-    let written = writers.join_all().await;
-    let (writes, slowest): (u64, Duration) = written
-        .into_iter()
-        .fold((0, Duration::ZERO), |(sum, slowest), (count, most)| (sum + count, slowest.max(most)));
+    let slowest = writers.join_all().await.into_iter().max().unwrap();
+    let writes = written.load(Ordering::SeqCst);
     println!(
         "node {successor} leads after {led_after:?}, node {leader} ended after {ended_after:?}; \
          {writes} writes, none failed, the slowest took {slowest:?}"
@@ -77,16 +69,33 @@ async fn a_leader_that_is_told_to_stop_hands_over() {
     cluster.settled_leaves().await;
 }
 
-/// Writes until told to stop; how many, and the longest that one took.
-async fn write_until_over(issuer: Ledger, prefix: String, over: Arc<AtomicBool>) -> (u64, Duration) {
-    let (mut count, mut slowest) = (0, Duration::ZERO);
-    while !over.load(Ordering::SeqCst) {
+/// Writes until told to stop; the longest that one took.
+async fn write_until_over(
+    issuer: Ledger,
+    prefix: String,
+    over: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
+) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for number in 0.. {
+        if over.load(Ordering::SeqCst) {
+            break;
+        }
         let began = Instant::now();
-        register(&issuer, &format!("{prefix}/{count}")).await;
+        register(&issuer, &format!("{prefix}/{number}")).await;
         slowest = slowest.max(began.elapsed());
-        count += 1;
+        written.fetch_add(1, Ordering::SeqCst);
     }
-    (count, slowest)
+    slowest
+}
+
+/// Waits until the writers have got on by more than what may have been under way.
+async fn wait_for_more(written: &AtomicU64) {
+    let (before, deadline) = (written.load(Ordering::SeqCst), Instant::now() + PATIENCE);
+    while written.load(Ordering::SeqCst) < before + 20 {
+        assert!(Instant::now() < deadline, "the writers do not get on");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,8 +126,9 @@ async fn a_node_that_was_away_past_the_purge_catches_up_by_snapshot() {
     let away = leader % NODES + 1;
     cluster.kill(away);
     let had = snapshots(&cluster, away);
+    let last_index = last_index(&cluster).await;
     write(&issuer, "bots", 3 * SNAPSHOT_EVERY).await;
-    wait_for_snapshots(&cluster).await;
+    wait_for_purge(&cluster, last_index).await;
 
     cluster.start_node(away);
     cluster.wait_until_serving(NODES).await;
@@ -238,6 +248,30 @@ async fn wait_for_snapshots(cluster: &Cluster) {
     let deadline = Instant::now() + PATIENCE;
     while cluster.running().into_iter().any(|node| snapshots(cluster, node).is_empty()) {
         assert!(Instant::now() < deadline, "no snapshot is made");
+        sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// The index at which the longest log ends.
+async fn last_index(cluster: &Cluster) -> u64 {
+    cluster.settled_head().await;
+    let all = cluster.connect("operator").await.status().await;
+    let ends = all.into_iter().filter_map(|(_, status)| status.ok()?.log.last_index);
+    ends.max().expect("a node tells where its log ends")
+}
+
+/// Waits until every node that runs has purged all up to `index`. Raft does that only when nothing of it is on its
+/// way to a peer, even one that is away.
+async fn wait_for_purge(cluster: &Cluster, index: u64) {
+    let operator = cluster.connect_with("operator", None, looking()).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let all = operator.status().await;
+        let purged = all.iter().filter_map(|(_, status)| status.as_ref().ok()?.log.purged_index);
+        if purged.filter(|purged| *purged > index).count() == cluster.running().len() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the log is not purged past {index}: {all:?}");
         sleep(Duration::from_millis(25)).await;
     }
 }

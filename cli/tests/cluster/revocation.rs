@@ -2,8 +2,8 @@
 //! leads, and while leaders are killed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chancery_client::{CheckError, Ledger, Options, SubmitError};
@@ -11,12 +11,12 @@ use chancery_ledger::command::GrantId;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
-use crate::harness::{Cluster, NODES, employ};
+use crate::harness::{Cluster, NODES, employ, patient};
 
 const CHECKERS: u64 = 8;
 const RUN: Duration = Duration::from_secs(20);
 /// On a machine that is too slow for the counts below, the run goes on for as long as this.
-const RUN_MAX: Duration = Duration::from_secs(60);
+const RUN_MAX: Duration = Duration::from_secs(300);
 const REVOKE_EVERY: Duration = Duration::from_millis(50);
 const KILL_AFTER: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(11)];
 const DEAD_FOR: Duration = Duration::from_secs(2);
@@ -56,11 +56,37 @@ pub(super) enum Outcome {
     Closed,
 }
 
-/// Which agent's turn it is, and whether the run is over.
+/// Which agent's turn it is, what was counted so far, and whether the run is over.
 #[derive(Default)]
 struct Turn {
     agent: AtomicU64,
+    /// Agents up to which revocations are acknowledged, or their outcome is unknown.
+    revoked: AtomicU64,
+    acknowledged: AtomicU64,
+    permits: AtomicU64,
+    /// Checks of an agent that was revoked before, on each node.
+    after: Mutex<BTreeMap<u64, u64>>,
     over: AtomicBool,
+}
+
+impl Turn {
+    /// Whether there is enough to judge; about, as the judge alone knows what counts.
+    fn is_enough(&self) -> bool {
+        let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        let after = self.after.lock().unwrap();
+        count(&self.acknowledged) >= REVOCATIONS_MIN
+            && count(&self.permits) >= 2 * PERMITS_BEFORE_MIN
+            && after.values().sum::<u64>() >= 2 * REQUESTS_AFTER_MIN
+            && after.len() as u64 == NODES
+    }
+
+    fn count(&self, check: &Check) {
+        if matches!(check.outcome, Outcome::Permit) {
+            self.permits.fetch_add(1, Ordering::SeqCst);
+        } else if check.agent + 1 < self.revoked.load(Ordering::SeqCst) {
+            *self.after.lock().unwrap().entry(check.node).or_default() += 1;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,12 +99,12 @@ async fn nothing_asked_for_after_an_acknowledged_revocation_is_permitted() {
     let mut checkers = JoinSet::new();
     for number in 0..CHECKERS {
         let node = number % NODES + 1;
-        let options = Options { tries_max: 1, check_timeout: Duration::from_secs(2), ..Options::default() };
+        let options = Options { tries_max: 1, check_timeout: Duration::from_secs(2), ..patient() };
         let gate = cluster.connect_with("gate", Some(node), options).await;
         checkers.spawn(check_until_over(gate, node, number, turn.clone()));
     }
     let revoker = cluster.connect("revoker").await;
-    let revoker = tokio::spawn(revoke_in_turn(revoker, grants, began, turn.clone()));
+    let revoker = tokio::spawn(revoke_in_turn(revoker, grants, turn.clone()));
 
     let mut killed = Vec::new();
     for after in KILL_AFTER {
@@ -91,8 +117,12 @@ async fn nothing_asked_for_after_an_acknowledged_revocation_is_permitted() {
         cluster.start_node(leader);
         killed.push((leader, successor));
     }
-    let revocations = revoker.await.unwrap();
+    while began.elapsed() < RUN || (!turn.is_enough() && began.elapsed() < RUN_MAX) {
+        assert!(!revoker.is_finished(), "the revoker has ended");
+        sleep(REVOKE_EVERY).await;
+    }
     turn.over.store(true, Ordering::SeqCst);
+    let revocations = revoker.await.unwrap();
     let took = began.elapsed();
     let checks: Vec<Check> = checkers.join_all().await.into_iter().flatten().collect();
 
@@ -147,28 +177,23 @@ async fn check_until_over(gate: Ledger, node: u64, number: u64, turn: Arc<Turn>)
             // A dead node refuses at once: it is not asked in a tight loop.
             sleep(Duration::from_millis(20)).await;
         }
-        checks.push(Check { agent, node, asked, outcome });
+        let check = Check { agent, node, asked, outcome };
+        turn.count(&check);
+        checks.push(check);
     }
     checks
 }
 
-/// One revoker: each agent in its turn, until the run is long enough and the counts can be there.
-async fn revoke_in_turn(
-    revoker: Ledger,
-    grants: Vec<GrantId>,
-    began: Instant,
-    turn: Arc<Turn>,
-) -> Vec<Revocation> {
+/// One revoker: each agent in its turn, until the run is over. The last few agents keep what they have, so that
+/// there is always one to permit something to.
+async fn revoke_in_turn(revoker: Ledger, grants: Vec<GrantId>, turn: Arc<Turn>) -> Vec<Revocation> {
     let mut ticks = interval(REVOKE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut revocations: Vec<Revocation> = Vec::new();
-    for (agent, grant) in (0..).zip(grants) {
+    let mut grants = (0..AGENTS - AHEAD - 1).zip(grants);
+    while !turn.over.load(Ordering::SeqCst) {
         ticks.tick().await;
-        let acknowledged = revocations.iter().filter(|one| one.acknowledged.is_some()).count() as u64;
-        let ran = began.elapsed();
-        if ran > RUN_MAX || (ran > RUN && acknowledged >= REVOCATIONS_MIN) {
-            break;
-        }
+        let Some((agent, grant)) = grants.next() else { continue };
         turn.agent.store(agent, Ordering::SeqCst);
         let sent = Instant::now();
         let acknowledged = match revoker.revoke(grant, "its turn").await {
@@ -176,6 +201,8 @@ async fn revoke_in_turn(
             Err(SubmitError::NotDone { .. } | SubmitError::Unknown { .. }) => None,
             Err(error) => panic!("revocation of agent {agent}: {error}"),
         };
+        turn.acknowledged.fetch_add(u64::from(acknowledged.is_some()), Ordering::SeqCst);
+        turn.revoked.store(agent + 1, Ordering::SeqCst);
         revocations.push(Revocation { sent, acknowledged });
     }
     revocations

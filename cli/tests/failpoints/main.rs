@@ -27,7 +27,7 @@ use chancery_proto::v1::peer::peer_client::PeerClient;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 
-use harness::{Cluster, NODES, PATIENCE, employ, name};
+use harness::{Cluster, NODES, PATIENCE, employ, looking, name, patient};
 use wire::{Papers, peer};
 
 /// Who dies.
@@ -179,7 +179,7 @@ impl House {
     /// Waits until the others have purged all up to `index`. Raft does that only when nothing of it is on its way
     /// to a peer, even one that is away.
     async fn purged_past(&self, index: u64) {
-        let operator = self.cluster.connect("operator").await;
+        let operator = self.cluster.connect_with("operator", None, looking()).await;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let all = operator.status().await;
@@ -242,7 +242,7 @@ impl House {
 
     /// All nodes have the same newest head, or will have.
     async fn agree(&self, died_at: &str) {
-        let operator = self.cluster.connect("operator").await;
+        let operator = self.cluster.connect_with("operator", None, looking()).await;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let all = operator.status().await;
@@ -280,7 +280,7 @@ struct Known {
 
 impl Witness {
     async fn of(cluster: &Cluster) -> Self {
-        let options = Options { read_timeout: Duration::from_millis(500), ..Options::default() };
+        let options = Options { read_timeout: Duration::from_millis(500), ..patient() };
         let operator = cluster.connect_with("operator", Some(VICTIM), options).await;
         let voter = operator.trust().genesis.voter(VICTIM).unwrap().clone();
         let known = Known { tail_block: 0, tail_block_of: "genesis".into(), roster: None, number: None };

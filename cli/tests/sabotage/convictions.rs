@@ -1,6 +1,7 @@
 //! What nodes signed, given to `chancery verify`: it must convict by what contradicts, and by nothing else.
 
 use std::fs;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,6 +13,7 @@ use chancery_ledger::trust::Trust;
 use serde_json::{Value, json};
 
 use crate::harness::Cluster;
+use crate::house::House;
 use crate::operator::Ended;
 
 /// The checker's name.
@@ -24,6 +26,10 @@ const KEPT_MAX: usize = 4_096;
 const CONVICTED: i32 = 0;
 const INVALID: i32 = 13;
 
+/// The file that convicts, and what anybody needs beside it.
+const CONTRADICTION: &str = "contradiction.json";
+const TRUST: &str = "trust.toml";
+
 /// What it says of signatures that do not contradict.
 const NOTHING: &str = "an honest node may have signed this";
 
@@ -31,7 +37,7 @@ const NOTHING: &str = "an honest node may have signed this";
 /// there is one, the program itself must convict by its file; and must not, once one of the messages is replaced
 /// by another of that node's that an honest node may have signed too.
 pub(crate) async fn judge(
-    cluster: &Cluster,
+    house: &House,
     trust: &Trust,
     statements: &[Statement],
     logs: &[Vec<Block>],
@@ -47,8 +53,8 @@ pub(crate) async fn judge(
         Some(found) => {
             let messages: Vec<&Message> = found.messages().collect();
             let innocent = innocent(trust, &messages, &signed, logs);
-            acquits(cluster, trust, &innocent).await;
-            let what = convicts(cluster, &found.to_json()).await;
+            acquits(&house.cluster, trust, &innocent).await;
+            let what = convicts(house, &found.to_json()).await;
             Verdict::Violation { checker: NAME, what, operations: Vec::new() }
         }
     };
@@ -81,12 +87,17 @@ fn innocent(trust: &Trust, messages: &[&Message], signed: &[Statement], logs: &[
     before.iter().map(|message| (*message).clone()).chain([other]).collect()
 }
 
-/// The program convicts; of what.
-async fn convicts(cluster: &Cluster, file: &str) -> String {
-    let ended = verify(cluster, "contradiction.json", file).await;
+/// The program convicts; of what. The file, and the trust that it is verified with, are kept for whoever wants to see.
+async fn convicts(house: &House, file: &str) -> String {
+    let ended = verify(&house.cluster, CONTRADICTION, file).await;
     let convicted = &ended.json["files"][0];
     assert_eq!((ended.code, &convicted["outcome"]), (Some(CONVICTED), &"convicted".into()), "{}", ended.json);
-    format!("exit {CONVICTED}: {} of {}", convicted["charge"], convicted["name"])
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("convictions").join(house.name());
+    fs::create_dir_all(&kept).unwrap();
+    for name in [CONTRADICTION, TRUST] {
+        fs::copy(house.cluster.ledger_folder().join(name), kept.join(name)).unwrap();
+    }
+    format!("exit {CONVICTED}: {} of {}; {}", convicted["charge"], convicted["name"], kept.display())
 }
 
 /// The program convicts nobody by `messages`, whose order in the file is one of two.
@@ -117,7 +128,7 @@ fn message(message: &Message) -> Value {
 }
 
 async fn verify(cluster: &Cluster, name: &str, file: &str) -> Ended {
-    let (path, trust) = (cluster.ledger_folder().join(name), cluster.ledger_folder().join("trust.toml"));
+    let (path, trust) = (cluster.ledger_folder().join(name), cluster.ledger_folder().join(TRUST));
     fs::write(&path, file).unwrap();
     cluster.operate(&["verify", path.to_str().unwrap(), "--trust", trust.to_str().unwrap()]).await
 }

@@ -1,12 +1,13 @@
 //! Revocations, and checks that start when they are acknowledged.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_client::{Ledger, Options};
 use chancery_jepsen::checkers::Finding;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::NODES;
 use crate::house::{House, Setting, statement};
@@ -22,16 +23,23 @@ const ROUNDS: usize = 12;
 /// Checks that are made of each node at once, over several connections.
 const AT_ONCE: usize = 4;
 
-/// What the slow node waits for before it applies a block.
-const SLOW: &str = "applied-before-write=sleep(150)";
+/// The late node applies no block while this is on.
+const HELD: &str = "applied-before-write=pause";
+
+/// How long it is held for a check that waits for the block, as it should.
+const HELD_FOR: Duration = Duration::from_secs(1);
+
+/// An election timeout that nobody lives to see, in milliseconds.
+const NEVER_MS: (u64, u64) = (3_600_000, 7_200_000);
 
 /// Agents are granted something, checked, revoked, and checked on every node from the moment of the
-/// acknowledgement: through the SDK, and by a client that believes what it is shown. One node applies late.
+/// acknowledgement: through the SDK, and by a client that believes what it is shown. One node does not apply the
+/// revocation until that client has been answered, or has waited. One check is alone, so that its statements are the
+/// first that any node makes after the revocation.
 pub(crate) async fn of_revocations(setting: Setting) -> Vec<Finding> {
     let house = House::start(setting, |_| {}).await;
     let leader = house.cluster.leader().await;
     let late = leader % NODES + 1;
-    house.switch_on(late, SLOW);
     let record = Arc::new(Record::new());
     let trusting = Arc::new(record.beside());
     let issuer = once(&house, "issuer", leader).await;
@@ -40,6 +48,7 @@ pub(crate) async fn of_revocations(setting: Setting) -> Vec<Finding> {
     let nodes: Vec<u64> = (1..=NODES).collect();
     let before = Gates::of(&house, &nodes).await;
     let after = Gates::of(&house, &nodes).await;
+    let first = once(&house, "gate", leader).await;
     let papers = Papers::of_principal(&house.cluster, "gate");
     let mut believer = client(&house.cluster, late, &papers);
     trusting.check_trusting(&mut believer, late, "nobody").await;
@@ -48,8 +57,18 @@ pub(crate) async fn of_revocations(setting: Setting) -> Vec<Finding> {
         record.register(&issuer, &agent).await;
         let (grant, _) = record.grant(&issuer, &agent).await;
         before.check(&record, &agent).await;
+        house.switch_on(late, HELD).await;
         record.revoke(&revoker, grant).await;
-        tokio::join!(after.check(&record, &agent), trusting.check_trusting(&mut believer, late, &agent));
+        record.check(&first, leader, &agent).await;
+        let believing = async {
+            let mut asking = pin!(trusting.check_trusting(&mut believer, late, &agent));
+            let answered = timeout(HELD_FOR, &mut asking).await;
+            house.switch_off(late).await;
+            if answered.is_err() {
+                asking.await;
+            }
+        };
+        tokio::join!(after.check(&record, &agent), believing);
         for node in 1..=NODES {
             record.saw(statement(&mut house.peer(node)).await);
         }
@@ -61,14 +80,11 @@ pub(crate) async fn of_revocations(setting: Setting) -> Vec<Finding> {
 
 /// One member signs with a key that is not its own. The others must do without it, and be believed.
 pub(crate) async fn beside_a_liar(setting: Setting) -> Vec<Finding> {
-    let mut house = House::start(setting, |_| {}).await;
+    let mut house = House::found(setting, |_| {}).await;
     // A leader's own signature is among those that acknowledge: the liar must not lead.
-    while house.cluster.leader().await == LIAR {
-        house.cluster.kill(LIAR);
-        sleep(Duration::from_millis(1_500)).await;
-        house.start_node(LIAR);
-        house.cluster.wait_until_serving(NODES).await;
-    }
+    house.cluster.configure(LIAR, |config| config.tuning.election_timeout_ms = NEVER_MS);
+    house.start_all();
+    house.cluster.wait_until_serving(NODES).await;
     let record = Arc::new(Record::new());
     let issuer = once(&house, "issuer", 1).await;
     let honest = Gates::of(&house, &[1, 2]).await;

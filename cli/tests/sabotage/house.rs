@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chancery_ledger::authority::Block;
 use chancery_ledger::hash::Hash;
@@ -13,9 +14,10 @@ use chancery_node::store::{RaftLog, RaftLogOptions};
 use chancery_proto::v1::peer::peer_client::PeerClient;
 use chancery_proto::v1::peer::{SignHeadRequest, StatementRequest};
 use openraft::storage::{RaftLogReader, RaftLogStorage};
+use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
 
-use crate::harness::{Cluster, NODES};
+use crate::harness::{Cluster, NODES, PATIENCE};
 use crate::wire::{Papers, peer};
 
 /// Who is broken.
@@ -59,16 +61,26 @@ pub(crate) struct House {
 impl House {
     /// Founds a ledger, starts its nodes and waits until all of them serve.
     pub(crate) async fn start(setting: Setting, tune: impl Fn(&mut Tuning)) -> Self {
-        let mut house = Self { cluster: Cluster::found(tune).await, setting };
+        let mut house = Self::found(setting, tune).await;
         house.start_all();
         house.cluster.wait_until_serving(NODES).await;
         house
+    }
+
+    /// Founds a ledger. No node runs yet.
+    pub(crate) async fn found(setting: Setting, tune: impl Fn(&mut Tuning)) -> Self {
+        Self { cluster: Cluster::found(tune).await, setting }
     }
 
     /// [`House::start`], with nothing broken. What is started later is broken as the setting has it.
     pub(crate) async fn start_honestly(setting: Setting) -> Self {
         let honest = Setting { sabotage: None, ..setting };
         Self { setting, ..Self::start(honest, |_| {}).await }
+    }
+
+    /// What is broken in it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.setting.sabotage.unwrap_or("nothing")
     }
 
     /// What is started from now on is not broken.
@@ -116,9 +128,33 @@ impl House {
         self.cluster.node_folder(node).join("failpoints")
     }
 
-    /// Switches a failpoint of a node that runs on; it follows within 10 ms.
-    pub(crate) fn switch_on(&self, node: u64, failpoint: &str) {
-        fs::write(self.failpoints(node), format!("{failpoint}\n")).unwrap();
+    /// Switches a failpoint of a node that runs on, and those that were on before off. It is in force when this
+    /// returns.
+    pub(crate) async fn switch_on(&self, node: u64, failpoint: &str) {
+        self.switch(node, &format!("{failpoint}\n"), "failpoint on").await;
+    }
+
+    /// Switches the failpoint of a node that runs off, for good when this returns.
+    pub(crate) async fn switch_off(&self, node: u64) {
+        self.switch(node, "", "failpoint off").await;
+    }
+
+    async fn switch(&self, node: u64, failpoints: &str, told: &str) {
+        let known_bytes = self.cluster.said(node).len();
+        // At once: half a file would be other failpoints.
+        let (path, whole) = (self.failpoints(node), self.failpoints(node).with_extension("new"));
+        fs::write(&whole, failpoints).unwrap();
+        fs::rename(&whole, &path).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.cluster.said(node).get(known_bytes..).is_some_and(|said| said.contains(told)) {
+            assert!(Instant::now() < deadline, "node {node} does not follow its failpoints");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Of a node that does not run: it starts with no failpoint.
+    pub(crate) fn forget_failpoints(&self, node: u64) {
+        fs::remove_file(self.failpoints(node)).unwrap();
     }
 
     /// What a power cut takes of a node that does not run: all that was not synced.
@@ -143,6 +179,11 @@ impl House {
     /// The last block in the Raft log of a node that does not run.
     pub(crate) fn block_in_log(&self, node: u64) -> u64 {
         self.raft_log(node).read_tail_with(|tail| tail.block).unwrap()
+    }
+
+    /// The last entry in the Raft log of a node that does not run.
+    pub(crate) fn last_index_in_log(&self, node: u64) -> Option<u64> {
+        self.raft_log(node).read_tail_with(|tail| tail.log_id.map(|id| id.index)).unwrap()
     }
 
     /// The blocks in the Raft log of a node that does not run, as their proposers signed them.

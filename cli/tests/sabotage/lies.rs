@@ -6,9 +6,9 @@ use std::time::Duration;
 use chancery_client::Options;
 use chancery_jepsen::checkers::Finding;
 use chancery_jepsen::history::Outcome;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::NODES;
+use crate::harness::{NODES, PATIENCE};
 use crate::house::{House, Setting, head_statement, statement};
 use crate::record::{Record, agent};
 use crate::restart::stopped;
@@ -24,9 +24,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// For a statement that may never come.
 const STATEMENT_MAX: Duration = Duration::from_millis(300);
-
-/// Elections until the liar leads.
-const ELECTIONS_MAX: usize = 20;
 
 /// A follower, or whoever it is, begins to lie.
 pub(crate) async fn of_a_member(setting: Setting) -> Vec<Finding> {
@@ -50,19 +47,10 @@ async fn lying(setting: Setting, as_leader: bool) -> Vec<Finding> {
     listen(&house, &record, before).await;
     house.cluster.kill(LIAR);
     house.start_node(LIAR);
-    // Some lies stop whoever hears them at once: then nothing would be waited for.
-    sleep(Duration::from_secs(2)).await;
-    // What it signs of the same block now, while nobody may be left to go on with.
-    listen(&house, &record, before).await;
-    for _ in 0..ELECTIONS_MAX {
-        let leader = if as_leader { house.cluster.leader().await } else { LIAR };
-        if leader == LIAR {
-            break;
-        }
-        house.cluster.kill(leader);
-        sleep(Duration::from_millis(1_500)).await;
-        house.start_node(leader);
-        house.cluster.wait_until_serving(NODES).await;
+    // What it signs of the same block now. Some lies stop whoever hears them: nobody may be left to go on with.
+    hear(&house, &record, before).await;
+    if as_leader {
+        house.cluster.operate(&["transfer", "--to", &LIAR.to_string()]).await.done();
     }
     let mut clients = Vec::new();
     for node in 1..=NODES {
@@ -101,6 +89,21 @@ async fn lying(setting: Setting, as_leader: bool) -> Vec<Finding> {
     house.cluster.wait_until_serving(NODES - u64::from(as_leader)).await;
     findings.extend(record.judge_without_statements(&mut house).await);
     findings
+}
+
+/// What the liar says of `block` as soon as it says anything.
+async fn hear(house: &House, record: &Record, block: u64) {
+    let mut peer = house.peer(LIAR);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let said = timeout(STATEMENT_MAX, head_statement(&mut peer, block)).await.ok().flatten();
+        if said.is_some() {
+            record.saw(said);
+            return;
+        }
+        assert!(Instant::now() < deadline, "the liar says nothing");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 pub(crate) fn newest_block(outcome: &Outcome) -> u64 {

@@ -43,8 +43,7 @@ pub(crate) async fn late_to_a_change(setting: Setting) -> Vec<Finding> {
     record.check(&gate, leader, &agent).await;
     let late = leader % NODES + 1;
     let removed = late % NODES + 1;
-    house.switch_on(late, LATE);
-    sleep(Duration::from_millis(100)).await;
+    house.switch_on(late, LATE).await;
 
     remove_and_listen(&house, &record, removed, house.peer_as(late, leader)).await;
     let newest = newest_block(&record.revoke(&revoker, grant).await);
@@ -57,7 +56,7 @@ pub(crate) async fn late_to_a_change(setting: Setting) -> Vec<Finding> {
     }
     let mut findings = vec![rosters(&record.seen(), &heads), stopped(&mut house)];
     house.cluster.kill(removed);
-    house.switch_on(late, "applied-before-write=off");
+    house.switch_off(late).await;
     findings.extend(record.judge_without_statements(&mut house).await);
     findings
 }

@@ -74,11 +74,11 @@ pub(crate) async fn after_a_vote(setting: Setting) -> Vec<Finding> {
     let mut house = House::start(setting, |_| {}).await;
     house.cluster.kill(1);
     house.cluster.kill(2);
-    let first = ask(&house, 1, true).await;
+    let first = ask(&house, 1, None).await;
     house.cluster.kill(VOTER);
     house.cut_power(VOTER);
     house.start_node(VOTER);
-    let second = ask(&house, 2, false).await;
+    let second = ask(&house, 2, Some(REFUSALS)).await;
     assert!(first, "the first candidate is voted for");
     let verdict = if second {
         let what = format!("node {VOTER} voted for nodes 1 and 2 in term {TERM}");
@@ -89,9 +89,11 @@ pub(crate) async fn after_a_vote(setting: Setting) -> Vec<Finding> {
     vec![Finding { checker: "votes", examined: 2, verdict }]
 }
 
-/// Asks for a vote as `candidate` until there is an answer; until it is granted, if it is to be (a node that
-/// heard from a leader of late does not vote).
-async fn ask(house: &House, candidate: u64, until_granted: bool) -> bool {
+/// Refusals after which a node is believed that it does not vote. (One that heard from a leader of late does not.)
+const REFUSALS: usize = 50;
+
+/// Asks for a vote as `candidate` until it is granted, or refused so often. Whether it is granted.
+async fn ask(house: &House, candidate: u64, refusals_max: Option<usize>) -> bool {
     let deadline = Instant::now() + PATIENCE;
     let request = VoteRequest {
         vote: Some(Vote { term: TERM, node: candidate, committed: false }),
@@ -99,11 +101,17 @@ async fn ask(house: &House, candidate: u64, until_granted: bool) -> bool {
         leadership_transfer: false,
     };
     let mut voter = house.peer_as(VOTER, candidate);
+    let mut refusals = 0;
     loop {
         match voter.vote(request).await {
-            Ok(reply) if reply.get_ref().granted || !until_granted => return reply.get_ref().granted,
-            _ => assert!(Instant::now() < deadline, "there is no vote"),
+            Ok(reply) if reply.get_ref().granted => return true,
+            Ok(_) => refusals += 1,
+            Err(_) => {}
         }
+        if refusals_max.is_some_and(|most| refusals >= most) {
+            return false;
+        }
+        assert!(Instant::now() < deadline, "there is no vote");
         sleep(Duration::from_millis(20)).await;
     }
 }

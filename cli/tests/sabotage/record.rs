@@ -74,7 +74,7 @@ impl Record {
 
     /// What was signed, held against itself by whom anybody may ask.
     pub(crate) async fn convictions(&self, house: &House, trust: &Trust, logs: &[Vec<Block>]) -> Finding {
-        convictions::judge(&house.cluster, trust, &self.seen(), logs).await
+        convictions::judge(house, trust, &self.seen(), logs).await
     }
 
     /// What was signed so far.

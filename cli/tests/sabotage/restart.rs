@@ -2,26 +2,30 @@
 
 use std::time::Duration;
 
-use chancery_client::{Ledger, Options};
+use chancery_client::{Ledger, NodeStatus, Options};
 use chancery_jepsen::checkers::{Finding, Verdict};
 use chancery_jepsen::history::Outcome;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{NODES, PATIENCE};
 use crate::house::{House, Setting, head_statement, statement};
+use crate::lies::newest_block;
 use crate::record::{Record, agent};
 
 /// Entries between snapshots where one is to be sent.
 const SNAPSHOT_EVERY: u64 = 4;
 
-/// A write to the slow disk of a leader ends long after the others'.
-const SLOW_DISK: &str = "raft-log-before-write=sleep(6000)";
+/// Nothing gets to the disk of a node's Raft log while this is on.
+const HELD_DISK: &str = "raft-log-before-write=pause";
 
-/// How long it is watched: less than one write.
-const WATCHED: Duration = Duration::from_secs(2);
+/// How long a leader is watched that could sign what it must not.
+const WATCHED: Duration = Duration::from_secs(8);
 
 /// Commands that a node misses.
 const MISSED: usize = 24;
+
+/// Statements of a leader whose log is ahead of what is committed.
+const STATEMENTS: u64 = 20;
 
 /// A node is killed right after a block, and comes back.
 pub(crate) async fn after_a_block(setting: Setting) -> Vec<Finding> {
@@ -55,10 +59,14 @@ async fn comes_back(setting: Setting, missed: usize) -> Vec<Finding> {
         sleep(Duration::from_millis(5)).await;
     }
     house.cluster.kill(away);
+    let has = house.last_index_in_log(away);
     let missed_to = write(&record, &issuer, 5..5 + missed).await.max(block);
     if missed > 0 {
-        // The others drop what their snapshots hold; only then it is sent one.
-        sleep(Duration::from_secs(3)).await;
+        // Once the others have dropped what it needs next, it must be sent a snapshot.
+        for node in house.cluster.running() {
+            let dropped = |status: &NodeStatus| status.log.purged_index > has;
+            house.cluster.wait_for_status(node, "that it dropped what its snapshot holds", dropped).await;
+        }
     }
     house.start_node(away);
     let deadline = Instant::now() + PATIENCE;
@@ -123,7 +131,7 @@ pub(crate) fn stopped(house: &mut House) -> Finding {
     Finding { checker: "node", examined, verdict }
 }
 
-/// A leader is left alone with a block that nobody else gets, and comes back to a cluster that went on without it.
+/// A leader is left alone with a block that no other disk gets, and comes back to a cluster that went on without it.
 pub(crate) async fn leader_alone(setting: Setting) -> Vec<Finding> {
     let mut house = House::start(setting, |_| {}).await;
     let record = Record::new();
@@ -131,38 +139,43 @@ pub(crate) async fn leader_alone(setting: Setting) -> Vec<Finding> {
     record.register(&issuer, "bots/before").await;
     let leader = house.cluster.leader().await;
     let others: Vec<u64> = (1..=NODES).filter(|node| *node != leader).collect();
-    let options =
-        Options { tries_max: 1, submit_timeout: Duration::from_millis(1_500), ..Options::default() };
-    let alone = house.cluster.connect_with("issuer", Some(leader), options.clone()).await;
-    let operator = house.cluster.connect_with("operator", Some(leader), options).await;
+    let alone = house.cluster.connect_with("issuer", Some(leader), hasty()).await;
+    let operator = house.cluster.connect_with("operator", Some(leader), hasty()).await;
     let mut peer = house.peer(leader);
     let first = statement(&mut peer).await.expect("a leader that serves states");
     record.saw([first]);
     let before = first.head.block;
-    let (mut examined, mut reached) = (0, before);
+    // They hear the leader and tell it the time, but acknowledge nothing, and vote for nobody.
     for node in &others {
-        house.cluster.kill(*node);
+        house.switch_on(*node, HELD_DISK).await;
     }
+    let mut examined = 0;
     let mut short = None;
     let watching = async {
-        // Its clock counts for two seconds after it heard of others.
-        let until = Instant::now() + Duration::from_millis(1_500);
-        while Instant::now() < until {
+        let deadline = Instant::now() + PATIENCE;
+        let mut after = 0;
+        while after < STATEMENTS {
+            assert!(Instant::now() < deadline, "the leader takes no block when it is alone");
             let tail_block = match operator.status().await.pop() {
                 Some((_, Ok(status))) => status.tail_block,
                 _ => 0,
             };
-            let Some(stated) = statement(&mut peer).await else { continue };
-            record.saw([stated]);
-            examined += 1;
-            reached = stated.fresh.map_or(reached, |fresh| fresh.tail_block.max(reached));
-            if stated.fresh.is_some_and(|fresh| fresh.tail_block < tail_block) {
-                short = Some((tail_block, stated));
+            if let Some(stated) = statement(&mut peer).await {
+                record.saw([stated]);
+                examined += 1;
+                after += u64::from(tail_block > before);
+                if stated.fresh.is_some_and(|fresh| fresh.tail_block < tail_block) {
+                    short = Some((tail_block, stated));
+                }
             }
             sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::join!(watching, record.register(&alone, "bots/alone"));
+    for node in &others {
+        house.cluster.kill(*node);
+        house.forget_failpoints(*node);
+    }
     house.cluster.kill(leader);
     for node in &others {
         house.start_node(*node);
@@ -186,9 +199,6 @@ pub(crate) async fn leader_alone(setting: Setting) -> Vec<Finding> {
             let what = format!("its log had block {tail_block} when it stated block {stated}");
             Verdict::Violation { checker: "tail", what, operations: Vec::new() }
         }
-        None if reached <= before => {
-            Verdict::Inconclusive { why: "the leader took no block when it was alone".into() }
-        }
         None => Verdict::Valid,
     };
     let mut findings =
@@ -197,23 +207,28 @@ pub(crate) async fn leader_alone(setting: Setting) -> Vec<Finding> {
     findings
 }
 
-/// The leader's disk is slow: the others have its block before it has flushed it. Then its power fails. Whatever it
-/// signed, its own log must hold.
+/// A block of the leader is on the others' disks, and applied there, before it is on its own. Then its power fails.
+/// Whatever it signed, its own log must hold.
 pub(crate) async fn leader_with_a_slow_disk(setting: Setting) -> Vec<Finding> {
     let mut house = House::start(setting, |_| {}).await;
     let record = Record::new();
     let issuer = house.cluster.connect("issuer").await;
-    record.register(&issuer, "bots/before").await;
+    let before = newest_block(&record.register(&issuer, "bots/before").await);
     let leader = house.cluster.leader().await;
     let mut peer = house.peer(leader);
-    house.switch_on(leader, SLOW_DISK);
-    sleep(Duration::from_millis(100)).await;
-    let options = Options { tries_max: 1, submit_timeout: WATCHED, ..Options::default() };
-    let hasty = house.cluster.connect_with("issuer", Some(leader), options).await;
+    let mut other = house.peer(leader % NODES + 1);
+    house.switch_on(leader, HELD_DISK).await;
+    let hasty = house.cluster.connect_with("issuer", Some(leader), hasty()).await;
     let (mut signed, mut examined) = (0, 0);
     let watching = async {
+        let deadline = Instant::now() + PATIENCE;
+        while statement(&mut other).await.is_none_or(|stated| stated.head.block <= before) {
+            assert!(Instant::now() < deadline, "the others do not apply the block");
+            sleep(Duration::from_millis(5)).await;
+        }
+        // It is committed. The leader may know, and must not sign.
         let until = Instant::now() + WATCHED;
-        while Instant::now() < until {
+        while Instant::now() < until && signed <= before {
             if let Some(stated) = statement(&mut peer).await {
                 signed = stated.head.block.max(signed);
                 examined += 1;
@@ -224,6 +239,7 @@ pub(crate) async fn leader_with_a_slow_disk(setting: Setting) -> Vec<Finding> {
     };
     tokio::join!(watching, record.register(&hasty, "bots/hasty"));
     house.cluster.kill(leader);
+    house.forget_failpoints(leader);
     house.cut_power(leader);
     let held = house.block_in_log(leader);
     let verdict = if held < signed {
@@ -237,4 +253,9 @@ pub(crate) async fn leader_with_a_slow_disk(setting: Setting) -> Vec<Finding> {
     let mut findings = vec![Finding { checker: "durability", examined, verdict }];
     findings.extend(record.judge(&house, &issuer.trust().genesis).await);
     findings
+}
+
+/// For a command that will not be acknowledged.
+fn hasty() -> Options {
+    Options { tries_max: 1, submit_timeout: Duration::from_millis(1_500), ..Options::default() }
 }

@@ -7,7 +7,7 @@ use chancery_ledger::command::{Body, GrantId};
 use chancery_ledger::decide::Denial;
 use chancery_ledger::evidence::Proof;
 
-use crate::fake::{Cluster, Fault, name, terms};
+use crate::fake::{Cluster, Fault, PATIENCE, name, terms};
 
 #[tokio::test]
 async fn a_permit_is_bound_to_what_was_checked() {
@@ -96,8 +96,10 @@ async fn a_dead_node_is_passed_over_and_then_avoided() {
 #[tokio::test]
 async fn a_slow_node_has_only_its_share_of_the_time() {
     let cluster = Cluster::start(2).await.with_grant();
-    let ledger = cluster.connect().await;
-    cluster.nodes[0].misbehave(Fault::Slow(Duration::from_secs(60)));
+    // Half of it goes by; the other node has the other half.
+    let check_timeout = Duration::from_secs(20);
+    let ledger = cluster.connect_with(Options { check_timeout, ..cluster.options() }).await;
+    cluster.nodes[0].misbehave(Fault::Silent);
     let permit = ledger.check("bot", "pay", "a", b"").await.unwrap();
     assert!(matches!(permit.failed_tries()[0].failure, Failure::TimedOut));
     // A retry is a new question.
@@ -109,11 +111,8 @@ async fn a_slow_node_has_only_its_share_of_the_time() {
 async fn without_an_answer_in_time_there_is_no_permit() {
     let cluster = Cluster::start(1).await.with_grant();
     let ledger = cluster.connect().await;
-    cluster.nodes[0].misbehave(Fault::Slow(Duration::from_secs(60)));
-    let options = CheckOptions { timeout: Duration::from_millis(300), ..ledger.check_options() };
-    let request = ledger.check("bot", "pay", "a", b"");
-    let started = std::time::Instant::now();
-    drop(request);
+    cluster.nodes[0].misbehave(Fault::Silent);
+    let options = CheckOptions { timeout: Duration::from_secs(1), ..ledger.check_options() };
     let question = chancery_ledger::decide::Request {
         agent: name("bot"),
         action: name("pay"),
@@ -121,15 +120,15 @@ async fn without_an_answer_in_time_there_is_no_permit() {
         args_digest: chancery_ledger::hash::Hash::of(&[b""]),
         hint: None,
     };
-    let error = ledger.check_with(question, options).await.unwrap_err();
+    let ended = tokio::time::timeout(PATIENCE, ledger.check_with(question, options)).await;
+    let error = ended.expect("it ends at its timeout").unwrap_err();
     assert!(matches!(error, CheckError::Unavailable { .. }), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
 async fn tries_are_bounded() {
     let cluster = Cluster::start(2).await.with_grant();
-    let ledger = cluster.connect_with(Options { tries_max: 3, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 3, ..cluster.options() }).await;
     for node in &cluster.nodes {
         node.misbehave(Fault::Status(tonic::Code::Unavailable));
     }

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::fake::{Cluster, Fault, World, name};
 
-fn options() -> Options {
-    Options { tries_max: 1, ..Options::default() }
+async fn connect(cluster: &Cluster) -> Ledger {
+    cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await
 }
 
 /// Nodes 1 and 2 acknowledged a revocation that node 3 has not yet; the ledger as it was before that.
@@ -59,7 +59,7 @@ async fn convicts_node_2(cluster: &Cluster, ledger: &Ledger) {
 #[tokio::test]
 async fn a_stale_quorum_is_no_permit_for_who_heard_the_liar_before() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(options()).await;
+    let ledger = connect(&cluster).await;
     let old = revoked(&cluster);
     hear(&cluster, &ledger).await;
     forget(&cluster, &old);
@@ -67,7 +67,7 @@ async fn a_stale_quorum_is_no_permit_for_who_heard_the_liar_before() {
     let mut context = cluster.context();
     let elsewhere = TempDir::new().unwrap();
     context.folder = elsewhere.path().into();
-    let permit = Ledger::connect(context).await.unwrap().check("bot", "pay", "a", b"").await.unwrap();
+    let permit = cluster.connect_as(context).await.check("bot", "pay", "a", b"").await.unwrap();
     permit.run(b"", || ()).unwrap();
 
     convicts_node_2(&cluster, &ledger).await;
@@ -78,14 +78,14 @@ async fn a_stale_quorum_is_no_permit_for_who_heard_the_liar_before() {
 #[tokio::test]
 async fn who_is_convicted_counts_no_more_after_a_restart_too() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(options()).await;
+    let ledger = connect(&cluster).await;
     let old = revoked(&cluster);
     let now = cluster.world.lock().unwrap().clone();
     hear(&cluster, &ledger).await;
     forget(&cluster, &old);
     convicts_node_2(&cluster, &ledger).await;
 
-    let again = cluster.connect_with(options()).await;
+    let again = connect(&cluster).await;
     is_node_2(&cluster, &again.convicted()[0]);
     for ledger in [&ledger, &again] {
         let Err(CheckError::Unproven { source, .. }) = ledger.check("bot", "pay", "a", b"").await else {
@@ -115,7 +115,7 @@ async fn who_is_convicted_counts_no_more_after_a_restart_too() {
 #[tokio::test]
 async fn an_acknowledgement_may_convict_too() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(options()).await;
+    let ledger = connect(&cluster).await;
     ledger.check("bot", "pay", "a", b"").await.unwrap().run(b"", || ()).unwrap();
     // Nodes 1 and 2 use a number again.
     cluster.world.lock().unwrap().counter -= 1;
@@ -129,7 +129,7 @@ async fn an_acknowledgement_may_convict_too() {
 #[tokio::test]
 async fn statements_that_their_nodes_did_not_sign_convict_nobody() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(options()).await;
+    let ledger = connect(&cluster).await;
     let size = ledger.check("bot", "pay", "a", b"").await.unwrap().checked().answer.encode().len();
     // Any bit of any statement, and a file that anybody may have left in the folder.
     for at in (0..size).step_by(3) {
@@ -139,7 +139,7 @@ async fn statements_that_their_nodes_did_not_sign_convict_nobody() {
     cluster.nodes[0].misbehave(Fault::None);
     assert!(ledger.convicted().is_empty());
     std::fs::write(cluster.folder.path().join("contradiction-node-1.json"), "{}").unwrap();
-    let ledger = cluster.connect_with(options()).await;
+    let ledger = connect(&cluster).await;
     assert!(ledger.convicted().is_empty());
     ledger.check("bot", "pay", "a", b"").await.unwrap().run(b"", || ()).unwrap();
 }

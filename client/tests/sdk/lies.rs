@@ -11,7 +11,7 @@ use chancery_ledger::trust::TrustError;
 use crate::fake::{Authority, Cluster, Fault, Node, World, name};
 
 async fn unproven(cluster: &Cluster, fault: Fault) -> ProofError {
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
     cluster.nodes[0].misbehave(fault);
     match ledger.check("bot", "pay", "a", b"").await {
         Err(CheckError::Unproven { source, .. }) => *source,
@@ -22,7 +22,7 @@ async fn unproven(cluster: &Cluster, fault: Fault) -> ProofError {
 #[tokio::test]
 async fn no_flipped_bit_is_believed() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
     let size = ledger.check("bot", "pay", "a", b"").await.unwrap().checked().answer.encode().len();
     for at in 0..size {
         let mask = 1 << (at % 8);
@@ -48,10 +48,18 @@ async fn an_answer_to_another_nonce_or_question_is_none() {
 async fn what_is_too_large_is_not_even_read() {
     let cluster = Cluster::start(1).await.with_grant();
     cluster.nodes[0].misbehave(Fault::Huge(8 << 20));
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
     let error = ledger.check("bot", "pay", "a", b"").await.unwrap_err();
     let CheckError::Unavailable { tries } = error else { panic!("{error}") };
     assert!(matches!(tries[0].failure, Failure::Failed { code: tonic::Code::OutOfRange, .. }), "{tries:?}");
+}
+
+async fn is_rolled_back(ledger: &Ledger) {
+    let Err(CheckError::Unproven { source, .. }) = ledger.check("bot", "pay", "a", b"").await else {
+        panic!("a rolled back ledger was believed")
+    };
+    let rolled_back = AnswerProofError::Trust(TrustError::RolledBack { found: 2, minimum: 3 });
+    assert_eq!(source.to_string(), rolled_back.to_string());
 }
 
 #[tokio::test]
@@ -66,13 +74,9 @@ async fn a_ledger_rolled_back_by_all_its_voters_is_refused_after_a_restart_too()
     // Who saw both has the proof of who lied; who did not still does not believe it.
     let error = ledger.check("bot", "pay", "a", b"").await.unwrap_err();
     assert!(matches!(error, CheckError::Contradiction { .. }), "{error}");
-    for ledger in [ledger, cluster.connect().await] {
-        let Err(CheckError::Unproven { source, .. }) = ledger.check("bot", "pay", "a", b"").await else {
-            panic!("a rolled back ledger was believed")
-        };
-        let rolled_back = AnswerProofError::Trust(TrustError::RolledBack { found: 2, minimum: 3 });
-        assert_eq!(source.to_string(), rolled_back.to_string());
-    }
+    is_rolled_back(&ledger).await;
+    drop(ledger);
+    is_rolled_back(&cluster.connect().await).await;
 }
 
 #[tokio::test]
@@ -111,7 +115,7 @@ async fn a_client_without_the_right_certificate_is_not_served() {
     let mut context = cluster.context();
     let (certificate, key) = Authority::new().client(&cluster.world.lock().unwrap().operator);
     (context.certificate, context.tls_key) = (certificate, key.into());
-    let ledger = Ledger::connect(context).await.unwrap();
+    let ledger = cluster.connect_as(context).await;
     let error = ledger.check("bot", "pay", "a", b"").await.unwrap_err();
     assert!(matches!(error, CheckError::Unavailable { .. }), "{error}");
     assert_eq!(cluster.nodes[0].asked(), 0);
@@ -120,7 +124,7 @@ async fn a_client_without_the_right_certificate_is_not_served() {
 #[tokio::test]
 async fn an_answer_that_comes_after_its_deadline_is_no_permit() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(Options { tries_max: 2, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 2, ..cluster.options() }).await;
     // Grants allow 5 s; the client's clock may be off by 0.5 s.
     cluster.nodes[0].misbehave(Fault::Skew(-4_600));
     let error = ledger.check("bot", "pay", "a", b"").await.unwrap_err();

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_client::{CheckOptions, Ledger, Options, Permit, PermitError};
+use chancery_client::{CheckOptions, Ledger, Permit, PermitError};
 use chancery_ledger::command::{Body, Terms};
 use chancery_ledger::hash::Hash;
 
-use crate::fake::{Cluster, TestClock, name, now_ms, terms};
+use crate::fake::{Cluster, NOW_MS, TestClock, name, terms};
 
 async fn permit() -> (Cluster, Ledger, Arc<TestClock>, Permit) {
     let cluster = Cluster::start(1).await.with_grant();
-    let clock = Arc::new(TestClock::default());
-    let ledger = cluster.connect_with(Options { clock: clock.clone(), ..Options::default() }).await;
+    let (clock, ledger) = (Arc::clone(&cluster.clock), cluster.connect().await);
     let permit = ledger.check("bot", "pay", "a", b"x").await.unwrap();
     (cluster, ledger, clock, permit)
 }
@@ -56,10 +55,9 @@ async fn a_clock_that_is_set_back_does_not_prolong_a_permit() {
 async fn a_permit_ends_with_its_authority() {
     let cluster = Cluster::start(1).await;
     cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
-    let not_after_ms = now_ms() + 2_500;
+    let not_after_ms = NOW_MS + 2_500;
     cluster.apply(Body::Grant(Terms { not_after_ms, ..terms() }));
-    let clock = Arc::new(TestClock::default());
-    let ledger = cluster.connect_with(Options { clock: clock.clone(), ..Options::default() }).await;
+    let (clock, ledger) = (Arc::clone(&cluster.clock), cluster.connect().await);
     let permit = ledger.check("bot", "pay", "a", b"x").await.unwrap();
     assert_eq!(permit.deadline().wall_ms, not_after_ms - 500);
     clock.pass(Duration::from_millis(2_000));

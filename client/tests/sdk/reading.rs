@@ -25,7 +25,7 @@ async fn a_leaf_is_held_against_a_head() {
 #[tokio::test]
 async fn evidence_is_verified_before_it_is_given() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
     ledger.revoke_agent(name("bot"), "").await.unwrap();
     let Err(chancery_client::CheckError::Denied(denied)) = ledger.check("bot", "pay", "a", b"").await else {
         panic!()

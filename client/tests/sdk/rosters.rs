@@ -60,7 +60,7 @@ async fn what_shows_no_way_to_its_roster_proves_nothing() {
         context.endpoints.truncate(1);
         cluster.world.lock().unwrap().change(&[4, 5, 6]);
         cluster.nodes[0].misbehave(fault.clone());
-        let alone = Ledger::connect(context).await.unwrap();
+        let alone = cluster.connect_as(context).await;
         match check(&alone).await {
             Err(CheckError::Unproven { source, .. }) => match (&*source, &fault) {
                 (ProofError::Rosters(RostersError::Missing(_)), Fault::NoRosters) => {}
@@ -138,7 +138,7 @@ async fn an_operator_changes_the_voters() {
     ));
     let mut context = cluster.context();
     context.key = Some(second);
-    let there = Ledger::connect(context).await.unwrap();
+    let there = cluster.connect_as(context).await;
     let whole = there.co_sign(half.clone()).unwrap();
     assert!(whole.missing_signers().is_empty());
     there.submit(&whole).await.unwrap();

@@ -81,7 +81,7 @@ async fn a_command_whose_outcome_is_unknown_is_done_once() {
 #[tokio::test]
 async fn not_done_and_unknown_are_told_apart_and_carry_what_to_send_again() {
     let mut cluster = Cluster::start(2).await;
-    let ledger = cluster.connect_with(Options { tries_max: 2, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 2, ..cluster.options() }).await;
     cluster.nodes[0].misbehave(Fault::NotDone(9));
     cluster.nodes[1].stop().await;
     let Err(SubmitError::NotDone { signed, tries }) = register(&ledger, "bot").await else { panic!() };
@@ -99,7 +99,7 @@ async fn not_done_and_unknown_are_told_apart_and_carry_what_to_send_again() {
 async fn a_refusal_after_an_unknown_outcome_leaves_it_unknown() {
     for second in [Fault::Refuse, Fault::NotDone(9), Fault::Status(tonic::Code::PermissionDenied)] {
         let cluster = Cluster::start(2).await;
-        let ledger = cluster.connect_with(Options { tries_max: 2, ..Options::default() }).await;
+        let ledger = cluster.connect_with(Options { tries_max: 2, ..cluster.options() }).await;
         cluster.nodes[0].misbehave(Fault::Unknown(1));
         cluster.nodes[1].misbehave(second.clone());
         let error = register(&ledger, "bot").await.unwrap_err();
@@ -110,9 +110,9 @@ async fn a_refusal_after_an_unknown_outcome_leaves_it_unknown() {
 #[tokio::test]
 async fn a_node_that_does_not_answer_leaves_it_unknown() {
     let cluster = Cluster::start(1).await;
-    let submit_timeout = Duration::from_millis(300);
-    let ledger = cluster.connect_with(Options { submit_timeout, ..Options::default() }).await;
-    cluster.nodes[0].misbehave(Fault::Slow(Duration::from_secs(60)));
+    let submit_timeout = Duration::from_secs(1);
+    let ledger = cluster.connect_with(Options { submit_timeout, ..cluster.options() }).await;
+    cluster.nodes[0].misbehave(Fault::Silent);
     let error = register(&ledger, "bot").await.unwrap_err();
     assert!(matches!(error, SubmitError::Unknown { .. }), "{error}");
 }
@@ -136,7 +136,7 @@ async fn a_context_without_a_key_gives_no_command() {
     let cluster = Cluster::start(1).await;
     let mut context = cluster.context();
     context.key = None;
-    let ledger = Ledger::connect(context).await.unwrap();
+    let ledger = cluster.connect_as(context).await;
     assert!(matches!(register(&ledger, "bot").await, Err(SubmitError::NoKey)));
     assert!(cluster.nodes[0].shared.commands.lock().unwrap().is_empty());
 }
@@ -160,7 +160,7 @@ async fn no_forged_receipt_is_believed() {
         |reply| reply.inclusion.push(vec![0; 32]),
     ];
     let cluster = Cluster::start(1).await;
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
     for (number, forge) in forgeries.into_iter().enumerate() {
         cluster.nodes[0].misbehave(Fault::Forge(forge));
         let error = register(&ledger, &format!("bot-{number}")).await.unwrap_err();
@@ -173,7 +173,7 @@ async fn no_forged_receipt_is_believed() {
 #[tokio::test]
 async fn anothers_command_is_no_receipt() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..Options::default() }).await;
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
     // The world's acknowledgement of the registration, for whatever is sent; with and without `before`.
     for before in [true, false] {
         let world = std::sync::Arc::clone(&cluster.world);

@@ -1,6 +1,6 @@
 //! Following the log through whatever breaks.
 
-use chancery_client::{Event, Ledger, Options, ResumeToken, Watch, WatchError};
+use chancery_client::{Event, Ledger, ResumeToken, Watch, WatchError};
 use chancery_ledger::command::Body;
 use chancery_ledger::follow::FollowError;
 use chancery_ledger::hash::Hash;
@@ -8,7 +8,7 @@ use chancery_ledger::hash::Hash;
 use crate::fake::{Cluster, Fault, name, terms};
 
 async fn connect(cluster: &Cluster) -> Ledger {
-    cluster.connect_patiently(Options::default()).await
+    cluster.connect().await
 }
 
 /// Everything up to and with the next head.

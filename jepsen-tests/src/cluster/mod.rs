@@ -93,7 +93,10 @@ impl Cluster {
     /// # Errors
     /// No node proves the rosters.
     pub async fn trust(&self) -> Result<Trust, HarnessError> {
-        let known = self.control.rosters().await.map_err(|error| HarnessError::TooLate(error.to_string()))?;
+        let direct = self.nodes().into_iter().map(|node| self.addresses.client(node).to_string()).collect();
+        let options = Options { read_timeout: observe::LEAF_TIMEOUT, ..Options::default() };
+        let ledger = connect(&self.plan, &self.contexts, "operator", Some(direct), options).await?;
+        let known = ledger.rosters().await.map_err(|error| HarnessError::TooLate(error.to_string()))?;
         Ok(known.since_genesis())
     }
 

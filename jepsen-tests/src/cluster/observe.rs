@@ -12,7 +12,7 @@ use crate::fault::HarnessError;
 use crate::history::NodeLog;
 
 /// How long one node may take to say how it is.
-pub(super) const PATIENCE: Duration = Duration::from_millis(700);
+pub(super) const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// From here on a clock is off, in milliseconds: more than measuring it takes.
 const CLOCK_OFF_MS: u64 = 20;
@@ -20,7 +20,7 @@ const CLOCK_OFF_MS: u64 = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a leaf may take to come. Reading the log is no test of its speed.
-const LEAF_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const LEAF_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the nodes said of themselves at one moment; those that did not answer are missing.
 pub type Sight = BTreeMap<u64, NodeStatus>;
@@ -101,7 +101,8 @@ impl Cluster {
         let mut logs = Vec::new();
         for node in self.nodes() {
             let failed = |why: String| HarnessError::TooLate(format!("the log of node {node}: {why}"));
-            let ledger = self.connect_directly("operator", node, Options::default()).await?;
+            let options = Options { read_timeout: LEAF_TIMEOUT, ..Options::default() };
+            let ledger = self.connect_directly("operator", node, options).await?;
             let mut watch = ledger.watch(0).await.map_err(|error| failed(error.to_string()))?;
             let mut leaves = Vec::new();
             while watch.next_index() < size {

@@ -26,7 +26,7 @@ use members::{Change, is_possible};
 const HOUR_MS: i64 = 3_600_000;
 
 /// How long a change of the voters may take when the faults are over.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(180);
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 

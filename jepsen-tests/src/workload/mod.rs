@@ -43,6 +43,11 @@ impl Kind {
             Self::Epochs => "epochs",
         }
     }
+
+    /// Whether it takes away what it gave, so that something is denied.
+    pub const fn is_denied(self) -> bool {
+        !matches!(self, Self::List)
+    }
 }
 
 /// A workload, with what its clients share.

@@ -43,7 +43,7 @@ fn they_agree() {
         for operation in &run.operations {
             writeln!(file, "{}", serde_json::to_string(operation).unwrap()).unwrap();
         }
-        let theirs = porcupine.check(&path, Duration::from_secs(30)).unwrap();
+        let theirs = porcupine.check(&path, Duration::from_secs(600)).unwrap();
         assert_eq!(
             std::mem::discriminant(&ours.verdict),
             std::mem::discriminant(&theirs.verdict),

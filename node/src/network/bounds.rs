@@ -1,7 +1,9 @@
 //! The sizes that both ends hold each other to.
 
-/// The encoding of one log entry: a block of 4 MiB, and a membership beside it.
-pub const ENTRY_BYTES_MAX: usize = (4 << 20) + (512 << 10);
+use crate::raft::entry_bytes::PAYLOAD_BYTES_MAX;
+
+/// The encoding of one log entry's payload.
+pub const ENTRY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 
 /// A request to append holds entries up to this size, or one that is larger. What Raft hands over in
 /// one piece goes out in several.

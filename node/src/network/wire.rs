@@ -8,8 +8,9 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
-use crate::network::bounds::{APPEND_BYTES_MAX, ENTRY_BYTES_MAX};
+use crate::network::bounds::APPEND_BYTES_MAX;
 use crate::network::snapshot::{Manifest, ManifestFile};
+use crate::raft::entry_bytes::{self, next_index};
 use crate::raft::payload_bytes;
 use crate::raft::types::{Entry, LogId, Payload, SnapshotMeta, StoredMembership, TypeConfig, Vote, log_id};
 
@@ -97,10 +98,11 @@ impl AppendParts {
             if !bytes.is_empty() && bytes.len() + payload_bytes > APPEND_BYTES_MAX {
                 break;
             }
-            if entry.log_id.index != next_index(last)? {
+            let next = next_index(last).map_err(|error| malformed("entries", error))?;
+            if entry.log_id.index != next {
                 return Err(malformed("entries", "not consecutive"));
             }
-            push_entry(entry, &mut bytes)?;
+            entry_bytes::push(entry, &mut bytes).map_err(|error| malformed("entry", error))?;
             last = Some(entry.log_id);
             self.entries.next();
         }
@@ -120,64 +122,16 @@ impl AppendParts {
     }
 }
 
-fn next_index(prev: Option<LogId>) -> Result<u64, Malformed> {
-    match prev {
-        None => Ok(0),
-        Some(prev) => prev.index.checked_add(1).ok_or_else(|| malformed("entries", "index overflows")),
-    }
-}
-
-fn push_entry(entry: &Entry, out: &mut Vec<u8>) -> Result<(), Malformed> {
-    out.extend_from_slice(&entry.log_id.leader_id.term.to_be_bytes());
-    let length_at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    payload_bytes::encode(&entry.payload, out).map_err(|error| malformed("entry", error))?;
-    let length = out.len() - length_at - 4;
-    if length > ENTRY_BYTES_MAX {
-        return Err(malformed("entry", format!("{length} bytes")));
-    }
-    let length = u32::try_from(length).map_err(|error| malformed("entry", error))?;
-    if let Some(place) = out.get_mut(length_at..length_at + 4) {
-        place.copy_from_slice(&length.to_be_bytes());
-    }
-    Ok(())
-}
-
 pub(super) fn of_append(request: peer::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
     let vote = of_vote(request.vote)?;
     if !vote.committed {
         return Err(malformed("append", "not a leader's vote"));
     }
     let prev_log_id = request.prev.map(of_log_id);
-    let mut entries = Vec::new();
-    let mut last = prev_log_id;
-    let mut rest = request.entries.as_slice();
-    while !rest.is_empty() {
-        let (term, length, after) = split_entry_header(rest)?;
-        let (payload, after) =
-            after.split_at_checked(length).ok_or_else(|| malformed("entries", "cut off"))?;
-        if length > ENTRY_BYTES_MAX || term > vote.leader_id.term {
-            return Err(malformed("entry", "too long, or of a later term than the leader's"));
-        }
-        let log_id = log_id(term, next_index(last)?);
-        if last.is_some_and(|last| last.leader_id > log_id.leader_id) {
-            return Err(malformed("entries", "terms go back"));
-        }
-        let payload = payload_bytes::decode(payload).map_err(|error| malformed("entry", error))?;
-        entries.push(Entry { log_id, payload });
-        last = Some(log_id);
-        rest = after;
-    }
+    let entries = entry_bytes::decode(&request.entries, prev_log_id, vote.leader_id.term)
+        .map_err(|error| malformed("entries", error))?;
     let leader_commit = request.leader_commit.map(of_log_id);
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
-}
-
-fn split_entry_header(bytes: &[u8]) -> Result<(u64, usize, &[u8]), Malformed> {
-    let cut = || malformed("entries", "cut off");
-    let (term, rest) = bytes.split_first_chunk().ok_or_else(cut)?;
-    let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| cut())?;
-    Ok((u64::from_be_bytes(*term), length, rest))
 }
 
 /// Raft's answer to one request to append.

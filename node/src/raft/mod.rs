@@ -1,5 +1,6 @@
-//! What Raft replicates here: the type configuration, and the bytes of a log entry's payload.
+//! What Raft replicates here: the type configuration, and the bytes of log entries.
 
+pub mod entry_bytes;
 pub mod payload_bytes;
 pub mod snapshot_transfer;
 pub mod state_machine;

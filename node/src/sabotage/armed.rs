@@ -81,14 +81,8 @@ pub(crate) fn lies() -> bool {
     lie.is_some_and(|(name, _)| name.starts_with("lie-"))
 }
 
-/// How far behind what is read before the nonce may be.
-const CACHED_FOR: Duration = Duration::from_millis(300);
-
 /// How far behind a liar's log is.
 const STALE_BY: Duration = Duration::from_secs(2);
-
-/// How often a node that answers before it syncs does sync.
-const SYNC_EVERY: Duration = Duration::from_millis(300);
 
 /// What was stated and when, oldest first, up to this many.
 const STATED_KEPT: usize = 4096;
@@ -97,7 +91,6 @@ const STATED_KEPT: usize = 4096;
 #[derive(Default)]
 struct Memory {
     signer: Option<(Voter, SigningKey)>,
-    synced_at: Option<Instant>,
     stated: Vec<(Instant, Head, Tail)>,
     last_block: Option<EncodedBlock>,
     first_fresh: Option<Statement>,
@@ -118,17 +111,11 @@ pub(crate) fn arm(voter: &Voter, key: &SigningKey) {
     memory(|memory| memory.signer = Some((voter.clone(), key.clone())));
 }
 
-/// Whether a batch is synced before it is answered.
-pub(crate) fn syncs(votes_only: bool) -> bool {
+/// Whether a batch of the Raft log is synced before it is answered, by how many votes are among its operations.
+pub(crate) fn syncs(votes: usize, operations: usize) -> bool {
     match chosen() {
-        Some(Sabotage::AckBeforeFsync) => memory(|memory| {
-            let due = memory.synced_at.is_none_or(|at| at.elapsed() >= SYNC_EVERY);
-            if due {
-                memory.synced_at = Some(Instant::now());
-            }
-            due
-        }),
-        Some(Sabotage::SkipVoteFsync) => !votes_only,
+        Some(Sabotage::AckBeforeFsync) => votes > 0,
+        Some(Sabotage::SkipVoteFsync) => votes < operations,
         _ => true,
     }
 }
@@ -144,11 +131,9 @@ pub(crate) fn appended(entries: &[Entry]) {
 pub(crate) fn stated(store: &AppliedStore, head: Head, tail: Tail) -> (Head, Tail) {
     match chosen() {
         Some(Sabotage::TailBeforeNonce) => memory(|memory| {
-            match memory.stated.last() {
-                Some((at, head, tail)) if at.elapsed() < CACHED_FOR => return (*head, *tail),
-                _ => memory.stated = vec![(Instant::now(), head, tail)],
-            }
-            (head, tail)
+            let before = memory.stated.pop().map_or((head, tail), |(_, head, tail)| (head, tail));
+            memory.stated = vec![(Instant::now(), head, tail)];
+            before
         }),
         Some(Sabotage::StaleHeads) => memory(|memory| {
             if memory.stated.len() < STATED_KEPT {

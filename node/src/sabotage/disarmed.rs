@@ -28,7 +28,7 @@ pub(crate) const fn lies() -> bool {
 
 pub(crate) const fn arm(_: &Voter, _: &SigningKey) {}
 
-pub(crate) const fn syncs(_votes_only: bool) -> bool {
+pub(crate) const fn syncs(_votes: usize, _operations: usize) -> bool {
     true
 }
 

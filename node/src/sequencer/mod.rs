@@ -298,9 +298,7 @@ fn acknowledged(cause: Cause, before: bool, quorum: &Arc<HeadQuorum>) -> Submitt
 /// Proposes a block of `commands` and waits until it is applied here; its number.
 async fn propose(workshop: &Workshop, commands: Vec<SignedCommand>) -> Result<u64, Submitted> {
     let not_done = |why: &dyn std::fmt::Display| Submitted::NotDone(why.to_string());
-    roster_change::settle(workshop).await?;
-    let term = workshop.raft.as_leader().map_err(|_| Submitted::NotLeader)?.term();
-    let (head, tail) = wait_for_tail(workshop).await?;
+    let (term, head, tail) = roster_change::settled_tail(workshop).await?;
     let stamp_ms = stamp_ms(workshop).await?;
     let voter = workshop.signer.voter();
     let block = Block::propose(

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 
 use chancery_ledger::authority::{Admission, Block};
 use chancery_ledger::command::{Body, SignedCommand};
-use chancery_ledger::head::{Roster, VoterSet};
+use chancery_ledger::hash::Hash;
+use chancery_ledger::head::{Head, Roster, VoterSet};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, ReadPolicy};
@@ -23,6 +24,9 @@ use crate::store::applied::voter_ids;
 
 /// How long to wait before what could not be done is tried again.
 pub(super) const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// How often a leader settles what leaders before it left behind, for one block.
+const SETTLE_TRIES_MAX: u32 = 4;
 
 /// Waits until this node leads and finds a change of voters that is not finished.
 pub(super) async fn found_unfinished(workshop: &Workshop) {
@@ -44,9 +48,31 @@ pub(super) async fn found_unfinished(workshop: &Workshop) {
     }
 }
 
+/// Where the next block goes that changes no voters: the term to propose it in, the head, and the hash of the
+/// log's last block, when all of the log is applied, no change of the voters is under way, and this node votes.
+pub(super) async fn settled_tail(workshop: &Workshop) -> Result<(u64, Head, Hash), Submitted> {
+    for _ in 0..SETTLE_TRIES_MAX {
+        settle(workshop).await?;
+        let term = workshop.raft.as_leader().map_err(|_| Submitted::NotLeader)?.term();
+        let (head, tail) = wait_for_tail(workshop).await?;
+        if is_settled(workshop) {
+            return Ok((term, head, tail));
+        }
+    }
+    Err(Submitted::NotDone("changes of the voters are under way".into()))
+}
+
+/// Whether a block may follow what is applied. To be asked once all of the log is: a leader before this one
+/// may have left roster blocks there, which were not to be seen in the state until then.
+fn is_settled(workshop: &Workshop) -> bool {
+    let rosters = workshop.store.rosters();
+    let votes = rosters.voter(workshop.signer.voter().node).is_some();
+    votes && !rosters.is_joint() && rosters.unproven().is_none()
+}
+
 /// Ends a change that is under way, and waits until all rosters are proven. A leader that votes no more
 /// hands over.
-pub(super) async fn settle(workshop: &Workshop) -> Result<(), Submitted> {
+async fn settle(workshop: &Workshop) -> Result<(), Submitted> {
     if workshop.store.rosters().is_joint() {
         finish(workshop).await?;
     }
@@ -110,6 +136,9 @@ async fn try_change(workshop: &Workshop, signed: SignedCommand) -> Result<Submit
     let turn = workshop.memberships.turn().await;
     let term = workshop.raft.as_leader().map_err(|_| Submitted::NotLeader)?.term();
     let (head, tail) = wait_for_tail(workshop).await?;
+    if !is_settled(workshop) {
+        return Err(not_done(&"another change of the voters is under way"));
+    }
     let stamp_ms = stamp_ms(workshop).await?;
     let (signed, admission) = look(&workshop.store, signed, stamp_ms).await?;
     match admission {

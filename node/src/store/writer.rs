@@ -176,7 +176,8 @@ impl Writer {
         }
         number.mark(&mut staged.batch);
         let Staged { batch, end, append, vote, signed, dropped_all, .. } = staged;
-        self.write(batch, sabotage::syncs(ops.iter().all(|op| matches!(op, Op::Vote { .. }))))?;
+        let votes = ops.iter().filter(|op| matches!(op, Op::Vote { .. })).count();
+        self.write(batch, sabotage::syncs(votes, ops.len()))?;
         self.batch = number;
         self.end = end;
         if let Some(Some(committed)) = self.committed.take() {

@@ -41,7 +41,7 @@ impl Client {
             .domain_name("127.0.0.1");
         let connect = |node: u64| {
             let endpoint = Endpoint::from_shared(format!("https://{}", nodes.client_address(node))).unwrap();
-            let endpoint = endpoint.tls_config(tls.clone()).unwrap().timeout(Duration::from_secs(8));
+            let endpoint = endpoint.tls_config(tls.clone()).unwrap().timeout(Duration::from_secs(30));
             (node, LedgerClient::new(endpoint.connect_lazy()))
         };
         Self {

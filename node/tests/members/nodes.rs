@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_node::config::{NodeConfig, PeerConfig, TlsConfig, Tuning};
 use chancery_node::serve;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::world::{World, node_key};
 
 /// What a loaded machine may need for anything that ends at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One cluster at a time: the machine is small, and failpoints are the process's.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -25,7 +25,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 pub(crate) struct Nodes {
     pub(crate) world: Arc<World>,
     folder: TempDir,
-    ports: BTreeMap<u64, (u16, u16)>,
+    ports: BTreeMap<u64, (Port, Port)>,
     running: BTreeMap<u64, Running>,
     tuning: Tuning,
     _alone: MutexGuard<'static, ()>,
@@ -54,14 +54,9 @@ impl Nodes {
     pub(crate) async fn start_with(tune: impl Fn(&mut Tuning)) -> Self {
         let alone = ALONE.lock().await;
         // A busy machine must not depose the leader of these tests.
-        let mut tuning = Tuning { election_timeout_ms: (1_000, 2_000), ..Tuning::default() };
+        let mut tuning = Tuning { election_timeout_ms: (2_000, 4_000), ..Tuning::default() };
         tune(&mut tuning);
-        let mut held = Vec::new();
-        let mut ports = BTreeMap::new();
-        for node in 1..=5 {
-            ports.insert(node, (free_port(&mut held).await, free_port(&mut held).await));
-        }
-        drop(held);
+        let ports = (1..=5).map(|node| (node, (Port::reserve(), Port::reserve()))).collect();
         let folder = tempfile::tempdir().unwrap();
         let world = Arc::new(World::found());
         let running = BTreeMap::new();
@@ -75,11 +70,11 @@ impl Nodes {
     }
 
     pub(crate) fn peer_address(&self, node: u64) -> String {
-        format!("127.0.0.1:{}", self.ports[&node].0)
+        format!("127.0.0.1:{}", self.ports[&node].0.number)
     }
 
     pub(crate) fn client_address(&self, node: u64) -> String {
-        format!("127.0.0.1:{}", self.ports[&node].1)
+        format!("127.0.0.1:{}", self.ports[&node].1.number)
     }
 
     /// The nodes that run.
@@ -154,7 +149,7 @@ impl Nodes {
             fs::write(file("tls.pem"), certificate).unwrap();
             fs::write(file("tls.key"), key).unwrap();
         }
-        let (peer, client) = self.ports[&node];
+        let (peer, client) = &self.ports[&node];
         let ca = self.folder.path().join("ca.pem");
         let tls = TlsConfig {
             certificate: file("tls.pem"),
@@ -168,8 +163,8 @@ impl Nodes {
             data: file("data"),
             genesis: self.folder.path().join("genesis"),
             key: file("signing.key"),
-            peer_listen: ([127, 0, 0, 1], peer).into(),
-            client_listen: ([127, 0, 0, 1], client).into(),
+            peer_listen: ([127, 0, 0, 1], peer.number).into(),
+            client_listen: ([127, 0, 0, 1], client.number).into(),
             tls,
             peers: peers
                 .iter()
@@ -191,16 +186,25 @@ fn is_still_taken(error: &str) -> bool {
     taken.iter().any(|taken| error.contains(taken))
 }
 
-async fn free_port(held: &mut Vec<TcpListener>) -> u16 {
-    for _ in 0..1_000 {
-        let mut random = [0; 2];
-        getrandom::fill(&mut random).unwrap();
-        // Below the range that systems give to outgoing connections.
-        let port = 20_000 + u16::from_be_bytes(random) % 12_000;
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
-            held.push(listener);
-            return port;
+/// A port that no other test chooses, in this process or another, also while nobody listens on it: it is
+/// reserved by the same port of UDP, which nobody else has a use for.
+struct Port {
+    number: u16,
+    _reserved: UdpSocket,
+}
+
+impl Port {
+    fn reserve() -> Self {
+        for _ in 0..1_000 {
+            let mut random = [0; 2];
+            getrandom::fill(&mut random).unwrap();
+            // Below the range that systems give to outgoing connections.
+            let number = 12_000 + u16::from_be_bytes(random) % 8_000;
+            let Ok(reserved) = UdpSocket::bind(("127.0.0.1", number)) else { continue };
+            if TcpListener::bind(("127.0.0.1", number)).is_ok() {
+                return Self { number, _reserved: reserved };
+            }
         }
+        panic!("there is no free port on the loopback interface");
     }
-    panic!("there is no free port on the loopback interface");
 }

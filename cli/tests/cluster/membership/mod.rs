@@ -1,6 +1,7 @@
 //! Nodes join, leave and take each other's place by the operator's commands, while agents are granted authority,
 //! use it, and lose it.
 
+mod handover;
 mod refusals;
 mod workload;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 use chancery_client::{CheckError, Ledger, NodeStatus, Options};
 use chancery_node::config::Tuning;
 
-use crate::harness::{Cluster, NODES, employ};
+use crate::harness::{Cluster, NODES, employ, patient};
 use crate::operator::voters;
 use workload::{EMPLOYED, Workload};
 
@@ -105,7 +106,8 @@ async fn who_saw_the_new_roster_refuses_the_old_one() {
     cluster.start_all();
     cluster.wait_until_serving(NODES).await;
     cluster.join(4).await;
-    let saw = cluster.connect("gate").await;
+    // It is to fail soon, not to ask for as long as it may.
+    let saw = cluster.connect_with("gate", None, Options { tries_max: 8, ..patient() }).await;
     permits(&saw).await;
     assert!(saw.trust().newest_roster().block > 0);
 

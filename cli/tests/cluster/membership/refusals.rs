@@ -35,7 +35,7 @@ async fn what_must_not_change_the_voters_is_refused() {
     cluster.run("issuer", &["transfer", "--to", "3"]).await.refused("not_permitted");
     cluster.operate(&["transfer", "--to", "7"]).await.refused("no_voter");
 
-    not_caught_up(&cluster).await;
+    not_caught_up(&mut cluster).await;
     half_signed_changes_go_from_hand_to_hand(&mut cluster).await;
     removed_nodes_do_not_come_back(&cluster, second).await;
     let listed = cluster.operate(&["member", "list"]).await.done();
@@ -52,7 +52,7 @@ async fn the_last_voter_stays() {
 }
 
 /// All have signed, but the node never ran.
-async fn not_caught_up(cluster: &Cluster) {
+async fn not_caught_up(cluster: &mut Cluster) {
     let member = cluster.prepare(5).await;
     let operator = cluster.connect("operator").await;
     let trust = operator.rosters().await.unwrap();
@@ -61,7 +61,7 @@ async fn not_caught_up(cluster: &Cluster) {
     let key = operator_key(cluster, "operator-2");
     let others = vec![PublicKey(key.verifying_key().to_bytes())];
     let voters = VoterSet::majority(all).unwrap();
-    let signed = operator.propose_roster(voters, trust.newest_roster(), others, 60_000).unwrap();
+    let signed = operator.propose_roster(voters, trust.newest_roster(), others, 3_600_000).unwrap();
     let signed = signed.co_sign(trust.ledger, &key).unwrap();
     let file = cluster.ledger_folder().join("early.json");
     let content = json!({

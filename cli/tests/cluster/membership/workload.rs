@@ -49,6 +49,8 @@ struct Turn {
     agent: AtomicU64,
     revoked: AtomicU64,
     granted: AtomicU64,
+    /// Checks that were answered with a proof.
+    checked: AtomicU64,
     over: AtomicBool,
 }
 
@@ -88,6 +90,12 @@ impl Workload {
 
     /// Ends the work and judges it: nothing asked for after an acknowledged revocation was permitted.
     pub(super) async fn end(self) -> Found {
+        // Of each eight checks of a checker, at least three are of one or the other kind.
+        let deadline = Instant::now() + PATIENCE;
+        while self.turn.checked.load(Ordering::SeqCst) < 8 * (CHECKS_AFTER_MIN + PERMITS_MIN) {
+            assert!(Instant::now() < deadline, "the checkers do not get on");
+            sleep(CHECK_EVERY).await;
+        }
         self.turn.over.store(true, Ordering::SeqCst);
         let revocations = self.revoker.await.unwrap();
         self.issuer.await.unwrap();
@@ -118,6 +126,7 @@ async fn check_until_over(gate: Ledger, number: u64, turn: Arc<Turn>) -> Vec<Che
             // A node that was removed proves nothing.
             Err(_) => Outcome::Closed,
         };
+        turn.checked.fetch_add(u64::from(!matches!(outcome, Outcome::Closed)), Ordering::SeqCst);
         checks.push(Check { agent, node: 0, asked, outcome });
         sleep(CHECK_EVERY).await;
     }

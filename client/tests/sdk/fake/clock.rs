@@ -1,77 +1,48 @@
-//! Clocks that tests move.
+//! Clocks that stand still unless a test moves them: no result depends on how fast the machine is.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-use chancery_client::{Clock, SystemClock};
+use chancery_client::Clock;
 
-/// The machine's clocks, each moved.
-#[derive(Debug, Default)]
-pub struct TestClock {
-    moved: Mutex<(Duration, i64)>,
+/// What all clocks of the fake world show at first, in milliseconds since 1970. Those of nodes stay there.
+pub const NOW_MS: u64 = 1_800_000_000_000;
+
+/// Since boot, and the wall clock: a client's.
+#[derive(Debug)]
+pub struct TestClock(Mutex<(Duration, u64)>);
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self(Mutex::new((Duration::from_secs(3_600), NOW_MS)))
+    }
 }
 
 impl TestClock {
     /// Moves both on, as time does, or as a suspend does when the wall clock is kept.
     pub fn pass(&self, time: Duration) {
-        let mut moved = self.moved.lock().unwrap();
-        moved.0 += time;
-        moved.1 += i64::try_from(time.as_millis()).unwrap();
+        self.suspend_without_wall(time);
+        self.step_wall_ms(i64::try_from(time.as_millis()).unwrap());
     }
 
     /// A suspend on a machine whose wall clock stood still, or was set back meanwhile.
     pub fn suspend_without_wall(&self, time: Duration) {
-        self.moved.lock().unwrap().0 += time;
+        self.0.lock().unwrap().0 += time;
     }
 
     /// Sets the wall clock alone.
     pub fn step_wall_ms(&self, by_ms: i64) {
-        self.moved.lock().unwrap().1 += by_ms;
+        let mut shown = self.0.lock().unwrap();
+        shown.1 = shown.1.checked_add_signed(by_ms).unwrap();
     }
 }
 
 impl Clock for TestClock {
     fn since_boot(&self) -> Duration {
-        SystemClock.since_boot() + self.moved.lock().unwrap().0
+        self.0.lock().unwrap().0
     }
 
     fn wall_ms(&self) -> u64 {
-        SystemClock.wall_ms().saturating_add_signed(self.moved.lock().unwrap().1)
-    }
-}
-
-/// Clocks that stand still unless they are moved: no test with them depends on how fast the machine is.
-#[derive(Debug)]
-pub struct HandClock {
-    /// Since boot, and the wall clock in milliseconds since 1970.
-    time: Mutex<(Duration, u64)>,
-}
-
-impl HandClock {
-    pub fn new(wall_ms: u64) -> Self {
-        Self { time: Mutex::new((Duration::from_secs(1_000), wall_ms)) }
-    }
-
-    /// Moves both on, as time does.
-    pub fn pass(&self, time: Duration) {
-        let mut now = self.time.lock().unwrap();
-        now.0 += time;
-        now.1 += u64::try_from(time.as_millis()).unwrap();
-    }
-
-    /// Sets the wall clock alone.
-    pub fn step_wall_ms(&self, by_ms: i64) {
-        let mut now = self.time.lock().unwrap();
-        now.1 = now.1.saturating_add_signed(by_ms);
-    }
-}
-
-impl Clock for HandClock {
-    fn since_boot(&self) -> Duration {
-        self.time.lock().unwrap().0
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.time.lock().unwrap().1
+        self.0.lock().unwrap().1
     }
 }

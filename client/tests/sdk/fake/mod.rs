@@ -13,13 +13,17 @@ use chancery_ledger::command::{Body, Name, Patterns, Terms};
 use tempfile::TempDir;
 
 pub use certificates::Authority;
-pub use clock::{HandClock, TestClock};
+pub use clock::{NOW_MS, TestClock};
 pub use node::{Fault, Node};
-pub use world::{World, now_ms, voters};
+pub use world::{World, voters};
 
-/// Nodes of one ledger, and a client's context for it.
+/// How long to wait for what must come, on however slow a machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nodes of one ledger, and a client's context and clock for it.
 pub struct Cluster {
     pub folder: TempDir,
+    pub clock: Arc<TestClock>,
     pub world: Arc<Mutex<World>>,
     pub nodes: Vec<Node>,
     pub authority: Authority,
@@ -32,7 +36,7 @@ impl Cluster {
         for _ in 0..count {
             nodes.push(Node::start(Arc::clone(&world), &authority).await);
         }
-        Self { folder: TempDir::new().unwrap(), world, nodes, authority }
+        Self { folder: TempDir::new().unwrap(), clock: Arc::default(), world, nodes, authority }
     }
 
     pub fn context(&self) -> Context {
@@ -50,26 +54,30 @@ impl Cluster {
         }
     }
 
+    /// Patient, so that a slow machine fails nothing, with few tries, so that what fails has failed soon, and
+    /// by the cluster's clock.
+    pub fn options(&self) -> Options {
+        Options {
+            check_timeout: PATIENCE,
+            submit_timeout: PATIENCE,
+            read_timeout: PATIENCE,
+            tries_max: 4,
+            clock: self.clock.clone(),
+            ..Options::default()
+        }
+    }
+
     pub async fn connect(&self) -> Ledger {
-        self.connect_with(Options::default()).await
+        self.connect_with(self.options()).await
     }
 
     pub async fn connect_with(&self, options: Options) -> Ledger {
-        let options = Options { check_timeout: Duration::from_secs(3), ..options };
         Ledger::connect_with(self.context(), options).await.unwrap()
     }
 
-    /// With time enough on any machine, and few tries.
-    pub async fn connect_patiently(&self, options: Options) -> Ledger {
-        let time = Duration::from_secs(120);
-        let options = Options {
-            check_timeout: time,
-            submit_timeout: time,
-            read_timeout: time,
-            tries_max: 4,
-            ..options
-        };
-        Ledger::connect_with(self.context(), options).await.unwrap()
+    /// As [`Cluster::connect`], with another context.
+    pub async fn connect_as(&self, context: Context) -> Ledger {
+        Ledger::connect_with(context, self.options()).await.unwrap()
     }
 
     pub fn apply(&self, body: Body) {
@@ -94,7 +102,7 @@ pub fn terms() -> Terms {
         actions: Patterns::collect(["pay"]).unwrap(),
         resources: Patterns::collect(["*"]).unwrap(),
         not_before_ms: 0,
-        not_after_ms: now_ms() + 3_600_000,
+        not_after_ms: NOW_MS + 3_600_000,
         max_staleness_ms: 5_000,
         delegable_depth: 1,
     }

@@ -25,7 +25,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
-use super::{Authority, World, now_ms};
+use super::{Authority, NOW_MS, World};
 
 /// How a node misbehaves.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,8 @@ pub enum Fault {
     OtherQuestion,
     /// Waits before it does anything.
     Slow(Duration),
+    /// Never answers.
+    Silent,
     /// A gRPC error.
     Status(tonic::Code),
     /// All voters' clocks are off by this much.
@@ -140,6 +142,7 @@ impl Shared {
         let fault = self.fault.lock().unwrap().clone();
         match fault {
             Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::Silent => std::future::pending().await,
             Fault::Status(code) => return Err(Status::new(code, "as told\u{1b}[2J")),
             _ => {}
         }
@@ -177,7 +180,7 @@ impl Ledger for Shared {
         assert_eq!(without_nonce, asked.nonce.is_empty());
         // What stands in the round's tree: the nonce, bound to the question.
         let mut shown = asked.nonce.try_into().map_or([0; 32], |nonce| Nonce(nonce).question(&question));
-        let mut clock_ms = now_ms();
+        let mut clock_ms = NOW_MS;
         match fault {
             Fault::WrongNonce => shown[0] ^= 1,
             Fault::OtherQuestion => question.agent = Name::new("another").unwrap(),
@@ -224,15 +227,15 @@ impl Ledger for Shared {
             Fault::Keeps(oldest_block) if block < oldest_block => {
                 Outcome::NotKept(NotKept { oldest_block, oldest_time_ms: 7 })
             }
-            _ if block > newest_block => Outcome::NotReached(NotReached { newest_block, clock_ms: now_ms() }),
-            Fault::OtherPast(other) => Outcome::Answer(world.past(&question, other, now_ms()).encode()),
+            _ if block > newest_block => Outcome::NotReached(NotReached { newest_block, clock_ms: NOW_MS }),
+            Fault::OtherPast(other) => Outcome::Answer(world.past(&question, other, NOW_MS).encode()),
             Fault::Flip { at, mask } => {
-                let mut answer = world.past(&question, block, now_ms()).encode();
+                let mut answer = world.past(&question, block, NOW_MS).encode();
                 let at = at % answer.len();
                 answer[at] ^= mask;
                 Outcome::Answer(answer)
             }
-            _ => Outcome::Answer(world.past(&question, block, now_ms()).encode()),
+            _ => Outcome::Answer(world.past(&question, block, NOW_MS).encode()),
         };
         Ok(Response::new(CheckPastReply { outcome: Some(outcome) }))
     }

@@ -17,9 +17,7 @@ use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
 use chancery_ledger::trust::Trust;
 use chancery_proto::v1::api::Acknowledged;
 
-pub fn now_ms() -> u64 {
-    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
-}
+use super::NOW_MS;
 
 #[derive(Clone)]
 pub struct World {
@@ -64,12 +62,12 @@ impl World {
         let command = Command {
             signer: public(&operator),
             request_id: RequestId([0; 16]),
-            not_after_ms: now_ms() + 60_000,
+            not_after_ms: NOW_MS + 60_000,
             body: Body::Genesis(genesis),
         };
         let signed = SignedCommand::sign(LedgerId::GENESIS, &command, &[&operator]).unwrap();
         let nodes = MemoryNodes::new();
-        let (state, applied) = State::genesis(&nodes, &Block::genesis(now_ms(), signed)).unwrap();
+        let (state, applied) = State::genesis(&nodes, &Block::genesis(NOW_MS, signed)).unwrap();
         let mut world = Self {
             operator,
             origin: origin.into(),
@@ -113,7 +111,7 @@ impl World {
         let mut request_id = [0; 16];
         request_id[..8].copy_from_slice(&self.requests.to_be_bytes());
         let (signer, request_id) = (public(&self.operator), RequestId(request_id));
-        let command = Command { signer, request_id, not_after_ms: now_ms() + 60_000, body };
+        let command = Command { signer, request_id, not_after_ms: NOW_MS + 60_000, body };
         let signed = SignedCommand::sign(self.ledger(), &command, &[&self.operator]).unwrap();
         match self.apply(signed) {
             Outcome::Applied(cause) => cause,
@@ -130,7 +128,7 @@ impl World {
 
     /// Both roster blocks, if the command may be.
     fn apply_change(&mut self, signed: SignedCommand, next: &VoterSet) -> Outcome {
-        match self.state.admit(&self.nodes, &signed, now_ms()).unwrap() {
+        match self.state.admit(&self.nodes, &signed, NOW_MS).unwrap() {
             Ok(Admission::Admit) => {}
             Ok(Admission::Before(cause)) => return Outcome::Before(cause),
             Err(refusal) => return Outcome::Refused(refusal),
@@ -140,7 +138,7 @@ impl World {
         let uniform = joint.completed().unwrap();
         let (head, previous) = (self.head(), self.state.summary().block_hash);
         let (proposer, key) = ((self.voters[0].0.node, 1), self.voters[0].1.clone());
-        let (ledger, at, stamp) = (head.ledger, (head.block, head.hash()), now_ms());
+        let (ledger, at, stamp) = (head.ledger, (head.block, head.hash()), NOW_MS);
         let change = (joint.clone(), signed);
         let first = Block::propose_joint(ledger, previous, stamp, proposer, at, change, &key);
         let then = uniform.clone();
@@ -173,7 +171,7 @@ impl World {
         let block = Block::propose(
             head.ledger,
             previous,
-            now_ms(),
+            NOW_MS,
             (voter.node, 1),
             (head.block, head.hash()),
             vec![signed],
@@ -243,7 +241,7 @@ impl World {
             inclusion,
             staleness_tree: self.staleness_tree(&entry),
             entry,
-            clock_ms: now_ms(),
+            clock_ms: NOW_MS,
         }
     }
 

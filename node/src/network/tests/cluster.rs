@@ -1,7 +1,7 @@
 //! A node of these tests, and several.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Ca;
 use super::in_memory::{Listed, Log, State};
@@ -28,8 +28,20 @@ use crate::raft::types::{
 
 pub(super) type TestRaft = Raft<TypeConfig, State>;
 
+/// How long to wait for what must come, on however slow a machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// By when what must come has come.
+pub(super) fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
 /// Answers with what it was asked, by whom.
-pub(super) struct Echo;
+#[derive(Debug)]
+pub(super) struct Echo {
+    /// A permit for each call that is never answered.
+    pub(super) held: Semaphore,
+}
 
 impl PeerHandler for Echo {
     fn accept_entries(
@@ -52,8 +64,8 @@ impl PeerHandler for Echo {
             // Too long for a statement.
             2 => Ok(vec![0; crate::network::STATEMENT_BYTES_MAX + 1]),
             3 => {
-                sleep(Duration::from_secs(60)).await;
-                Ok(vec![0])
+                self.held.add_permits(1);
+                std::future::pending().await
             }
             block => Ok(block.to_be_bytes().to_vec()),
         }
@@ -161,13 +173,38 @@ pub(super) struct TestNode {
     pub(super) peers: Peers,
     pub(super) state: State,
     pub(super) sink: Sink,
+    /// Every connection has it too, for as long as it is there.
+    pub(super) handler: Arc<Echo>,
     ca: Arc<Ca>,
     serving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
     _folder: TempDir,
+    _port: UdpSocket,
 }
 
+/// Quick to connect again, and patient with a busy machine.
 pub(super) fn quick() -> LinkOptions {
-    LinkOptions { reconnect_max: Duration::from_millis(100), ..LinkOptions::default() }
+    LinkOptions {
+        reconnect_max: Duration::from_millis(100),
+        connect_timeout: Duration::from_secs(20),
+        keepalive_timeout: Duration::from_secs(20),
+        ..LinkOptions::default()
+    }
+}
+
+/// A listener at a port that no other test takes, in this process or another, also while nobody listens there: the
+/// same port of UDP, which nobody has a use for, reserves it. It is below those that systems give to outgoing
+/// connections.
+async fn listen() -> (TcpListener, UdpSocket) {
+    for _ in 0..1_000 {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        let address = ("127.0.0.1", 12_000 + u16::from_be_bytes(random) % 8_000);
+        let Ok(reserved) = UdpSocket::bind(address) else { continue };
+        if let Ok(listener) = TcpListener::bind(address).await {
+            return (listener, reserved);
+        }
+    }
+    panic!("there is no free port on the loopback interface");
 }
 
 fn config() -> Arc<Config> {
@@ -191,7 +228,7 @@ impl TestNode {
         let peers = Peers::new(ca.node(id), quick());
         let network = peers.raft_network(Listed);
         let raft = Raft::new(id, config(), network, Log::default(), state.clone()).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (listener, port) = listen().await;
         let address = listener.local_addr().unwrap();
         let sink = Sink::new(folder.path());
         let mut node = Self {
@@ -201,9 +238,11 @@ impl TestNode {
             peers,
             state,
             sink,
+            handler: Arc::new(Echo { held: Semaphore::new(0) }),
             ca: Arc::clone(ca),
             serving: None,
             _folder: folder,
+            _port: port,
         };
         node.serve_on(listener, ServerOptions::default());
         node
@@ -212,10 +251,14 @@ impl TestNode {
     fn serve_on(&mut self, listener: TcpListener, options: ServerOptions) {
         let server = PeerServer {
             raft: self.raft.clone(),
-            handler: Arc::new(Echo),
+            handler: Arc::clone(&self.handler),
             sink: Arc::new(self.sink.clone()),
             roster: Arc::new(|id| (1..10).contains(&id)),
-            options: ServerOptions { drain_max: Duration::from_millis(200), ..options },
+            options: ServerOptions {
+                drain_max: Duration::from_millis(200),
+                keepalive_timeout: Duration::from_secs(20),
+                ..options
+            },
         };
         let tls = self.ca.node(self.id);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -228,25 +271,25 @@ impl TestNode {
         self.serving = Some((stop, serving));
     }
 
-    /// Cuts every connection to this node at once; none is accepted.
+    /// Cuts every connection to this node; from then on, none is accepted.
     pub(super) async fn cut(&mut self) {
         let (_stop, serving) = self.serving.take().unwrap();
         serving.abort();
         assert!(serving.await.unwrap_err().is_cancelled());
         // Connections are tasks of their own, which are told.
-        sleep(Duration::from_millis(50)).await;
+        eventually("all connections are gone", || Arc::strong_count(&self.handler) == 1).await;
     }
 
-    /// Stops serving as it should be done.
+    /// Stops serving as it should be done, in bounded time.
     pub(super) async fn stop_serving(&mut self) {
         let (stop, serving) = self.serving.take().unwrap();
         stop.send(()).unwrap();
-        serving.await.unwrap();
+        timeout(PATIENCE, serving).await.expect("the server stops").unwrap();
     }
 
     /// Serves again, at the same address.
     pub(super) async fn serve_again(&mut self, options: ServerOptions) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = soon();
         let listener = loop {
             match TcpListener::bind(self.address).await {
                 Ok(listener) => break listener,
@@ -266,9 +309,9 @@ impl TestNode {
     }
 }
 
-/// Waits until `reached`, for half a minute.
+/// Waits until `reached`.
 pub(super) async fn eventually(what: &str, mut reached: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = soon();
     while !reached() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         sleep(Duration::from_millis(5)).await;

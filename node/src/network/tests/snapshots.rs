@@ -13,12 +13,13 @@ use openraft::RaftNetworkFactory;
 use openraft::errors::{ReplicationClosed, StreamingError};
 use openraft::network::{RPCOption, RaftNetworkV2};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::Ca;
-use super::cluster::{TestNode, eventually, quick};
+use super::cluster::{PATIENCE, TestNode, eventually, quick, soon};
 use super::in_memory::Listed;
 use crate::network::connector::channel;
 use crate::network::wire::to_snapshot_header;
@@ -130,9 +131,10 @@ async fn a_snapshot_that_went_away_or_is_refused_only_fails_the_transfer() {
     server.sink.finishes = false;
     server.serve_again(ServerOptions::default()).await;
     let mut failed = link.full_snapshot(leader(), snapshot(folder.path()), pending(), option()).await;
-    if matches!(failed, Err(StreamingError::Network(_))) {
-        // The connection that was cut.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let deadline = soon();
+    // Until it comes to the server: the connection was cut, and the next one is not made at once.
+    while server.sink.begun.available_permits() == 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
         failed = link.full_snapshot(leader(), snapshot(folder.path()), pending(), option()).await;
     }
     assert!(matches!(failed, Err(StreamingError::Unreachable(_))), "{failed:?}");
@@ -192,15 +194,14 @@ async fn one_comes_at_a_time_and_a_stalled_one_ends() {
     let ca = Ca::new();
     let mut server = TestNode::start(&ca, 1).await;
     server.cut().await;
-    let options =
-        ServerOptions { snapshot_stall_max: Duration::from_millis(300), ..ServerOptions::default() };
+    let options = ServerOptions { snapshot_stall_max: Duration::from_secs(5), ..ServerOptions::default() };
     server.serve_again(options).await;
     let mut client = client(&ca, &server);
     let (chunks, body) = mpsc::channel(1);
     let mut first = client.clone();
     let first = tokio::spawn(async move { first.snapshot(ReceiverStream::new(body)).await });
     chunks.send(peer::SnapshotChunk { part: Some(header(leader())) }).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    timeout(PATIENCE, server.sink.begun.acquire()).await.unwrap().unwrap().forget();
     let second = say(&mut client, vec![header(leader())]).await.unwrap_err();
     assert_eq!(second.code(), Code::ResourceExhausted);
     assert_eq!(first.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);

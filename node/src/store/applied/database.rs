@@ -194,13 +194,6 @@ impl Database {
         }
     }
 
-    /// Deletes every record of `column`.
-    #[cfg(feature = "sabotage")]
-    pub(super) fn clear(&self, column: Column) -> Result<(), AppliedFault> {
-        let (begin, end): (&[u8], &[u8]) = (&[], &[0xFF; 32]);
-        Ok(self.db.delete_range_cf(self.column(column)?, begin, end)?)
-    }
-
     /// Makes a copy in the folder `path`, which does not exist, out of hard links.
     pub(in crate::store) fn checkpoint(&self, path: &Path) -> Result<(), AppliedFault> {
         match &self.engine {

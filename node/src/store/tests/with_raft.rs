@@ -77,7 +77,7 @@ async fn started(folder: &Folder) -> (TestRaft, RaftLog) {
     let config = Arc::new(config.validate().unwrap());
     let raft = TestRaft::new(1, config, NoNetwork, log.clone(), StateInMemory::default()).await.unwrap();
     raft.initialize(BTreeMap::from([(1, RaftNode::default())])).await.unwrap();
-    let wait = raft.wait(Some(Duration::from_secs(10)));
+    let wait = raft.wait(Some(Duration::from_secs(60)));
     wait.applied_index_at_least(Some(1), "leads alone, its first entry applied").await.unwrap();
     (raft, log)
 }
