@@ -399,6 +399,7 @@ enum Freshness {
 }
 
 /// What a client knew before it asked.
+#[derive(Debug)]
 pub(crate) struct Known {
     /// The newest verified head.
     pub(crate) newest: Newest,

@@ -231,6 +231,11 @@ impl Endpoints {
         &self.list
     }
 
+    /// A try at one of them, which has `time`.
+    pub(crate) fn attempt(&self, number: usize, time: Duration) -> Option<Attempt<'_>> {
+        Some(Attempt { endpoint: self.list.get(number)?, time, number })
+    }
+
     /// At most `tries_max` tries until `deadline`.
     pub(crate) fn tries(&self, deadline: Instant, tries_max: usize) -> Tries<'_> {
         let first = self.preferred.load(Ordering::Relaxed);
@@ -279,6 +284,11 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// The endpoint's place among all.
+    pub(crate) const fn number(&self) -> usize {
+        self.number
+    }
+
     /// `message`, with the time that the node has.
     pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);

@@ -41,6 +41,7 @@ mod submit;
 mod watch;
 
 pub use args::Args;
+pub use chancery_ledger::follow::{Change, GrantEnd, ProvenHead, ResumeToken};
 pub use check::{CheckError, CheckOptions, Checked, Denied, ProofError};
 pub use clock::{Clock, SystemClock};
 pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};

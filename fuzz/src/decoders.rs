@@ -24,6 +24,7 @@ use chancery_ledger::command::{
 };
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence};
+use chancery_ledger::follow::{Follower, RESUME_TOKEN_TEXT_SIZE_MAX, ResumeToken};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, ROSTER_LINKS_MAX, RosterChain, Statement, VOTERS_MAX};
 use chancery_ledger::log::nonces::NoncePath;
@@ -60,6 +61,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("note", note),
     ("past_answer", past_answer),
     ("pruned_tree", pruned_tree),
+    ("resume_token", resume_token),
     ("roster", roster),
     ("roster_chain", roster_chain),
     ("statement", statement),
@@ -247,6 +249,14 @@ fn pruned_tree(bytes: &[u8]) {
     let Ok(tree) = PrunedTree::decode(bytes, PROOF_SIZE_BYTES_MAX) else { return };
     assert_eq!(tree.encode(), bytes);
     assert!(PrunedTree::decode(bytes, bytes.len() - 1).is_err(), "a bound below its size admits it");
+}
+
+fn resume_token(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(token) = text.parse::<ResumeToken>() else { return };
+    assert_eq!(token.to_string().as_bytes(), bytes);
+    assert!(bytes.len() <= RESUME_TOKEN_TEXT_SIZE_MAX);
+    assert_eq!(Follower::resume(token.clone()).token(), token);
 }
 
 fn roster(bytes: &[u8]) {

@@ -18,7 +18,7 @@ use crate::seed::Choices;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Of 1,000 events, after how many a follower breaks off.
-const BREAKS: u32 = 40;
+const BREAKS: u64 = 40;
 
 /// What one follower was told.
 #[derive(Clone, Debug, Default)]

@@ -232,6 +232,11 @@ fn write_seeds() {
         );
         add("newest", newest.into());
     }
+    for size in [0_u64, 1, 5] {
+        let fixed = "07".repeat(32 + 8 + 8);
+        let hashes = "07".repeat(32 * size.count_ones() as usize);
+        add("resume_token", format!("chancery-resume-v1:{fixed}{size:016x}{hashes}").into());
+    }
     for size in [0_u64, 1, 2, 7] {
         let hashes = vec![size.count_ones().to_be_bytes()[3]; 32 * size.count_ones() as usize];
         add("frontier", [&size.to_be_bytes()[..], &hashes].concat());

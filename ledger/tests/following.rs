@@ -11,8 +11,8 @@ use chancery_ledger::command::Terms;
 use chancery_ledger::follow::{
     Change, EndMark, FollowError, Follower, GrantEnd, ProvenHead, ResumeToken, grant_end,
 };
-use chancery_ledger::log::{Frontier, MemoryTiles, frontier_at, leaf_hash};
 use chancery_ledger::hash::Hash;
+use chancery_ledger::log::{Frontier, MemoryTiles, frontier_at, leaf_hash};
 use house::{HOUR_MS, House, request, terms};
 use proptest::prelude::*;
 

@@ -66,7 +66,7 @@ const NO_QUESTION: [u8; 32] = [0; 32];
 /// Who waits for a round.
 enum Waiting {
     /// A check under a nonce.
-    Check { request: Request, nonce: Nonce, reply: oneshot::Sender<Result<Answer, CheckError>> },
+    Check { request: Box<Request>, nonce: Nonce, reply: oneshot::Sender<Result<Answer, CheckError>> },
     /// Whoever needs a newer proof of a newer head.
     Head { reply: oneshot::Sender<Result<Arc<HeadProof>, CheckError>> },
 }
@@ -130,7 +130,9 @@ impl Checks {
         deadline: Instant,
     ) -> Result<Answer, CheckError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting::Check { request, nonce, reply }).map_err(|_| CheckError::Busy)?;
+        self.queue
+            .try_send(Waiting::Check { request: Box::new(request), nonce, reply })
+            .map_err(|_| CheckError::Busy)?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(CheckError::NoQuorum("the round did not end in time".into())),

@@ -19,3 +19,4 @@ mod reading;
 mod rosters;
 mod submits;
 mod times;
+mod watching;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use chancery_client::{
-    CheckError, CheckOptions, Failure, PastError, PermitError, SubmitError,
-};
+use chancery_client::{CheckError, CheckOptions, Failure, PastError, PermitError, SubmitError};
 use chancery_ledger::answer::Moment;
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{Evidence, Proof, Proven};
@@ -133,7 +131,7 @@ async fn another_past_proves_nothing() {
 #[tokio::test]
 async fn a_receipt_says_when_the_last_permit_is_dead() {
     let cluster = Cluster::start(1).await.with_grant();
-    let (clock, ledger) = (cluster.clock.clone(), cluster.connect().await);
+    let ledger = cluster.connect().await;
     let grant = ledger.grant(terms()).await.unwrap();
     assert_eq!(grant.dead, None);
     let revoked = ledger.revoke(grant.grant.unwrap(), "").await.unwrap().dead.unwrap();

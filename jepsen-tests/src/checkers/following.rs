@@ -31,7 +31,9 @@ fn judge(followed: &[Followed], logs: &[NodeLog]) -> Verdict {
             }
             let known = usize::try_from(*index).ok().and_then(|index| log.leaves.get(index));
             if known != Some(leaf) {
-                return violation(format!("a follower {whose} was told another leaf {index} than the log has"));
+                return violation(format!(
+                    "a follower {whose} was told another leaf {index} than the log has"
+                ));
             }
         }
         if one.leaves.len() < log.leaves.len() {

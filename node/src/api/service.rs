@@ -13,12 +13,12 @@ use chancery_ledger::state::{Recording, prune};
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::submit_reply::Outcome;
 use futures_util::Stream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use super::caller::{Callers, key_of};
 use super::members;
+use super::watch::Watchers;
 use crate::checks::{CheckError, Checks, PastError, PastQuestion};
 use crate::membership::Memberships;
 use crate::roster_proofs::ProvenRosters;
@@ -26,9 +26,6 @@ use crate::sequencer::Submitted;
 use crate::status::StatusReport;
 use crate::store::applied::AppliedStore;
 use crate::submit::Submissions;
-
-/// Leaves sent ahead of a watcher that reads slowly.
-const WATCH_AHEAD: usize = 64;
 
 /// Serves clients on one node.
 #[derive(Clone)]
@@ -40,11 +37,21 @@ pub struct LedgerService {
     members: Arc<Memberships>,
     rosters: ProvenRosters,
     callers: Callers,
+    watchers: Watchers,
     timeout: Duration,
 }
 
+/// How long callers are served, and waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceBounds {
+    /// A call may take so long.
+    pub call: Duration,
+    /// Who watches the log and takes nothing for so long is cut off.
+    pub watch: Duration,
+}
+
 impl LedgerService {
-    /// Serves from `store`, within `timeout` a call.
+    /// Serves from `store`, within `bounds`.
     pub fn new(
         store: AppliedStore,
         submissions: Submissions,
@@ -52,10 +59,12 @@ impl LedgerService {
         status: Arc<StatusReport>,
         members: Arc<Memberships>,
         rosters: ProvenRosters,
-        timeout: Duration,
+        bounds: ServiceBounds,
     ) -> Self {
+        let ServiceBounds { call: timeout, watch: watch_patience } = bounds;
         let callers = Callers { store: store.clone() };
-        Self { store, submissions, checks, status, members, rosters, callers, timeout }
+        let watchers = Watchers::new(store.clone(), Arc::clone(checks.recent()), watch_patience);
+        Self { store, submissions, checks, status, members, rosters, callers, watchers, timeout }
     }
 
     /// The earlier of this node's own limit and the one that the client asked for.
@@ -277,9 +286,7 @@ impl api::ledger_server::Ledger for LedgerService {
         request: Request<api::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.callers.principal(key_of(&request)?).await?;
-        let (events, stream) = mpsc::channel(WATCH_AHEAD);
-        tokio::spawn(send_leaves(self.store.clone(), request.into_inner().from_index, events));
-        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(stream))))
+        Ok(Response::new(Box::pin(self.watchers.watch(request.into_inner())?)))
     }
 }
 
@@ -306,37 +313,6 @@ fn check_failure(error: &CheckError) -> Status {
         CheckError::Busy => Status::resource_exhausted(error.to_string()),
         CheckError::NoQuorum(_) => Status::unavailable(error.to_string()),
         CheckError::NoProof(_) => Status::internal(error.to_string()),
-    }
-}
-
-/// Sends leaves from `index` on until the watcher goes.
-async fn send_leaves(
-    store: AppliedStore,
-    mut index: u64,
-    events: mpsc::Sender<Result<api::WatchEvent, Status>>,
-) {
-    let mut applied = store.block();
-    loop {
-        let size = store.read_state(|state| state.head().log_size);
-        while index < size {
-            let view = store.view();
-            let entry = crate::blocking::spawn(move || view.entry(index)).await;
-            let event = match entry {
-                Ok(Ok(Some(entry))) => Ok(api::WatchEvent { index, entry }),
-                Ok(Ok(None)) => Err(Status::data_loss("a leaf is missing")),
-                Ok(Err(error)) => Err(Status::internal(error.to_string())),
-                Err(error) => Err(Status::internal(error.to_string())),
-            };
-            let failed = event.is_err();
-            if events.send(event).await.is_err() || failed {
-                return;
-            }
-            index += 1;
-        }
-        tokio::select! {
-            changed = applied.changed() => if changed.is_err() { return },
-            () = events.closed() => return,
-        }
     }
 }
 

@@ -42,7 +42,7 @@ const ENDS_SIZE_BYTES_MAX: usize = 256 * 1024;
 
 /// Serves watchers.
 #[derive(Clone)]
-pub struct Watchers {
+pub(super) struct Watchers {
     store: AppliedStore,
     recent: Arc<Recent>,
     places: Arc<Semaphore>,
@@ -62,12 +62,15 @@ enum Gone {
 
 impl Watchers {
     /// Watchers of what is applied in `store`, who are cut off once they take nothing for `patience`.
-    pub fn new(store: AppliedStore, recent: Arc<Recent>, patience: Duration) -> Self {
+    pub(super) fn new(store: AppliedStore, recent: Arc<Recent>, patience: Duration) -> Self {
         Self { store, recent, places: Arc::new(Semaphore::new(WATCHERS_MAX)), patience }
     }
 
     /// Streams what `asked` says, until the watcher goes or is cut off.
-    pub fn watch(&self, asked: api::WatchRequest) -> Result<impl Stream<Item = Message> + use<>, Status> {
+    pub(super) fn watch(
+        &self,
+        asked: api::WatchRequest,
+    ) -> Result<impl Stream<Item = Message> + use<>, Status> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| Status::unavailable("too many watch already"))?;
         let (events, queue) = mpsc::channel(AHEAD_MAX);

@@ -64,6 +64,12 @@ pub enum Fault {
     Huge(usize),
     /// A gap in the leaves that it streams.
     Gap,
+    /// Streams everything, and then a head, with those leaves as ended grants: two hours later, if any.
+    Heads(Vec<u64>),
+    /// The same, with the first leaf in the second one's place.
+    OtherLeaf,
+    /// Cuts the stream off after three leaves, for being slow.
+    CutOff,
     /// Shows no roster but genesis'.
     NoRosters,
     /// Shows the roster chain with the first link's statements missing.
@@ -81,6 +87,8 @@ pub struct Shared {
     pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Blocks since which it was asked for rosters.
     pub rosters: Arc<Mutex<Vec<u64>>>,
+    /// From where it was asked to stream.
+    pub watches: Arc<Mutex<Vec<WatchRequest>>>,
 }
 
 pub struct Node {
@@ -103,6 +111,7 @@ impl Node {
             nonces: Arc::default(),
             commands: Arc::default(),
             rosters: Arc::default(),
+            watches: Arc::default(),
         };
         let service = LedgerServer::new(shared.clone());
         let mut server = Server::builder().tls_config(tls).unwrap();
@@ -356,15 +365,35 @@ impl Ledger for Shared {
     type WatchStream = Pin<Box<dyn futures_util::Stream<Item = Result<WatchEvent, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        use chancery_proto::v1::api::watch_event::Event;
         let fault = self.fault().await?;
-        let from = request.into_inner().from_index + u64::from(matches!(fault, Fault::Gap));
+        let asked = request.into_inner();
+        self.watches.lock().unwrap().push(asked.clone());
+        let from = asked.from_index + u64::from(matches!(fault, Fault::Gap));
+        let mut world = self.world.lock().unwrap();
+        let leaves = world.leaves.clone();
         // Three leaves, then the stream breaks: who watches must go on elsewhere.
-        let leaves = self.world.lock().unwrap().leaves.clone();
-        let events: Vec<_> = (from..leaves.len() as u64)
-            .take(3)
-            .map(|index| Ok(WatchEvent { index, entry: leaves[index as usize].clone() }))
-            .chain([Err(Status::unavailable("broken"))])
-            .collect();
+        let most = if matches!(fault, Fault::Heads(_) | Fault::OtherLeaf) { usize::MAX } else { 3 };
+        let mut events = Vec::new();
+        if asked.with_frontier {
+            let (frontier, ended_ms) = (world.frontier(from).encode(), 0);
+            events.push(Event::Start(WatchStart { frontier, ended_ms }));
+        }
+        events.extend((from..leaves.len() as u64).take(most).map(|index| {
+            let shown = if matches!(fault, Fault::OtherLeaf) && index == 1 { 0 } else { index };
+            Event::Leaf(WatchLeaf { index, entry: leaves[shown as usize].clone() })
+        }));
+        if most == usize::MAX {
+            let ended = if let Fault::Heads(ended) = &fault { ended.clone() } else { Vec::new() };
+            let later_ms = if ended.is_empty() { 0 } else { 2 * 3_600_000 };
+            events.push(Event::Head(world.watch_head(NOW_MS + later_ms, &ended)));
+        }
+        let end = match fault {
+            Fault::CutOff => Status::resource_exhausted("as told"),
+            _ => Status::unavailable("broken"),
+        };
+        let events: Vec<_> =
+            events.into_iter().map(|event| Ok(WatchEvent { event: Some(event) })).chain([Err(end)]).collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(events))))
     }
 }

@@ -8,14 +8,16 @@ use chancery_ledger::command::{
     SignedCommand,
 };
 use chancery_ledger::decide::{Interval, Request, decide, staleness_after};
+use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
     Fresh, Head, Number, Roster, RosterChain, RosterLink, Statement, Voter, VoterSet,
 };
 use chancery_ledger::log::nonces::NonceTree;
-use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
+use chancery_ledger::log::{Frontier, MemoryTiles, frontier_at, leaf_hash, prove_inclusion};
 use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
 use chancery_ledger::trust::Trust;
-use chancery_proto::v1::api::Acknowledged;
+use chancery_proto::v1::ProvenLeaf;
+use chancery_proto::v1::api::{Acknowledged, WatchHead};
 
 use super::NOW_MS;
 
@@ -205,6 +207,30 @@ impl World {
             nonce_path: round.path(1),
             tree,
             hint: None,
+        }
+    }
+
+    /// The right edge of the log when it had `size` leaves.
+    pub fn frontier(&self, size: u64) -> Frontier {
+        frontier_at(&self.tiles, size).unwrap()
+    }
+
+    /// The head as a watcher is told it, by the clock `clock_ms` of all voters, with these leaves as ended grants.
+    pub fn watch_head(&mut self, clock_ms: u64, ended: &[u64]) -> WatchHead {
+        let head = self.head();
+        let fresh =
+            Fresh { nonce_root: Hash::ZERO, clock_ms, tail_block: head.block, tail_roster: head.roster };
+        let statements = self.sign_all(&self.signing(), Some(fresh));
+        let leaf = |index: &u64| {
+            let (entry, proof) = self.leaf(*index, head.log_size);
+            ProvenLeaf { index: *index, entry, proof }
+        };
+        WatchHead {
+            head: head.encode().to_vec(),
+            statements: statements.iter().map(Statement::encode).collect(),
+            head_statements: Vec::new(),
+            ended: ended.iter().map(leaf).collect(),
+            complete: true,
         }
     }
 
