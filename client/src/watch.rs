@@ -93,7 +93,8 @@ pub struct Watch {
     proven: ResumeToken,
     /// The right edge is not known yet: a stream says it first.
     from_index: Option<u64>,
-    /// No head may precede the last one, nor be of a roster that was replaced before this stream was opened.
+    /// No head may be of a roster that was replaced before this stream was opened. What else may not precede what
+    /// was told before, the size of the log says.
     known: Known,
     stream: Option<Stream>,
     /// Came, and is not wholly verified yet.
@@ -219,7 +220,8 @@ impl Watch {
         self.from_index.is_none().then(|| self.follower.token())
     }
 
-    /// From where to go on after the last head: everything up to there is proven.
+    /// From where to go on after the last head: everything up to there is proven. Before the first head, where the
+    /// watch began, or the log's beginning if nothing was known of what was before.
     pub const fn proven(&self) -> &ResumeToken {
         &self.proven
     }
@@ -285,7 +287,6 @@ impl Watch {
             Ok(verified) => verified,
             Err(error) => return Err(self.untrue(error)),
         };
-        self.known = Known { newest: Newest::of(&proven.head), trust };
         self.told_next.extend(ends.into_iter().map(Event::Ended));
         if message.complete {
             self.told_next.push_back(Event::Head(proven));

@@ -14,3 +14,4 @@ mod retries;
 mod revocation;
 mod storm;
 mod times;
+mod watching;

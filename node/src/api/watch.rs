@@ -114,6 +114,7 @@ impl Session {
         _place: OwnedSemaphorePermit,
     ) {
         if let Err(Gone::With(status)) = self.stream(ends, with_frontier).await {
+            tracing::info!(why = status.message(), "a watcher is cut off");
             *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
         }
         // The queue closes with the session; its end is there before that.
