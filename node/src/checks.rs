@@ -5,8 +5,8 @@
 //! that this quorum named, and answers every nonce with its own path. No leader is involved, and no clock
 //! is trusted.
 //!
-//! What the newest round proved of its head is kept ([`recent`]): checks by the nodes' clocks and those about
-//! the past ([`past`]) are answered by it, without a round of their own.
+//! What the newest round proved of its head is kept: checks by the nodes' clocks and those about the past are
+//! answered by it, without a round of their own.
 
 mod past;
 mod recent;
