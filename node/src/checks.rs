@@ -9,6 +9,7 @@
 //! answered by it, without a round of their own.
 
 mod past;
+mod prove;
 mod recent;
 
 pub use past::{PastError, PastQuestion};
@@ -19,12 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, HeadProof, Nonce};
-use chancery_ledger::authority::GrantRef;
-use chancery_ledger::decide::{Decision, Interval, Request, decide};
+use chancery_ledger::decide::Request;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
-use chancery_ledger::log::nonces::{NONCES_MAX, NoncePath, NonceTree};
-use chancery_ledger::state::{PrunedTree, Recording, Root, prune};
+use chancery_ledger::log::nonces::{NONCES_MAX, NonceTree};
+use chancery_ledger::state::Root;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -187,12 +187,6 @@ struct Round {
     proof: Arc<HeadProof>,
     view: AppliedView,
     root: Root,
-}
-
-/// What shows a decision: the read set, and the grant that a permit rests on.
-struct Shown {
-    tree: PrunedTree,
-    hint: Option<GrantRef>,
 }
 
 impl Rounds {
@@ -377,53 +371,6 @@ impl Rounds {
             nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
         self.prove_now(&round.proof, (&round.view, round.root), Some(nonce_path), request)
     }
-
-    /// The answer to `request` from the state of the proven head.
-    fn prove_now(
-        &self,
-        proof: &HeadProof,
-        (view, root): (&AppliedView, Root),
-        nonce_path: Option<NoncePath>,
-        request: &Request,
-    ) -> Result<Answer, CheckError> {
-        let HeadProof { head, statements, head_statements } = proof.clone();
-        let clocks = || statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
-        let interval = Interval {
-            low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
-            high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
-        };
-        let Shown { tree, hint } = show(view, root, request, interval)?;
-        let answer = Answer { head, statements, head_statements, nonce_path, tree, hint };
-        self.check_size(answer.encode().len())?;
-        Ok(answer)
-    }
-
-    fn check_size(&self, size_bytes: usize) -> Result<(), CheckError> {
-        let allowed = self.proof_size_bytes_max;
-        if size_bytes <= allowed {
-            return Ok(());
-        }
-        Err(CheckError::NoProof(format!("it has {size_bytes} bytes, {allowed} are allowed")))
-    }
-}
-
-/// Decides `request` over the state at `root`, and cuts out what shows the decision.
-fn show(nodes: &AppliedView, root: Root, request: &Request, interval: Interval) -> Result<Shown, CheckError> {
-    let no_proof = |why: &dyn std::fmt::Display| CheckError::NoProof(why.to_string());
-    let look = |request: &Request| {
-        let view = Recording::new(nodes, root);
-        let decision = decide(&view, request, interval).map_err(|error| no_proof(&error))?;
-        Ok::<_, CheckError>((decision, view.into_keys()))
-    };
-    let (decision, mut keys) = look(request)?;
-    let mut hint = None;
-    if let Decision::Permit(authority) = &decision {
-        // A permit need only show the one chain: look again, at that one first.
-        hint = authority.chain.first().copied();
-        (_, keys) = look(&Request { hint, ..request.clone() })?;
-    }
-    let tree = prune(nodes, root, &keys).map_err(|error| no_proof(&error))?;
-    Ok(Shown { tree, hint })
 }
 
 /// The roster that a fresh statement names.

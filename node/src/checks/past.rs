@@ -8,8 +8,9 @@ use chancery_ledger::decide::{Interval, Request};
 use chancery_ledger::log::prove_inclusion;
 use tokio::time::Instant;
 
+use super::prove::{Shown, show};
 use super::recent::oldest_clock_ms;
-use super::{CheckError, Checks, Rounds, Shown, show};
+use super::{CheckError, Checks, Rounds};
 use crate::store::applied::AppliedView;
 
 /// Oldest proof of a head that the past is shown by, in milliseconds: its quorum may have been replaced since.
