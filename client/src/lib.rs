@@ -34,6 +34,7 @@ mod members;
 mod newest;
 mod past;
 mod permit;
+mod proven;
 mod read;
 mod receipt;
 mod rosters;

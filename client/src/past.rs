@@ -21,9 +21,10 @@ use chancery_proto::v1::api::{CheckPastRequest, NotKept, NotReached};
 use tokio::time::Instant;
 
 use crate::Ledger;
-use crate::check::{ANSWER_OVERHEAD_BYTES, CheckError, Known, ProofError, list, question};
+use crate::check::{ANSWER_OVERHEAD_BYTES, CheckError, ProofError, list, question};
 use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call};
+use crate::proven::Known;
 use crate::read::ReadError;
 
 /// Room for two leaves and their proofs, in bytes.

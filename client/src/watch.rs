@@ -23,8 +23,9 @@ use tokio::time::Instant;
 use tonic::{Code, Streaming};
 
 use crate::Ledger;
-use crate::check::{Known, list};
+use crate::check::list;
 use crate::endpoints::{Failure, Try, call};
+use crate::proven::Known;
 use crate::receipt::{ReceiptError, hashes};
 
 /// Longest event, in bytes: a head's statements, and ends up to 256 KiB and one more.
