@@ -187,6 +187,7 @@ impl Record {
             resource: "documents/1".into(),
             args_digest: args_digest.0.to_vec(),
             nonce: nonce.0.to_vec(),
+            ..Default::default()
         };
         let outcome = match client.check(request).await {
             Ok(reply) => {

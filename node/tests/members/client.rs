@@ -123,6 +123,7 @@ impl Client {
             resource: request.resource.to_string(),
             args_digest: request.args_digest.0.to_vec(),
             nonce: nonce.to_vec(),
+            ..Default::default()
         };
         let reply = self.at(node).check(asked).await.ok()?.into_inner();
         let answer = decode_answer(&reply.answer, 4 << 20).unwrap();
