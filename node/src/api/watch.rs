@@ -136,7 +136,11 @@ impl Session {
             let size = applied_size(&mut applied, &self.store);
             self.send_leaves(size).await?;
             let due = Instant::now() + HEAD_EVERY;
-            if let Some(proof) = self.proof().await {
+            let proof = tokio::select! {
+                proof = self.proof() => proof,
+                () = self.events.closed() => return Err(Gone::Quietly),
+            };
+            if let Some(proof) = proof {
                 self.wait_for_size(&mut applied, proof.head.log_size).await?;
                 self.send_leaves(proof.head.log_size).await?;
                 self.send_head(&proof).await?;
