@@ -68,9 +68,11 @@ pub struct Assembled {
     pub submissions: Submissions,
     /// Answers checks.
     pub checks: Checks,
+    /// Changes who replicates, while it leads.
+    pub memberships: Arc<Memberships>,
+    /// Proves to clients who votes.
+    pub rosters: ProvenRosters,
     pub(crate) status: Arc<StatusReport>,
-    pub(crate) memberships: Arc<Memberships>,
-    pub(crate) rosters: ProvenRosters,
     pub(crate) peer_server: PeerServer<StateMachine, PeerCalls, SnapshotTransfer>,
 }
 

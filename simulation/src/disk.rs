@@ -50,6 +50,8 @@ struct Shared {
     fails: bool,
     /// The power is cut by the write after so many others.
     cut_after: Option<u64>,
+    /// Votes that it was given.
+    votes: u64,
 }
 
 impl SimulatedDisk {
@@ -64,6 +66,7 @@ impl SimulatedDisk {
                 powered: 0,
                 fails: false,
                 cut_after: None,
+                votes: 0,
             })),
         }
     }
@@ -83,10 +86,16 @@ impl SimulatedDisk {
         self.shared().cut_after = Some(writes);
     }
 
+    /// How many votes it was given to keep.
+    pub(crate) fn votes(&self) -> u64 {
+        self.shared().votes
+    }
+
     /// Nothing more is to happen to it. Returns whether something was still to happen.
     pub(crate) fn heal(&self) -> bool {
         let mut shared = self.shared();
-        std::mem::take(&mut shared.fails) || shared.cut_after.take().is_some()
+        let (fails, cut) = (std::mem::take(&mut shared.fails), shared.cut_after.take());
+        fails || cut.is_some()
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -124,11 +133,13 @@ impl Shared {
             return Err("input/output error (simulated)".into());
         }
         let is_vote = |change: &Change| matches!(change, Change::Put(key, _) if **key == *VOTE);
+        let votes = batch.changes.iter().any(is_vote);
+        self.votes += u64::from(votes);
         let synced = match self.lie {
             Lie::None => true,
             // It gets around to it.
             Lie::EverySync => self.random.one_in(8),
-            Lie::Votes => !batch.changes.iter().any(is_vote),
+            Lie::Votes => !votes,
         };
         apply(&mut self.current, &batch);
         self.unsynced.push(batch);

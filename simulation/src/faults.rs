@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     PowerCut,
     /// The power of one node is cut in the midst of a write.
     PowerCutInWrite,
+    /// The power of one node is cut when it has voted, and whom it may have voted for is isolated.
+    PowerCutAfterVote,
     /// The power of all nodes is cut at once.
     Blackout,
     /// A write of the Raft log fails; the node stops.
@@ -35,9 +37,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::PowerCut,
         Self::PowerCutInWrite,
+        Self::PowerCutAfterVote,
         Self::Blackout,
         Self::WriteError,
         Self::Isolate,

@@ -20,8 +20,11 @@ const ORIGIN: &str = "chancery.example/simulation";
 /// How far apart clocks may be, in milliseconds.
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 500;
 
-/// The simulated nodes.
+/// The founding nodes.
 pub(crate) const NODES: [u64; 3] = [1, 2, 3];
+
+/// Nodes that may come to vote.
+pub(crate) const SPARES: [u64; 2] = [4, 5];
 
 /// What everybody knows.
 pub(crate) struct Ledger {
@@ -55,13 +58,15 @@ fn principal(label: &str, role: Role) -> Principal {
     Principal { key: public(label), name: name(label), roles: vec![role], scope: everything() }
 }
 
+/// `node` as a voter.
+pub(crate) fn voter(node: u64) -> Voter {
+    let label = format!("node-{node}");
+    Voter { node, name: name(&label), key: public(&label) }
+}
+
 /// Founds the ledger.
 pub(crate) fn found() -> Ledger {
-    let voters = NODES.iter().map(|node| {
-        let label = format!("node-{node}");
-        Voter { node: *node, name: name(&label), key: public(&label) }
-    });
-    let roster = Roster::new(vec![VoterSet::majority(voters.collect()).unwrap()]).unwrap();
+    let roster = Roster::new(vec![VoterSet::majority(NODES.map(voter).into()).unwrap()]).unwrap();
     let mut principals = vec![
         principal("operator", Role::Operator),
         principal("issuer", Role::Issuer),

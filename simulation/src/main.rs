@@ -12,16 +12,18 @@ mod cluster;
 mod disk;
 mod faults;
 mod founding;
+mod injection;
 mod many;
 mod monitor;
 mod network;
 mod node;
+mod operator;
 mod random;
 mod tables;
 mod trace;
 mod workload;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 
 use crate::disk::Lie;
@@ -38,7 +40,8 @@ usage: chancery-simulation [--seeds N | --minutes N] [--from SEED] [--jobs N] [-
   --jobs N      processes at once (2)
   --seed SEED   run this one, and print the hash of its trace
   --trace FILE  write its trace there
-  --bug BUG     with a deliberate bug, which is to be found: ack-before-sync, unsynced-vote";
+  --bug BUG     with a deliberate bug, which is to be found: ack-before-sync, unsynced-vote, and in a build with
+                the feature `sabotage` what that offers";
 
 /// What is asked of this program.
 #[derive(Debug)]
@@ -52,25 +55,23 @@ struct Options {
     trace: Option<PathBuf>,
 }
 
-/// Deliberate bugs.
-#[derive(Clone, Copy, Debug)]
-enum Bug {
-    /// The Raft log answers before its batch is durable.
-    AckBeforeSync,
-    /// A vote is not synced.
-    UnsyncedVote,
+/// A deliberate bug.
+#[derive(Clone, Debug)]
+struct Bug {
+    name: String,
+    /// What disks say is durable, and is not. Nothing, if it is the nodes that are broken.
+    lie: Lie,
 }
 
 impl Bug {
-    fn of(name: &str) -> Option<Self> {
-        [Self::AckBeforeSync, Self::UnsyncedVote].into_iter().find(|bug| bug.name() == name)
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::AckBeforeSync => "ack-before-sync",
-            Self::UnsyncedVote => "unsynced-vote",
-        }
+    fn of(name: String) -> Option<Self> {
+        let lie = match name.as_str() {
+            "ack-before-sync" => Lie::EverySync,
+            "unsynced-vote" => Lie::Votes,
+            _ if cfg!(feature = "sabotage") => Lie::None,
+            _ => return None,
+        };
+        Some(Self { name, lie })
     }
 }
 
@@ -86,8 +87,8 @@ impl Options {
                 "--from" => options.from = value.parse().ok()?,
                 "--minutes" => options.minutes = Some(value.parse().ok()?),
                 "--jobs" => options.jobs = value.parse().ok()?,
-                "--bug" => options.bug = Some(Bug::of(&value)?),
-                "--trace" => options.trace = Some(value.into()),
+                "--bug" => options.bug = Some(Bug::of(value)?),
+                "--trace" => options.trace = Some(absolute(value).ok()?),
                 _ => return None,
             }
         }
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
         Some(seed) if std::env::var(SEED_VARIABLE).is_ok_and(|set| set == seed.to_string()) => {
             one(seed, &options)
         }
-        Some(seed) => many::replay(seed),
+        Some(seed) => many::replay(seed, &options),
         None => many::run(&options),
     }
 }
@@ -124,19 +125,19 @@ fn one(seed: u64, options: &Options) -> ExitCode {
         eprintln!("{}: {error}", path.display());
         return ExitCode::from(2);
     }
-    let folder = match tempfile::tempdir() {
-        Ok(folder) => folder,
-        Err(error) => {
-            eprintln!("no folder for the nodes: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    let lie = match options.bug {
-        None => Lie::None,
-        Some(Bug::AckBeforeSync) => Lie::EverySync,
-        Some(Bug::UnsyncedVote) => Lie::Votes,
-    };
-    let report = cluster::run(seed, lie, folder.path());
+    // Relative, so that no error that a node logs differs from run to run.
+    let folder = Path::new(".");
+    if folder.read_dir().map_or(true, |mut found| found.next().is_some()) {
+        eprintln!("{SEED_VARIABLE} is for this program to set: the nodes' folder is to be new and empty");
+        return ExitCode::from(2);
+    }
+    let lie = options.bug.as_ref().map_or(Lie::None, |bug| bug.lie);
+    #[cfg(feature = "sabotage")]
+    if let Err(error) = chancery_node::sabotage::choose() {
+        eprintln!("{error}");
+        return ExitCode::from(2);
+    }
+    let report = cluster::run(seed, lie, folder);
     for (what, count) in &report.counts {
         println!("count: {what}: {count}");
     }

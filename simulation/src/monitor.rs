@@ -1,20 +1,22 @@
 //! What must hold at every moment, and what the clients were told.
 //!
-//! After every virtual millisecond: one leader a term; equal log ids stand for equal logs; equal block, equal
-//! head; no node's (b, roster) falls below a committed entry that it held; a vote never goes back. At the end,
-//! nothing that was acknowledged is lost.
+//! After every virtual millisecond: one leader a term; equal log ids stand for equal logs; one committed entry at
+//! each index; equal block, equal head; no node's (b, roster) falls below a committed entry that it held; a
+//! vote never goes back. At the end, nothing that was acknowledged is lost.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Head;
 use chancery_node::raft::Raft;
-use chancery_node::raft::types::LogId;
+use chancery_node::raft::types::{LogId, Vote};
 use chancery_node::store::RaftLog;
 use chancery_node::store::applied::AppliedStore;
+use futures_util::FutureExt;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver as _;
+use openraft::storage::{RaftLogReader, RaftLogStorage};
 use tokio::sync::mpsc;
 
 use crate::cluster::Report;
@@ -39,11 +41,22 @@ struct History {
     running: bool,
     probe: Option<Probe>,
     /// A committed entry that its log held: b and roster of its log never fall below.
-    floor: Option<(LogId, u64)>,
+    floor: Option<(LogId, Committed)>,
+    /// The vote that was durable in its log.
+    vote: Option<Vote>,
     /// Heads below this block were compared.
     compared: u64,
     /// Its next stop is the simulator's doing.
     excused: bool,
+}
+
+/// What a committed entry means for the nodes that hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Committed {
+    /// Blocks up to it.
+    block: u64,
+    /// The block that brought the roster in force there.
+    roster_block: u64,
 }
 
 /// An acknowledged command.
@@ -63,8 +76,8 @@ pub(crate) struct Monitor {
     /// What logs end with: their last entry → (blocks, hash of the last).
     logs: RefCell<BTreeMap<LogId, (u64, Hash)>>,
     heads: RefCell<BTreeMap<u64, Head>>,
-    /// Entries that some node applied, by number of blocks up to them.
-    committed: RefCell<BTreeMap<LogId, u64>>,
+    /// Entries that some node applied, by index.
+    committed: RefCell<BTreeMap<u64, (LogId, Committed)>>,
     acknowledged: RefCell<BTreeMap<u64, Acknowledged>>,
     violation: RefCell<Option<String>>,
     events: Cell<u64>,
@@ -132,6 +145,22 @@ impl Monitor {
         self.nodes.borrow().get(&node).is_some_and(|history| history.running)
     }
 
+    /// Who leads: of several that think so, one of the newest term.
+    pub(crate) fn leader(&self) -> Option<u64> {
+        let nodes = self.nodes.borrow();
+        let leaders = nodes.iter().filter_map(|(node, history)| {
+            let metrics = history.probe.as_ref()?.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.state == ServerState::Leader).then_some((metrics.current_term, *node))
+        });
+        leaders.max().map(|(_, node)| node)
+    }
+
+    /// Whom `node` voted for last.
+    pub(crate) fn voted_for(&self, node: u64) -> Option<u64> {
+        self.nodes.borrow().get(&node)?.vote.map(|vote| vote.leader_id.voted_for)
+    }
+
     /// The way to ask `node`, if it serves.
     pub(crate) fn calls(&self, node: u64) -> Option<mpsc::Sender<Call>> {
         self.nodes.borrow().get(&node)?.probe.as_ref().map(|probe| probe.calls.clone())
@@ -159,6 +188,7 @@ impl Monitor {
     pub(crate) fn look(&self) {
         for (node, history) in self.nodes.borrow_mut().iter_mut() {
             self.look_at(*node, history);
+            self.look_at_vote(*node, history);
         }
     }
 
@@ -168,27 +198,59 @@ impl Monitor {
         self.look_at_heads(node, probe, &mut history.compared);
         let (applied, position) = probe.applied.position();
         if let Some(applied) = applied {
-            self.committed.borrow_mut().insert(applied, position.block);
+            let committed = Committed { block: position.block, roster_block: position.roster.block };
+            let found = (applied, committed);
+            let known = *self.committed.borrow_mut().entry(applied.index).or_insert(found);
+            if known != found {
+                self.violated(&format!("node {node} applied {found:?}, and another node {known:?}"));
+            }
         }
         // A log store that died says nothing any more.
         let Ok(tail) = probe.log.read_tail_with(|tail| *tail) else { return };
         if let Some(end) = tail.log_id {
             self.look_at_log(node, probe, end);
-            let held = self.committed.borrow().range(..=end).next_back().map(|(id, block)| (*id, *block));
-            if held > history.floor {
-                history.floor = held;
-            }
+            self.raise_floor(probe, end, &mut history.floor);
         }
-        if let Some((entry, block)) = history.floor
-            && (tail.block < block || tail.roster.block > tail.block)
+        if let Some((entry, floor)) = history.floor
+            && (tail.block < floor.block || tail.roster.block < floor.roster_block)
         {
             let reason = format!(
-                "node {node}, life {}, held the committed entry {entry} of block {block}, and now its log \
-                 ends at block {}, entry {:?}",
-                probe.life, tail.block, tail.log_id
+                "node {node}, life {}, held the committed entry {entry} of {floor:?}, and now its log ends \
+                 at block {} under the roster of block {}, entry {:?}",
+                probe.life, tail.block, tail.roster.block, tail.log_id
             );
             self.violated(&reason);
         }
+    }
+
+    /// Notes the last committed entry that this log holds.
+    fn raise_floor(&self, probe: &Probe, end: LogId, floor: &mut Option<(LogId, Committed)>) {
+        let committed = self.committed.borrow();
+        let Some((index, last)) = committed.range(..=end.index).next_back() else { return };
+        if floor.is_some_and(|(floor, _)| floor.index >= *index) {
+            return;
+        }
+        // At its index there may be one that was never committed.
+        let found = probe.log.position_at(*index);
+        if matches!(found, Ok(Some((found, _))) if found == last.0) {
+            *floor = Some(*last);
+        }
+    }
+
+    /// A vote that is durable was given, and is never taken back.
+    fn look_at_vote(&self, node: u64, history: &mut History) {
+        let Some(probe) = &history.probe else { return };
+        // Both are ready at once: they read memory.
+        let reader = probe.log.clone().get_log_reader().now_or_never();
+        let vote = reader.and_then(|mut reader| reader.read_vote().now_or_never());
+        let Some(Ok(vote)) = vote else { return };
+        if history.vote.is_some_and(|before| vote.is_none_or(|vote| vote < before)) {
+            self.violated(&format!(
+                "node {node}, life {}, voted {:?}, and now {vote:?}",
+                probe.life, history.vote
+            ));
+        }
+        history.vote = vote;
     }
 
     /// What the log itself says at its end: the tail may be past it, by a snapshot or the applied state.
@@ -236,24 +298,36 @@ impl Monitor {
         }
     }
 
-    /// Whether every node runs, has applied the same, and has as much as was acknowledged.
-    pub(crate) fn is_level(&self, nodes: &[u64]) -> bool {
+    /// The voters, as the node says that applied most.
+    fn voters(&self) -> BTreeSet<u64> {
         let all = self.nodes.borrow();
-        let applied = nodes.iter().map(|node| {
+        let probes = all.values().filter_map(|history| history.probe.as_ref());
+        let most = probes.max_by_key(|probe| probe.applied.read_state(|state| state.head().block));
+        most.map_or_else(BTreeSet::new, |probe| {
+            probe.applied.rosters().newest().1.voters().map(|voter| voter.node).collect()
+        })
+    }
+
+    /// Whether every voter runs, has applied the same, and has as much as was acknowledged.
+    pub(crate) fn is_level(&self) -> bool {
+        let all = self.nodes.borrow();
+        let voters = self.voters();
+        let applied = voters.iter().map(|node| {
             let probe = all.get(node)?.probe.as_ref()?;
             Some(probe.applied.read_state(|state| state.head().block))
         });
         let applied: Option<Vec<u64>> = applied.collect();
         let needed = self.acknowledged.borrow().values().map(|known| known.block).max().unwrap_or(0);
         applied.is_some_and(|blocks| {
-            blocks.iter().all(|block| *block >= needed && Some(block) == blocks.first())
+            !blocks.is_empty() && blocks.iter().all(|block| *block >= needed && Some(block) == blocks.first())
         })
     }
 
-    /// Every acknowledged command stands where the client was told, on every node.
+    /// Every acknowledged command stands where the client was told, on every voter.
     pub(crate) fn check_nothing_lost(&self) {
         use chancery_ledger::authority::Entry;
-        for (node, history) in self.nodes.borrow().iter() {
+        let voters = self.voters();
+        for (node, history) in self.nodes.borrow().iter().filter(|(node, _)| voters.contains(node)) {
             let Some(probe) = &history.probe else { continue };
             for known in self.acknowledged.borrow().values() {
                 let entry = probe.applied.entry(known.index).ok().flatten();
@@ -280,6 +354,8 @@ impl Monitor {
             ("denials", of.denials),
             ("checks unanswered", of.unanswered_checks),
             ("blocks", blocks),
+            ("learners added", of.learners),
+            ("changes of voters", of.voter_changes),
             ("terms led", self.leaders.borrow().len() as u64),
             ("restarts", self.nodes.borrow().values().map(|history| history.lives - 1).sum()),
         ];

@@ -20,6 +20,11 @@ pub(crate) fn host(node: u64) -> String {
     format!("node-{node}")
 }
 
+/// Where the others reach it.
+pub(crate) fn address(node: u64) -> String {
+    format!("{}:{PORT}", host(node))
+}
+
 /// Calls as one node.
 pub(crate) struct SimulatedTransport {
     pub(crate) node: u64,

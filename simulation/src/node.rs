@@ -1,6 +1,6 @@
 //! One node: the product's own logic, on a simulated disk, clock and network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use chancery_ledger::decide::Request;
 use chancery_node::checks::{CheckError, Checks};
 use chancery_node::config::Tuning;
 use chancery_node::fault::Fault;
+use chancery_node::membership::{MembershipError, Memberships};
+use chancery_node::raft::types::RaftNode;
+use chancery_node::roster_proofs::ProvenRosters;
 use chancery_node::sequencer::Submitted;
 use chancery_node::store::{StoreOptions, open_node_stores_on};
 use chancery_node::submit::Submissions;
@@ -21,9 +24,9 @@ use turmoil::net::TcpListener;
 
 use crate::clock::SimulatedClock;
 use crate::disk::SimulatedDisk;
-use crate::founding::{Ledger, NODES, node_key};
+use crate::founding::{self, Ledger, NODES, node_key};
 use crate::monitor::{Monitor, Probe};
-use crate::network::{PORT, SimulatedTransport, accept, host};
+use crate::network::{PORT, SimulatedTransport, accept, address, host};
 use crate::tables::SimulatedTables;
 use crate::trace;
 
@@ -41,6 +44,10 @@ pub(crate) enum Call {
         patience: Duration,
         reply: oneshot::Sender<Result<Answer, CheckError>>,
     },
+    /// To have `node` replicate without a vote.
+    AddLearner { node: u64, reply: oneshot::Sender<Result<(), MembershipError>> },
+    /// The proofs of rosters after that of block `since`, encoded.
+    Rosters { since: u64, patience: Duration, reply: oneshot::Sender<Vec<u8>> },
 }
 
 /// What outlives a node's processes.
@@ -80,9 +87,10 @@ async fn live(
     let stores = open_node_stores_on(disk, &machine.folder, node, founding, options).await?;
     let fault = Fault::default();
     let (_stop, stopped) = watch::channel(false);
-    let voter = ledger.founding.roster().voter(node).ok_or("no such voter")?.clone();
-    let addresses: BTreeMap<u64, String> =
-        NODES.iter().map(|node| (*node, format!("{}:{PORT}", host(*node)))).collect();
+    let voter = founding::voter(node);
+    // A node that joins knows the founders; the others hear of it when it is added.
+    let known: BTreeSet<u64> = NODES.into_iter().chain([node]).collect();
+    let addresses: BTreeMap<u64, String> = known.into_iter().map(|node| (node, address(node))).collect();
     let foundation = Foundation {
         founding: Arc::clone(&ledger.founding),
         voter,
@@ -94,9 +102,15 @@ async fn live(
         transport: Arc::new(SimulatedTransport { node }),
     };
     let assembled = foundation.assemble(&fault, &stopped).await?;
-    let Assembled { raft, log, applied, submissions, checks, .. } = &assembled;
+    let Assembled { raft, log, applied, submissions, checks, memberships, rosters, .. } = &assembled;
     let (calls, called) = mpsc::channel(CALLS_MAX);
-    tokio::spawn(answer_clients(called, submissions.clone(), checks.clone()));
+    let desk = Desk {
+        submissions: submissions.clone(),
+        checks: checks.clone(),
+        memberships: Arc::clone(memberships),
+        rosters: rosters.clone(),
+    };
+    tokio::spawn(answer_clients(called, desk));
     monitor
         .serves(node, Probe { life, raft: raft.clone(), log: log.clone(), applied: applied.clone(), calls });
     trace::line(&format!("node {node} serves, life {life}"));
@@ -111,18 +125,39 @@ async fn live(
     }
 }
 
-async fn answer_clients(mut calls: mpsc::Receiver<Call>, submissions: Submissions, checks: Checks) {
+/// Where clients are answered.
+#[derive(Clone)]
+struct Desk {
+    submissions: Submissions,
+    checks: Checks,
+    memberships: Arc<Memberships>,
+    rosters: ProvenRosters,
+}
+
+async fn answer_clients(mut calls: mpsc::Receiver<Call>, desk: Desk) {
     while let Some(call) = calls.recv().await {
-        let (submissions, checks) = (submissions.clone(), checks.clone());
-        tokio::spawn(async move {
-            match call {
-                Call::Submit { command, patience, reply } => {
-                    let _ = reply.send(submissions.submit(&command, Instant::now() + patience).await);
-                }
-                Call::Check { request, nonce, patience, reply } => {
-                    let _ = reply.send(checks.check(request, nonce, Instant::now() + patience).await);
-                }
+        tokio::spawn(desk.clone().answer(call));
+    }
+}
+
+impl Desk {
+    /// A client that waits no longer is told nothing.
+    async fn answer(self, call: Call) {
+        match call {
+            Call::Submit { command, patience, reply } => {
+                let _ = reply.send(self.submissions.submit(&command, Instant::now() + patience).await);
             }
-        });
+            Call::Check { request, nonce, patience, reply } => {
+                let _ = reply.send(self.checks.check(request, nonce, Instant::now() + patience).await);
+            }
+            Call::AddLearner { node, reply } => {
+                let at = RaftNode { address: address(node), name: host(node) };
+                let _ = reply.send(self.memberships.add_learner(node, at).await);
+            }
+            Call::Rosters { since, patience, reply } => {
+                self.rosters.settle(Instant::now() + patience).await;
+                let _ = reply.send(self.rosters.chain_since(since));
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Clients: they grant, revoke and check, and believe only what they verify.
+//! Clients: they grant, revoke and check, and believe only what they verify. Who votes they know from proofs.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,22 +8,26 @@ use chancery_ledger::answer::{Nonce, decode_answer, verify};
 use chancery_ledger::command::{Body, Command, GrantId, Patterns, RequestId, SignedCommand, Terms};
 use chancery_ledger::decide::{Decision, Request};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::verify_head;
+use chancery_ledger::head::{HeadQuorum, RosterChain, RosterId};
+use chancery_ledger::trust::Trust;
 use chancery_node::sequencer::Submitted;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::START_MS;
-use crate::founding::{Ledger, NODES, key, name, public};
+use crate::founding::{Ledger, key, name, public};
 use crate::monitor::{Acknowledged, Monitor};
 use crate::node::Call;
 use crate::random::Random;
 
 /// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(1500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How often a client sends a command whose outcome it does not know.
 const TRIES_MAX: u32 = 12;
+
+/// How often a client asks for the proof of a roster that an acknowledgement names.
+const CHAIN_TRIES_MAX: u32 = 40;
 
 /// The largest answer that a client reads.
 const ANSWER_SIZE_BYTES_MAX: usize = 4 << 20;
@@ -44,11 +48,19 @@ struct Granted {
 
 /// What all clients share.
 pub(crate) struct Workload {
-    ledger: Rc<Ledger>,
+    pub(crate) ledger: Rc<Ledger>,
     monitor: Rc<Monitor>,
+    /// Whom clients ask, voters or not.
+    nodes: Vec<u64>,
+    /// What was proven to the clients.
+    trust: RefCell<Trust>,
     grants: RefCell<Vec<Granted>>,
     requests: Cell<u64>,
     pub(crate) counts: RefCell<Counts>,
+    /// Nothing goes wrong from here on.
+    pub(crate) healed: Cell<bool>,
+    /// The operator waits for a change of the voters.
+    pub(crate) voters_change: Cell<bool>,
     /// No new operations from here on.
     pub(crate) ends: Cell<bool>,
 }
@@ -62,16 +74,22 @@ pub(crate) struct Counts {
     pub(crate) done: u64,
     pub(crate) not_done: u64,
     pub(crate) unknown: u64,
+    pub(crate) learners: u64,
+    pub(crate) voter_changes: u64,
 }
 
 impl Workload {
-    pub(crate) fn new(ledger: Rc<Ledger>, monitor: Rc<Monitor>) -> Self {
+    pub(crate) fn new(ledger: Rc<Ledger>, monitor: Rc<Monitor>, nodes: Vec<u64>) -> Self {
         Self {
+            trust: RefCell::new(ledger.trust.clone()),
             ledger,
             monitor,
+            nodes,
             grants: RefCell::default(),
             requests: Cell::new(0),
             counts: RefCell::default(),
+            healed: Cell::new(false),
+            voters_change: Cell::new(false),
             ends: Cell::new(false),
         }
     }
@@ -79,13 +97,11 @@ impl Workload {
     /// One client, until the workload ends.
     pub(crate) async fn client(self: Rc<Self>, client: u64, mut random: Random) -> turmoil::Result {
         let agent = format!("agent-{client}");
-        while !self.ends.get() {
-            let owner = name("owner@example.com");
-            let body = Body::RegisterAgent { agent: name(&agent), owner, key: None };
-            if self.submit("operator", body, &mut random).await.is_some() {
-                break;
-            }
-        }
+        // The same bytes each time: once it is registered, another command to register it would be refused.
+        let owner = name("owner@example.com");
+        let body = Body::RegisterAgent { agent: name(&agent), owner, key: None };
+        let signed = self.sign("operator", body);
+        while !self.ends.get() && self.send(&signed, &mut random).await.is_none() {}
         while !self.ends.get() {
             match random.below(100) {
                 0..25 => self.grant(&agent, &mut random).await,
@@ -168,16 +184,21 @@ impl Workload {
             }
         };
         // From here on as a client elsewhere would: from bytes and trust alone.
-        let verified = decode_answer(&answer, ANSWER_SIZE_BYTES_MAX)
-            .map_err(|error| error.to_string())
-            .and_then(|answer| {
-                verify(&self.ledger.trust, &request, nonce, &answer).map_err(|error| error.to_string())
-            });
-        let verified = match verified {
+        let answer = match decode_answer(&answer, ANSWER_SIZE_BYTES_MAX) {
+            Ok(answer) => answer,
+            Err(error) => return self.monitor.violated(&format!("an answer is malformed: {error}")),
+        };
+        if !self.learn_of(answer.newest_roster(), 1, random).await {
+            self.counts.borrow_mut().unanswered_checks += 1;
+            return;
+        }
+        let trust = self.trust.borrow().clone();
+        let verified = match verify(&trust, &request, nonce, &answer) {
             Ok(verified) => verified,
             Err(error) => {
-                self.monitor.violated(&format!("the answer about {before:?} does not verify: {error}"));
-                return;
+                return self
+                    .monitor
+                    .violated(&format!("the answer about {before:?} does not verify: {error}"));
             }
         };
         self.monitor.publish(&verified.head, "an answer");
@@ -207,7 +228,7 @@ impl Workload {
         self.send(&signed, random).await
     }
 
-    fn sign(&self, signer: &str, body: Body) -> SignedCommand {
+    pub(crate) fn sign(&self, signer: &str, body: Body) -> SignedCommand {
         self.requests.set(self.requests.get() + 1);
         let command = Command {
             signer: public(signer),
@@ -220,15 +241,26 @@ impl Workload {
 
     /// Sends the same bytes until they are acknowledged; gives up in the end.
     async fn send(&self, signed: &SignedCommand, random: &mut Random) -> Option<()> {
-        for _ in 0..TRIES_MAX {
+        self.send_times(signed, TRIES_MAX, random).await
+    }
+
+    pub(crate) async fn send_times(
+        &self,
+        signed: &SignedCommand,
+        tries_max: u32,
+        random: &mut Random,
+    ) -> Option<()> {
+        for _ in 0..tries_max {
             let (reply, answer) = oneshot::channel();
             let call = Call::Submit { command: signed.encode(), patience: PATIENCE, reply };
             match self.ask(call, answer, random).await {
                 Some(Submitted::Acknowledged { index, block, quorum, .. }) => {
-                    let roster = self.ledger.founding.roster();
-                    if let Err(error) = verify_head(roster, &quorum.head, &quorum.statements) {
-                        self.monitor.violated(&format!("an acknowledgement without a quorum: {error}"));
+                    if !self.learn_of(quorum.head.roster, CHAIN_TRIES_MAX, random).await {
+                        // Nobody proves who signed it: sent again, it is acknowledged again.
+                        self.counts.borrow_mut().unknown += 1;
+                        continue;
                     }
+                    self.check_quorum(&quorum);
                     if quorum.head.block < block {
                         self.monitor.violated("an acknowledgement whose head is before its block");
                     }
@@ -258,9 +290,57 @@ impl Workload {
         None
     }
 
+    fn check_quorum(&self, quorum: &HeadQuorum) {
+        let trust = self.trust.borrow();
+        let verified = trust.voters_of(&quorum.head).map_err(|error| error.to_string()).and_then(|voters| {
+            voters.verify(&quorum.head, &quorum.statements).map_err(|error| error.to_string())
+        });
+        if let Err(error) = verified {
+            self.monitor.violated(&format!("an acknowledgement without a quorum: {error}"));
+        }
+    }
+
+    /// Asks for the proof of a roster, unless it is known. Says whether it is then.
+    async fn learn_of(&self, id: RosterId, tries_max: u32, random: &mut Random) -> bool {
+        for _ in 0..tries_max {
+            let known = self.trust.borrow().newest_roster();
+            if self.trust.borrow().roster(id).is_ok() {
+                return true;
+            }
+            let (reply, links) = oneshot::channel();
+            let call = Call::Rosters { since: known.block, patience: PATIENCE, reply };
+            let Some(links) = self.ask(call, links, random).await else { continue };
+            // Another client may have learnt of it meanwhile.
+            if self.trust.borrow().newest_roster() == known {
+                self.extend_trust(&links);
+            }
+        }
+        self.trust.borrow().roster(id).is_ok()
+    }
+
+    fn extend_trust(&self, links: &[u8]) {
+        let extended = RosterChain::decode(links)
+            .map_err(|error| error.to_string())
+            .and_then(|chain| self.trust.borrow().extend(&chain).map_err(|error| error.to_string()));
+        match extended {
+            Ok(extended) => *self.trust.borrow_mut() = extended,
+            Err(error) => self.monitor.violated(&format!("a roster chain does not verify: {error}")),
+        }
+    }
+
+    /// The newest roster that is proven to the clients.
+    pub(crate) fn newest_roster(&self) -> RosterId {
+        self.trust.borrow().newest_roster()
+    }
+
     /// Puts `call` to some node and waits; both ways take a while.
-    async fn ask<T>(&self, call: Call, answer: oneshot::Receiver<T>, random: &mut Random) -> Option<T> {
-        let node = random.pick(&NODES).copied()?;
+    pub(crate) async fn ask<T>(
+        &self,
+        call: Call,
+        answer: oneshot::Receiver<T>,
+        random: &mut Random,
+    ) -> Option<T> {
+        let node = random.pick(&self.nodes).copied()?;
         sleep(random.ms(0, 10)).await;
         let sent = self.monitor.calls(node).is_some_and(|calls| calls.try_send(call).is_ok());
         let answer = if sent { timeout(PATIENCE * 2, answer).await.ok()?.ok() } else { None };

@@ -83,6 +83,23 @@ impl Cluster {
         self.operate(&["member", "add", &member]).await.done()
     }
 
+    /// Has another voter lead, the one named if there is one. A command that was not done in the time that it gives itself, as on
+    /// a slow machine, is given again; one that is refused is not.
+    pub(crate) async fn transfer(&self, to: Option<&str>) -> Value {
+        const NOT_DONE_OR_UNKNOWN: [Option<i32>; 2] = [Some(11), Some(12)];
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let ended = match to {
+                Some(voter) => self.operate(&["transfer", "--to", voter]).await,
+                None => self.operate(&["transfer"]).await,
+            };
+            if !NOT_DONE_OR_UNKNOWN.contains(&ended.code) {
+                return ended.done();
+            }
+            assert!(Instant::now() < deadline, "nobody takes over: {ended:?}");
+        }
+    }
+
     /// The leader that all of `voters` name, one of them.
     pub(crate) async fn leader_of_voters(&self, voters: &[u64]) -> u64 {
         let deadline = Instant::now() + PATIENCE;

@@ -41,7 +41,7 @@ async fn a_change_outlives_the_leader_that_began_it() {
         }
         let signing = |status: &chancery_client::NodeStatus| status.silent_because.is_none();
         cluster.wait_for_status(VICTIM, "that it signs", signing).await;
-        cluster.operate(&["transfer", "--to", "1"]).await.done();
+        cluster.transfer(Some("1")).await;
 
         let changed = cluster.operate(command).await.done();
         assert_eq!(voters(&changed), after, "{point}: {changed}");
@@ -79,7 +79,7 @@ async fn nothing_comes_between_the_halves_of_a_change() {
     for node in [1, 2, 3] {
         cluster.wait_for_status(node, "that it signs", signing).await;
     }
-    cluster.operate(&["transfer", "--to", "1"]).await.done();
+    cluster.transfer(Some("1")).await;
 
     let work = Arc::new(Work::default());
     let issuer = cluster.connect("issuer").await;

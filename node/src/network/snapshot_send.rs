@@ -3,6 +3,8 @@
 //! That a file cannot be read is never Raft's fault here: a newer snapshot may have replaced the folder
 //! meanwhile. The transfer fails, and the next one asks for the snapshot anew.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,8 +12,6 @@ use chancery_proto::v1::peer;
 use openraft::errors::{RPCError, Unreachable};
 use openraft::network::{RPCOption, RPCTypes};
 use openraft::raft::SnapshotResponse;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -68,14 +68,14 @@ pub(super) async fn send<Q: SnapshotSource>(
 }
 
 enum FeedError {
-    Read(std::io::Error),
+    Read(io::Error),
     Stalled(Duration),
     /// The call ended; its reply says why.
     PeerGone,
 }
 
-impl From<std::io::Error> for FeedError {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for FeedError {
+    fn from(error: io::Error) -> Self {
         Self::Read(error)
     }
 }
@@ -93,13 +93,14 @@ impl Feed<'_> {
         use peer::snapshot_chunk::Part;
         self.push(Part::Header(header)).await?;
         for (number, listed) in (0_u32..).zip(self.manifest.files()) {
-            let mut file = File::open(self.folder.path().join(&listed.name)).await?;
+            let path = self.folder.path().join(&listed.name);
+            let mut file = on_disk(move || File::open(path)).await?;
             let mut offset = 0;
             while offset < listed.size_bytes {
                 let left = listed.size_bytes - offset;
                 let length = usize::try_from(left).unwrap_or(usize::MAX).min(self.chunk_bytes);
-                let mut bytes = vec![0; length];
-                file.read_exact(&mut bytes).await?;
+                let (read_on, bytes) = on_disk(move || read(file, length)).await?;
+                file = read_on;
                 self.push(Part::Bytes(peer::SnapshotBytes { file: number, offset, bytes })).await?;
                 offset += length as u64;
             }
@@ -114,4 +115,14 @@ impl Feed<'_> {
             Err(_) => Err(FeedError::Stalled(self.stall_max)),
         }
     }
+}
+
+fn read(mut file: File, length: usize) -> io::Result<(File, Vec<u8>)> {
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes)?;
+    Ok((file, bytes))
+}
+
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    crate::blocking::spawn(work).await.map_err(io::Error::other)?
 }

@@ -16,7 +16,7 @@ async fn a_voter_that_has_just_restarted_takes_over() {
         cluster.kill(leader);
         cluster.start_node(leader);
         register(&issuer, &format!("bots/{number}")).await;
-        let moved = cluster.operate(&["transfer", "--to", &leader.to_string()]).await.done();
+        let moved = cluster.transfer(Some(&leader.to_string())).await;
         assert_eq!(moved["leader"], leader, "{moved}");
         cluster.wait_until_serving(NODES).await;
     }

@@ -35,7 +35,7 @@ async fn members_change_while_the_ledger_works() {
     assert_eq!((voters(&added), &added["sets"][0]["quorum"]), (vec![1, 2, 3, 4, 5], &3.into()), "{added}");
 
     workload.goes_on().await;
-    let moved = cluster.operate(&["transfer", "--to", "node-4"]).await.done();
+    let moved = cluster.transfer(Some("node-4")).await;
     assert_eq!(moved["leader"], 4, "{moved}");
     workload.goes_on().await;
     let removed = cluster.operate(&["member", "remove", "node-2"]).await.done();
@@ -60,7 +60,7 @@ async fn members_change_while_the_ledger_works() {
     let replaced = cluster.operate(&["member", "replace", &dead.to_string(), &member]).await.done();
     assert_eq!(voters(&replaced), [left[1], left[2], 6]);
     workload.goes_on().await;
-    cluster.operate(&["transfer"]).await.done();
+    cluster.transfer(None).await;
     workload.goes_on().await;
 
     let found = workload.end().await;
