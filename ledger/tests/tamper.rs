@@ -310,7 +310,8 @@ fn an_evidence_file_is_spelled_in_one_way() {
     let mut list = value.clone();
     let question = list["question"].as_object().unwrap();
     let members = ["kind", "agent", "action", "resource", "args_digest", "nonce"];
-    list["question"] = members.iter().map(|member| question[*member].clone()).collect();
+    let absent = [serde_json::Value::Null, serde_json::Value::Null];
+    list["question"] = members.iter().map(|member| question[*member].clone()).chain(absent).collect();
     let error = Evidence::from_json(list.to_string().as_bytes()).unwrap_err();
     assert!(matches!(error, EvidenceFileError::Spelling), "{error}");
     let mut null = value.clone();
