@@ -15,8 +15,8 @@ use chancery_proto::v1::api::{
     AddLearnerProgress, AddLearnerRequest, CheckPastReply, CheckPastRequest, CheckReply, CheckRequest,
     Failure, LeafReply, LeafRequest, Learner, LogStatus, NotKept, NotReached, Refused, RemoveLearnerReply,
     RemoveLearnerRequest, RostersReply, RostersRequest, StatusReply, StatusRequest, SubmitReply,
-    SubmitRequest, TransferLeadershipReply, TransferLeadershipRequest, WatchEvent, WatchRequest,
-    submit_reply,
+    SubmitRequest, TransferLeadershipReply, TransferLeadershipRequest, WatchEvent, WatchLeaf, WatchRequest,
+    WatchStart, submit_reply,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
