@@ -102,7 +102,7 @@ async fn a_recent_permit_never_outlives_dead_at() {
     let gate = cluster.connect_with("gate", None, patient()).await;
     let knowing = cluster.connect_with("gate", None, patient()).await;
     let options = CheckOptions { fresh_within: Some(Duration::from_secs(30)), ..gate.check_options() };
-    gate.check_with(question(), options).await.unwrap();
+    drop(gate.check_with(question(), options).await.unwrap());
 
     let revoked = revoker.revoke(grant, "no longer").await.unwrap();
     let (acknowledged, dead) = (Instant::now(), revoked.dead.unwrap());
