@@ -54,7 +54,7 @@ async fn a_token_goes_on_where_it_was_taken() {
         let mut watch = connect(&cluster).await.watch_from(token.clone()).await.unwrap();
         assert_eq!(indices(&until_head(&mut watch).await), (from..more).collect::<Vec<_>>());
         let asked = cluster.nodes.iter().flat_map(|node| node.shared.watches.lock().unwrap().clone());
-        let asked = asked.filter(|asked| asked.from_index == from).last().unwrap();
+        let asked = asked.filter(|asked| asked.from_index == from).next_back().unwrap();
         assert_eq!(asked.ended_ms, Some(token.ends.time_ms), "ends go on where they were");
         assert!(!asked.with_frontier);
     }

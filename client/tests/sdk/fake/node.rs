@@ -368,7 +368,7 @@ impl Ledger for Shared {
         use chancery_proto::v1::api::watch_event::Event;
         let fault = self.fault().await?;
         let asked = request.into_inner();
-        self.watches.lock().unwrap().push(asked.clone());
+        self.watches.lock().unwrap().push(asked);
         let from = asked.from_index + u64::from(matches!(fault, Fault::Gap));
         let mut world = self.world.lock().unwrap();
         let leaves = world.leaves.clone();
