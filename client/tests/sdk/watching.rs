@@ -53,8 +53,8 @@ async fn a_token_goes_on_where_it_was_taken() {
     for (token, from) in [(late, size), (early, 1)] {
         let mut watch = connect(&cluster).await.watch_from(token.clone()).await.unwrap();
         assert_eq!(indices(&until_head(&mut watch).await), (from..more).collect::<Vec<_>>());
-        let asked = cluster.nodes.iter().flat_map(|node| node.shared.watches.lock().unwrap().clone());
-        let asked = asked.filter(|asked| asked.from_index == from).next_back().unwrap();
+        let mut asked = cluster.nodes.iter().flat_map(|node| node.shared.watches.lock().unwrap().clone());
+        let asked = asked.rfind(|asked| asked.from_index == from).unwrap();
         assert_eq!(asked.ended_ms, Some(token.ends.time_ms), "ends go on where they were");
         assert!(!asked.with_frontier);
     }
