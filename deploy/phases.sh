@@ -30,6 +30,17 @@ need_toolchain() {
     need c++ "install a C++ compiler, on Debian or Ubuntu: apt-get install g++"
     CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/chancery/target}"
     export CARGO_TARGET_DIR
+    claim_target_dir
+}
+
+# Checkouts share the folder, so that RocksDB is compiled once. Cargo tells by the times of files what is built
+# already, and would take what another checkout built later for this one's: so whose it is, is written down.
+claim_target_dir() {
+    mkdir -p "$CARGO_TARGET_DIR"
+    if [ "$(cat "$CARGO_TARGET_DIR/checkout" 2>/dev/null)" != "$PWD" ]; then
+        find . -name .git -prune -o \( -name '*.rs' -o -name '*.proto' \) -exec touch {} +
+        printf '%s\n' "$PWD" >"$CARGO_TARGET_DIR/checkout"
+    fi
 }
 
 find_libclang() {
