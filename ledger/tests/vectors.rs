@@ -582,7 +582,7 @@ fn other_times(story: &mut Story, by_grant: &Request, by_delegation: &Request) {
     }
     let (before, at) = (Moment::Block(revoked.block - 1), Moment::Block(revoked.block));
     let (good, late) = (story.house.past(by_grant, before), story.house.past(by_grant, at));
-    let command = Some(story.house.leaf(good.state.index - 1));
+    let command = story.house.leaf(good.state.index - 1);
     let mut moved = good.clone();
     moved.state.index += 1;
     let mut short = good.clone();
@@ -594,8 +594,8 @@ fn other_times(story: &mut Story, by_grant: &Request, by_delegation: &Request) {
         ("the state of a later block", before, late.clone()),
         ("without the next state", before, PastAnswer { next: None, ..good.clone() }),
         ("with another next state", before, PastAnswer { next: late.next.clone(), ..good.clone() }),
-        ("a command for the next state", before, PastAnswer { next: command.clone(), ..good.clone() }),
-        ("a command for the state", before, PastAnswer { state: command.unwrap(), ..good.clone() }),
+        ("a command for the next state", before, PastAnswer { next: Some(command.clone()), ..good.clone() }),
+        ("a command for the state", before, PastAnswer { state: command, ..good.clone() }),
         ("a leaf at another place", before, moved),
         ("a leaf without all of its proof", before, short),
         ("the read set of another state", before, PastAnswer { tree: late.tree.clone(), ..good.clone() }),
