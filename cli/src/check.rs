@@ -1,14 +1,16 @@
-//! `chancery check` and `chancery evidence`: may this agent do this, now?
+//! `chancery check` and `chancery evidence`: may this agent do this, now? Or might it have, then?
 
 use std::path::{Path, PathBuf};
 
-use chancery_client::{CheckError, Checked, Ledger};
+use chancery_client::{CheckError, CheckOptions, Checked, Ledger, Past};
+use chancery_ledger::answer::Moment;
 use chancery_ledger::command::{GenerationId, Name};
 use chancery_ledger::decide::{Authority, Decision, Request};
 use clap::Args;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
+use crate::consistency::Consistency;
 use crate::exit::{Exit, Failure, Result};
 use crate::generations::parse_generation;
 use crate::output::{self, Page, Report, style, utc};
@@ -33,6 +35,11 @@ pub(crate) struct Question {
     /// The generation that the agent runs as; needed once its lineage has one.
     #[arg(long, value_parser = parse_generation)]
     generation: Option<GenerationId>,
+    /// What makes the answer fresh: `linearizable` (nothing is missing that was acknowledged before the question
+    /// was asked) or `fresh-within=250ms` (by the nodes' clocks, without a round between them). Or about when it is:
+    /// `at-block=N` or `at-time=MS` (milliseconds since 1970), which says nothing of now.
+    #[arg(long, value_name = "MODE", default_value_t)]
+    consistency: Consistency,
 }
 
 /// May this agent do this, now? Exit code 0 if it may, 10 if it may not; both are proven.
@@ -61,7 +68,7 @@ impl Check {
         let ledger = ledger::connect(context::load(named)?).await?;
         let answer = self.question.ask(&ledger).await?;
         if let Some(path) = &self.evidence {
-            write(&ledger, &answer.checked, path).await?;
+            answer.write(&ledger, path).await?;
         }
         Ok(answer.report(&ledger, self.evidence.as_deref()))
     }
@@ -72,7 +79,7 @@ impl WriteEvidence {
     pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
         let ledger = ledger::connect(context::load(named)?).await?;
         let answer = self.question.ask(&ledger).await?;
-        write(&ledger, &answer.checked, &self.file).await?;
+        answer.write(&ledger, &self.file).await?;
         let report = answer.report(&ledger, Some(&self.file));
         Ok(Report { exit: Exit::Done, ..report })
     }
@@ -89,44 +96,81 @@ pub(crate) struct ProvenAnswer {
     failed_tries: Vec<String>,
 }
 
+/// What was answered: about now, or about the past.
+enum Answered {
+    Now(ProvenAnswer),
+    Then(Past),
+}
+
+impl Answered {
+    /// Writes evidence, which is verified first.
+    async fn write(&self, ledger: &Ledger, path: &Path) -> Result<()> {
+        match self {
+            Self::Now(answer) => write(ledger, &answer.checked, path).await,
+            Self::Then(past) => {
+                let evidence =
+                    ledger.past_evidence(past).await.map_err(|error| ledger::read_failure(&error))?;
+                files::replace(path, evidence.to_json().as_bytes())
+            }
+        }
+    }
+
+    fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
+        match self {
+            Self::Now(answer) => answer.report(ledger, evidence),
+            Self::Then(past) => past_report(ledger, past, evidence),
+        }
+    }
+}
+
 impl Question {
     /// Asks, and demands a proof.
-    async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
+    async fn ask(&self, ledger: &Ledger) -> Result<Answered> {
         let args = self.args_json.as_deref().unwrap_or_default();
         if self.args_json.is_some() {
             serde_json::from_str::<IgnoredAny>(args)
                 .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
         }
-        let (agent, action, resource) = (&self.agent, &self.action, &self.resource);
-        ask_as(ledger, [agent, action, resource], args.as_bytes(), self.generation).await
+        let request =
+            request_of([&self.agent, &self.action, &self.resource], args.as_bytes(), self.generation);
+        let options = ledger.check_options();
+        match self.consistency {
+            Consistency::Linearizable => Ok(Answered::Now(ask_now(ledger, request, options).await?)),
+            Consistency::FreshWithin(within) => {
+                let options = CheckOptions { fresh_within: Some(within), ..options };
+                Ok(Answered::Now(ask_now(ledger, request, options).await?))
+            }
+            Consistency::At(moment) => {
+                let past = ledger.check_past(request, moment).await;
+                past.map(Answered::Then).map_err(|error| ledger::past_failure(&error))
+            }
+        }
     }
 }
 
-/// Asks whether agent, action and resource are allowed with `args`, and demands a proof either way.
-pub(crate) async fn ask(
-    ledger: &Ledger,
-    [agent, action, resource]: [&Name; 3],
-    args: &[u8],
-) -> Result<ProvenAnswer> {
-    ask_as(ledger, [agent, action, resource], args, None).await
+/// Asks whether agent, action and resource are allowed with `args`, now, and demands a proof either way.
+pub(crate) async fn ask(ledger: &Ledger, names: [&Name; 3], args: &[u8]) -> Result<ProvenAnswer> {
+    ask_now(ledger, request_of(names, args, None), ledger.check_options()).await
 }
 
-/// The same, of an agent that runs as `generation`.
-async fn ask_as(
-    ledger: &Ledger,
+fn request_of(
     [agent, action, resource]: [&Name; 3],
     args: &[u8],
     generation: Option<GenerationId>,
-) -> Result<ProvenAnswer> {
-    let request = Request {
+) -> Request {
+    Request {
         agent: agent.clone(),
         action: action.clone(),
         resource: resource.clone(),
         args_digest: chancery_client::Args::from(args).digest(),
         generation,
         hint: None,
-    };
-    match ledger.check_with(request, ledger.check_options()).await {
+    }
+}
+
+/// Asks with options, and demands a proof either way.
+async fn ask_now(ledger: &Ledger, request: Request, options: CheckOptions) -> Result<ProvenAnswer> {
+    match ledger.check_with(request, options).await {
         Ok(permit) => Ok(ProvenAnswer {
             checked: permit.checked().clone(),
             permit_until_ms: Some(permit.deadline().wall_ms),
@@ -143,6 +187,46 @@ async fn ask_as(
 pub(crate) async fn write(ledger: &Ledger, checked: &Checked, path: &Path) -> Result<()> {
     let evidence = ledger.evidence(checked).await.map_err(|error| ledger::read_failure(&error))?;
     files::replace(path, evidence.to_json().as_bytes())
+}
+
+/// What was, which is no permit: nothing of it is about now.
+fn past_report(ledger: &Ledger, past: &Past, evidence: Option<&Path>) -> Report {
+    let (request, verified, trust) = (&past.request, &past.verified, ledger.trust());
+    let [agent, action, resource] =
+        [&request.agent, &request.action, &request.resource].map(|name| style::name(name.as_str()));
+    let (exit, outcome, page) = match &verified.decision {
+        Decision::Permit(_) => {
+            let words =
+                format!("{}  {agent} might {action} on {resource} then", style::good("was permitted"));
+            (Exit::Done, "was_permitted", Page::new(words))
+        }
+        Decision::Denied(denial) => {
+            let words =
+                format!("{}  {agent} might not {action} on {resource} then", style::bad("was denied"));
+            let page = Page::new(words).field("because", output::denial(denial));
+            (Exit::Denied, "was_denied", page)
+        }
+    };
+    let mut page = output::past_proof(page, &trust, verified);
+    if let Some(path) = evidence {
+        page = page.field("evidence", format!("{}", path.display()));
+    }
+    let mut json = output::past_json(&trust, verified);
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("outcome".into(), json!(outcome));
+        fields.insert("agent".into(), json!(request.agent.as_str()));
+        fields.insert("action".into(), json!(request.action.as_str()));
+        fields.insert("resource".into(), json!(request.resource.as_str()));
+        fields.insert("args_digest".into(), json!(request.args_digest.to_string()));
+        match past.moment {
+            Moment::Block(block) => fields.insert("at_block".into(), json!(block)),
+            Moment::Time(time_ms) => fields.insert("at_time_ms".into(), json!(time_ms)),
+        };
+        if let Some(path) = evidence {
+            fields.insert("evidence".into(), json!(path));
+        }
+    }
+    Report { exit, page, json }
 }
 
 impl ProvenAnswer {

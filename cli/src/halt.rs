@@ -79,7 +79,7 @@ impl Halt {
         let ledger = ledger::connect(context::load(named)?).await?;
         let receipt = act.submit(&ledger).await?;
         let command = receipt.command.command_hash();
-        let page = ledger::receipt_page(&act.words, &ledger.trust(), &receipt)
+        let page = ledger::dead_field(ledger::receipt_page(&act.words, &ledger.trust(), &receipt), &receipt)
             .field("halt", style::name(&receipt.index.to_string()))
             .field("command", style::name(&command.to_string()))
             .field(

@@ -5,6 +5,7 @@
 mod agent;
 mod check;
 mod cluster;
+mod consistency;
 mod context;
 mod demo;
 mod dev;

@@ -143,10 +143,14 @@ fn the_tour_works() {
     halt(&home);
     generations(&home);
 
-    let arguments = ["revoke", granted["grant"].as_str().unwrap(), "--wait", "--holder", "bot"];
-    let revoked = home.says(0, &arguments);
+    let recent =
+        home.says(0, &["check", "bot", "mail/send", "customer/7", "--consistency", "fresh-within=30s"]);
+    assert_eq!(recent["outcome"], "permit");
+    let revoked = home.says(0, &["revoke", granted["grant"].as_str().unwrap(), "--wait"]);
     // The grant's 2 s, and both clocks' 0.5 s.
-    assert_eq!(revoked["waited_ms"], 3_000);
+    assert_eq!((&revoked["waited_ms"], &revoked["staleness_ms"]), (&3_000.into(), &2_000.into()));
+    assert!(revoked["dead_at_ms"].as_u64() >= revoked["time_ms"].as_u64().map(|time_ms| time_ms + 3_000));
+    then(&home, &revoked);
     let again = home.says(0, &["revoke", granted["grant"].as_str().unwrap()]);
     assert_eq!((&again["index"], &again["before"]), (&revoked["index"], &true.into()));
     home.says(0, &["evidence", "bot", "mail/send", "customer/7", "--file", "denied.json"]);
@@ -170,6 +174,31 @@ fn the_tour_works() {
     assert_eq!(home.run(&["dev"]).status.code(), Some(2), "one at a time");
     terminate(&dev.0);
     assert_eq!(dev.0.wait().unwrap().code(), Some(0));
+}
+
+/// What was before a revocation, and after; and what the nodes cannot show.
+fn then(home: &Home, revoked: &Value) {
+    let number = |field: &str| revoked[field].as_u64().unwrap();
+    let (block, time_ms) = (number("block"), number("time_ms"));
+    let at = |exit, mode: &str| {
+        let question =
+            ["check", "bot", "mail/send", "customer/7", "--evidence", "then.json", "--consistency"];
+        home.says(exit, &[&question[..], &[mode]].concat())
+    };
+    let before = at(0, &format!("at-block={}", block - 1));
+    assert_eq!((&before["outcome"], &before["at_block"]), (&"was_permitted".into(), &(block - 1).into()));
+    assert!(before.get("permit_until_ms").is_none(), "the past is no permit");
+    assert_eq!(at(0, &format!("at-time={}", time_ms - 1))["decision"]["verdict"], "permit");
+    let after = at(10, &format!("at-time={time_ms}"));
+    assert_eq!((&after["outcome"], &after["state"]["block"]), (&"was_denied".into(), &block.into()));
+    let trust = home.path(".local/share/chancery/dev/ledger/trust.toml");
+    let verified = home.says(0, &["verify", "then.json", "--trust", trust.to_str().unwrap()]);
+    let shown = &verified["files"][0];
+    assert_eq!((&shown["asked"], &shown["cause_kind"]), (&"at_time".into(), &"revoke_grant".into()));
+    assert_eq!(at(12, "at-block=4000000000")["code"], "not_reached");
+    assert_eq!(at(12, "at-time=1")["code"], "not_kept");
+    let usage = home.run(&["check", "bot", "mail/send", "customer/7", "--consistency", "at-noon"]);
+    assert_eq!(usage.status.code(), Some(2));
 }
 
 /// A desk delegates to another agent; a key that is let in but is no principal may command nothing.

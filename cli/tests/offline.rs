@@ -10,7 +10,7 @@ use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Block, State};
 use chancery_ledger::command::{LedgerId, Name};
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::evidence::{Contradiction, Evidence};
+use chancery_ledger::evidence::{Contradiction, Evidence, Proof};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Fresh, Head, Number, RosterChain, Statement};
 use chancery_ledger::log::nonces::NonceTree;
@@ -195,7 +195,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         head,
         statements: statements.to_vec(),
         head_statements: Vec::new(),
-        nonce_path: tree.path(0).unwrap(),
+        nonce_path: tree.path(0),
         tree: prune(&nodes, root, &recording.into_keys()).unwrap(),
         hint: None,
     };
@@ -203,15 +203,15 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         origin: trust.origin.clone(),
         ledger: trust.ledger,
         request,
-        nonce,
-        answer,
+        proof: Proof::Check { nonce, answer },
         rosters: RosterChain::default(),
         cause: None,
     };
     let good = home.join("good.json");
     std::fs::write(&good, evidence.to_json()).unwrap();
     let mut tampered = evidence.clone();
-    tampered.answer.statements[0].fresh.as_mut().unwrap().clock_ms ^= 1;
+    let Proof::Check { answer, .. } = &mut tampered.proof else { panic!() };
+    answer.statements[0].fresh.as_mut().unwrap().clock_ms ^= 1;
     let bad = home.join("bad.json");
     std::fs::write(&bad, tampered.to_json()).unwrap();
 

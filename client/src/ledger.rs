@@ -132,7 +132,7 @@ impl Ledger {
 
     /// What [`Ledger::check`] does with: the timeout of the options, and no staleness but the grants' own.
     pub fn check_options(&self) -> CheckOptions {
-        CheckOptions { timeout: self.options().check_timeout, staleness_ms_max: u64::MAX }
+        CheckOptions { timeout: self.options().check_timeout, staleness_ms_max: u64::MAX, fresh_within: None }
     }
 
     /// The options.

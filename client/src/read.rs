@@ -169,17 +169,22 @@ impl Ledger {
     /// # Errors
     /// No node gave that leaf in time, or what it gave is not the one that the denial names.
     pub async fn evidence(&self, checked: &Checked) -> Result<Evidence, ReadError> {
-        let cause = match &checked.verified.decision {
-            Decision::Denied(denial) => denial.cause(),
-            Decision::Permit(_) => None,
-        };
-        let leaf = match cause {
-            Some(cause) => Some(self.leaf_in(&checked.verified.head, cause.index).await?.0),
-            None => None,
-        };
+        let leaf = self.cause_in(&checked.verified.decision, &checked.verified.head).await?;
         let evidence = checked.evidence(leaf);
         evidence.verify(&self.trust())?;
         Ok(evidence)
+    }
+
+    /// The leaf of the command that brought a denial about, if one did, in the log of `head`.
+    pub(crate) async fn cause_in(&self, decision: &Decision, head: &Head) -> Result<Option<Leaf>, ReadError> {
+        let cause = match decision {
+            Decision::Denied(denial) => denial.cause(),
+            Decision::Permit(_) => None,
+        };
+        match cause {
+            Some(cause) => Ok(Some(self.leaf_in(head, cause.index).await?.0)),
+            None => Ok(None),
+        }
     }
 
     /// The first leaf from any node that is what `verify` demands.

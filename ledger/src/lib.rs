@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod command;
 pub mod decide;
 pub mod evidence;
+pub mod follow;
 pub mod hash;
 pub mod head;
 pub mod log;

@@ -239,19 +239,21 @@ fn only_the_clients_own_nonce_is_fresh() {
     assert_refused!(asked.verify(&stale), ProofError::Freshness(QuorumError::NotFresh(2)));
 
     let mut path = whole.clone();
-    path.nonce_path.index = 3;
+    path.nonce_path.as_mut().unwrap().index = 3;
     assert_refused!(asked.verify(&path), ProofError::Freshness(QuorumError::WrongNonce(1)));
-    path.nonce_path.index = 5;
+    path.nonce_path.as_mut().unwrap().index = 5;
     assert_refused!(asked.verify(&path), ProofError::NoncePath(VerifyError::OutOfRange));
     let mut path = whole.clone();
-    path.nonce_path.hashes.pop();
+    path.nonce_path.as_mut().unwrap().hashes.pop();
     assert_refused!(asked.verify(&path), ProofError::NoncePath(VerifyError::ProofLength));
     let mut path = whole.clone();
-    path.nonce_path.count = 0;
+    path.nonce_path.as_mut().unwrap().count = 0;
     assert_refused!(asked.verify(&path), ProofError::NoncePath(VerifyError::OutOfRange));
     let mut path = whole;
-    path.nonce_path.count = 6;
+    path.nonce_path.as_mut().unwrap().count = 6;
     assert_refused!(asked.verify(&path), ProofError::Freshness(QuorumError::WrongNonce(1)));
+    let without = Answer { nonce_path: None, ..asked.answer() };
+    assert_refused!(asked.verify(&without), ProofError::OtherMode);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod house;
 
 use chancery_ledger::answer::{Answer, Nonce, Verified, decode_answer, verify};
-use chancery_ledger::authority::{Block, Entry};
+use chancery_ledger::authority::{Block, Entry, LeafError};
 use chancery_ledger::command::{Body, GrantId, HaltScope, SignedCommand, Terms};
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError, Shown};
@@ -324,8 +324,9 @@ fn an_evidence_file_is_spelled_in_one_way() {
     }
     let mut list = value.clone();
     let question = list["question"].as_object().unwrap();
-    // The one that is absent as null: a list has a place for each.
-    let members = ["kind", "agent", "action", "resource", "args_digest", "generation", "nonce"];
+    // Those that are absent as null: a list has a place for each.
+    let members =
+        ["kind", "agent", "action", "resource", "args_digest", "generation", "nonce", "block", "time_ms"];
     let member = |name: &&str| question.get(*name).cloned().unwrap_or_default();
     list["question"] = members.iter().map(member).collect();
     let error = Evidence::from_json(list.to_string().as_bytes()).unwrap_err();
@@ -358,10 +359,10 @@ fn the_leaf_is_the_command_that_the_denial_names() {
     }
     let mut moved = good.clone();
     moved.cause.as_mut().unwrap().index = index - 1;
-    assert!(matches!(verify(&moved), Err(EvidenceError::Inclusion { .. })));
+    assert!(matches!(verify(&moved), Err(EvidenceError::Leaf(LeafError::Inclusion { .. }))));
     let mut short = good.clone();
     short.cause.as_mut().unwrap().proof.pop();
-    assert!(matches!(verify(&short), Err(EvidenceError::Inclusion { .. })));
+    assert!(matches!(verify(&short), Err(EvidenceError::Leaf(LeafError::Inclusion { .. }))));
     let mut with_leaf = permit;
     with_leaf.cause = Some(house.leaf(2));
     assert!(matches!(verify(&with_leaf), Err(EvidenceError::OtherLeaf)));

@@ -6,15 +6,18 @@
 mod house;
 
 use base64::Engine;
-use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
-use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, Outcome};
+use chancery_ledger::answer::{
+    Answer, Moment, Nonce, PastAnswer, PastFault, ProofError, VerifiedPast, decode_answer,
+    decode_past_answer, verify, verify_past, verify_recent,
+};
+use chancery_ledger::authority::{Applied, Block, DedupEntry, Entry, LeafError, Outcome};
 use chancery_ledger::command::{
     Body, Command, GenerationId, GrantId, HaltScope, LedgerId, LineageConstraints, LineagePolicy, Name,
     Pattern, PublicKey, Role, SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{
-    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage,
+    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage, Proof,
 };
 use chancery_ledger::hash::{Hash, to_hex};
 use chancery_ledger::head::{
@@ -56,6 +59,8 @@ struct Story {
     commands: Vec<Value>,
     answers: Vec<Value>,
     refused: Vec<Value>,
+    recent: Vec<Value>,
+    past: Vec<Value>,
     evidence: Vec<Value>,
     dedup: Vec<Value>,
     refused_chains: Vec<Value>,
@@ -141,10 +146,30 @@ impl Story {
         }));
     }
 
+    fn recent(&mut self, what: &str, request: &Request, answer: &Answer) {
+        let shows = recent_shows(&self.house.trust, request, answer);
+        let question = request_json(request);
+        self.recent.push(
+            json!({ "name": what, "question": question, "answer": hex(answer.encode()), "shows": shows }),
+        );
+    }
+
+    fn past(&mut self, what: &str, request: &Request, moment: Moment, answer: &PastAnswer) {
+        let mut question = request_json(request);
+        match moment {
+            Moment::Block(block) => question["block"] = block.into(),
+            Moment::Time(time_ms) => question["time_ms"] = time_ms.into(),
+        }
+        let shows = past_shows(&self.house.trust, request, moment, answer);
+        self.past.push(
+            json!({ "name": what, "question": question, "answer": hex(answer.encode()), "shows": shows }),
+        );
+    }
+
     fn keep_evidence(&mut self, what: &str, evidence: &Evidence) {
         let shown = match evidence.verify(&self.house.founding_trust()) {
             Ok(shown) => json!({
-                "decision": decision_json(&shown.verified.decision),
+                "decision": decision_json(shown.proven.decision()),
                 "cause": shown.cause.map(|signed| hex(signed.encode())),
             }),
             Err(error) => json!({ "error": evidence_error(&error) }),
@@ -218,14 +243,12 @@ fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
     })
 }
 
-fn question_json(request: &Request, nonce: Nonce) -> Value {
+fn request_json(request: &Request) -> Value {
     let mut value = json!({
         "agent": request.agent.as_str(),
         "action": request.action.as_str(),
         "resource": request.resource.as_str(),
         "args_digest": hash(request.args_digest),
-        "nonce": hex(nonce.0),
-        "question": hex(nonce.question(request)),
     });
     if let Some(generation) = request.generation {
         value["generation"] = hash(generation.0);
@@ -233,14 +256,53 @@ fn question_json(request: &Request, nonce: Nonce) -> Value {
     value
 }
 
-fn question_from(value: &Value) -> (Request, Nonce) {
+fn question_json(request: &Request, nonce: Nonce) -> Value {
+    let mut question = request_json(request);
+    question["nonce"] = hex(nonce.0);
+    question["question"] = hex(nonce.question(request));
+    question
+}
+
+fn recent_shows(trust: &Trust, request: &Request, answer: &Answer) -> Value {
+    match verify_recent(trust, request, answer) {
+        Ok(verified) => json!({
+            "block": verified.head.block,
+            "nodes": verified.nodes,
+            "interval_ms": [verified.interval.low_ms, verified.interval.high_ms],
+            "clock_min_ms": verified.freshness.clock_min_ms,
+            "decision": decision_json(&verified.decision),
+        }),
+        Err(error) => json!({ "error": proof_error(&error) }),
+    }
+}
+
+fn past_shows(trust: &Trust, request: &Request, moment: Moment, answer: &PastAnswer) -> Value {
+    match verify_past(trust, request, moment, answer) {
+        Ok(VerifiedPast { decision, block, block_time_ms, state_root, time_ms, head, nodes, .. }) => json!({
+            "block": block,
+            "block_time_ms": block_time_ms,
+            "state_root": hash(state_root),
+            "time_ms": time_ms,
+            "head_block": head.block,
+            "nodes": nodes,
+            "decision": decision_json(&decision),
+        }),
+        Err(error) => json!({ "error": proof_error(&error) }),
+    }
+}
+
+fn request_from(value: &Value) -> Request {
     let text = |field: &str| value[field].as_str().unwrap();
-    let request = Request {
+    Request {
         args_digest: Hash::from_hex(text("args_digest")).unwrap(),
         generation: value.get("generation").map(|id| GenerationId(Hash::from_slice(&unhex(id)).unwrap())),
         ..request(text("agent"), text("action"), text("resource"))
-    };
-    let nonce = Nonce(Hash::from_hex(text("nonce")).unwrap().0);
+    }
+}
+
+fn question_from(value: &Value) -> (Request, Nonce) {
+    let request = request_from(value);
+    let nonce = Nonce(Hash::from_hex(value["nonce"].as_str().unwrap()).unwrap().0);
     assert_eq!(hex(nonce.question(&request)), value["question"]);
     (request, nonce)
 }
@@ -328,6 +390,19 @@ fn proof_error(error: &ProofError) -> String {
         ProofError::Undecided(_) => "undecided".into(),
         ProofError::Unused(_) => "unused".into(),
         ProofError::UnusedHint => "unused_hint".into(),
+        ProofError::OtherMode => "other_mode".into(),
+        ProofError::Leaf(error) => leaf_error(error).into(),
+        ProofError::Past(PastFault::NotReached) => "past/not_reached".into(),
+        ProofError::Past(PastFault::NotAState(_)) => "past/not_a_state".into(),
+        ProofError::Past(PastFault::TooLate(_)) => "past/too_late".into(),
+        ProofError::Past(PastFault::NotTheLast(_)) => "past/not_the_last".into(),
+    }
+}
+
+fn leaf_error(error: &LeafError) -> &'static str {
+    match error {
+        LeafError::Inclusion { .. } => "inclusion",
+        LeafError::Entry(_) => "entry",
     }
 }
 
@@ -350,8 +425,7 @@ fn evidence_error(error: &EvidenceError) -> String {
         EvidenceError::Forked(_) => "forked".into(),
         EvidenceError::OtherRosters => "other_rosters".into(),
         EvidenceError::Answer(error) => format!("answer/{}", proof_error(error)),
-        EvidenceError::Inclusion { .. } => "inclusion".into(),
-        EvidenceError::Entry(_) => "entry".into(),
+        EvidenceError::Leaf(error) => leaf_error(error).into(),
         EvidenceError::Command(_) => "command".into(),
         EvidenceError::OtherLeaf => "other_leaf".into(),
     }
@@ -383,6 +457,8 @@ fn tell() -> (Story, Value) {
         commands: vec![founding],
         answers: Vec::new(),
         refused: Vec::new(),
+        recent: Vec::new(),
+        past: Vec::new(),
         evidence: Vec::new(),
         dedup: Vec::new(),
         refused_chains: Vec::new(),
@@ -492,6 +568,7 @@ fn tell() -> (Story, Value) {
     story.check("denied: ended, and revoked before", &by_delegation);
     lineages(&mut story);
     rosters(&mut story, &by_delegation);
+    other_times(&mut story, &by_grant, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
 }
@@ -622,6 +699,119 @@ fn lineages(story: &mut Story) {
     story.block("two in service", vec![loosen]);
 }
 
+/// Answers under no nonce, and about the past.
+fn other_times(story: &mut Story, by_grant: &Request, by_delegation: &Request) {
+    let recent = story.house.recent(by_grant);
+    story.recent("denied: all revoked", by_grant, &recent);
+    let under_a_nonce = story.house.answer(by_grant, nonce("recent"));
+    story.recent("under a nonce", by_grant, &under_a_nonce);
+    let mut two_rounds = recent.clone();
+    let (first, second) = (two_rounds.statements[0], &mut two_rounds.statements[1]);
+    let fresh = Fresh { nonce_root: Hash::ZERO, ..first.fresh.unwrap() };
+    *second = story.house.fresh_statement(second.node, fresh, second.head);
+    story.recent("statements of two rounds", by_grant, &two_rounds);
+
+    let house = &story.house;
+    let mut blocks = house.replicas[0].summaries.iter().map(|summary| summary.head);
+    let revoked = blocks.find(|head| {
+        let decision = house.past(by_grant, Moment::Block(head.block));
+        let shown = verify_past(&house.trust, by_grant, Moment::Block(head.block), &decision).unwrap();
+        matches!(shown.decision, Decision::Denied(Denial::Revoked { .. }))
+    });
+    let revoked = revoked.unwrap();
+    let newest = *house.head();
+    let moments = [
+        ("genesis", Moment::Block(0)),
+        ("the block before the revocation", Moment::Block(revoked.block - 1)),
+        ("the block of the revocation", Moment::Block(revoked.block)),
+        ("a block without effect", Moment::Block(4)),
+        ("the newest block", Moment::Block(newest.block)),
+        ("a millisecond before the revocation", Moment::Time(revoked.time_ms - 1)),
+        ("the time of the revocation", Moment::Time(revoked.time_ms)),
+        ("after the newest block", Moment::Time(newest.time_ms + 100)),
+    ];
+    for (what, moment) in moments {
+        for (whose, request) in [("by grant", by_grant), ("by delegation", by_delegation)] {
+            let answer = story.house.past(request, moment);
+            story.past(&format!("{what}, {whose}"), request, moment, &answer);
+        }
+    }
+    let (before, at) = (Moment::Block(revoked.block - 1), Moment::Block(revoked.block));
+    let (good, late) = (story.house.past(by_grant, before), story.house.past(by_grant, at));
+    let command = story.house.leaf(good.state.index - 1);
+    let mut moved = good.clone();
+    moved.state.index += 1;
+    let mut short = good.clone();
+    short.state.proof.pop();
+    let beyond = Moment::Block(newest.block + 1);
+    let future = Moment::Time(newest.time_ms + 3_600_000);
+    let cases = [
+        ("a state that was the last no longer", at, good.clone()),
+        ("the state of a later block", before, late.clone()),
+        ("without the next state", before, PastAnswer { next: None, ..good.clone() }),
+        ("with another next state", before, PastAnswer { next: late.next.clone(), ..good.clone() }),
+        ("a command for the next state", before, PastAnswer { next: Some(command.clone()), ..good.clone() }),
+        ("a command for the state", before, PastAnswer { state: command, ..good.clone() }),
+        ("a leaf at another place", before, moved),
+        ("a leaf without all of its proof", before, short),
+        ("the read set of another state", before, PastAnswer { tree: late.tree.clone(), ..good.clone() }),
+        ("one node only", before, PastAnswer { statements: vec![good.statements[0]], ..good.clone() }),
+        ("a block that is not there yet", beyond, story.house.past(by_grant, Moment::Block(newest.block))),
+        ("a time that has not come", future, story.house.past(by_grant, future)),
+    ];
+    for (what, moment, answer) in cases {
+        story.past(what, by_grant, moment, &answer);
+    }
+    for (what, moment) in [("the past, permitted", before), ("the past, denied", at)] {
+        let evidence = story.house.past_evidence(by_grant, moment);
+        story.keep_evidence(what, &evidence);
+    }
+    let evidence = story.house.past_evidence(by_grant, Moment::Time(revoked.time_ms));
+    story.keep_evidence("the past by time", &evidence);
+    halts_and_generations(story, by_grant);
+    let proof = Proof::Recent { answer: recent };
+    story.keep_evidence("a recent check", &Evidence { proof, cause: None, ..evidence });
+}
+
+/// A halt that ended since, and generations as they were; by the nodes' clocks as they are.
+fn halts_and_generations(story: &mut Story, by_grant: &Request) {
+    let house = &story.house;
+    let decision = |request: &Request, block| {
+        let moment = Moment::Block(block);
+        verify_past(&house.trust, request, moment, &house.past(request, moment)).unwrap().decision
+    };
+    let blocks = 0..=house.head().block;
+    let is_halted =
+        |block: &u64| matches!(decision(by_grant, *block), Decision::Denied(Denial::Halted { .. }));
+    let halted = blocks.clone().find(is_halted).unwrap();
+    let resumed = (halted..=house.head().block).find(|block| !is_halted(block)).unwrap();
+    let first_id = house::generation("bots/line", None, "model-1").id(house.ledger);
+    let first = Request { generation: Some(first_id), ..request("bots/1", "deploy", "prod/db") };
+    let named = blocks.clone().find(|block| matches!(decision(&first, *block), Decision::Permit(_))).unwrap();
+    let is_superseded = |block: &u64| {
+        matches!(decision(&first, *block), Decision::Denied(Denial::SupersededGeneration { .. }))
+    };
+    let superseded = blocks.clone().find(is_superseded).unwrap();
+    let cases = [
+        ("before a halt", by_grant, halted - 1),
+        ("during a halt", by_grant, halted),
+        ("the last block of a halt", by_grant, resumed - 1),
+        ("after a halt", by_grant, resumed),
+        ("before there was a generation", &first, named - 3),
+        ("a generation is released", &first, named),
+        ("a generation is superseded", &first, superseded),
+    ];
+    for (what, request, block) in cases {
+        let answer = story.house.past(request, Moment::Block(block));
+        story.past(what, request, Moment::Block(block), &answer);
+    }
+    story.recent("permit of a generation", &first, &story.house.recent(&first));
+    let evidence = story.house.past_evidence(by_grant, Moment::Block(halted));
+    story.keep_evidence("a halt of the past", &evidence);
+    let evidence = story.house.past_evidence(&first, Moment::Block(superseded));
+    story.keep_evidence("a generation of the past", &evidence);
+}
+
 /// The voters change twice; who left is not believed.
 fn rosters(story: &mut Story, request: &Request) {
     let first = story.change("node 4 for node 1", &[2, 3, 4], request);
@@ -721,7 +911,7 @@ fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
     let mut later = permit.statements[1].encode();
     later[1 + 24 + 32 + 7] ^= 1;
     let mut path = permit.nonce_path.clone();
-    path.hashes.pop();
+    path.as_mut().unwrap().hashes.pop();
     let cases = [
         ("one node only", Answer { statements: vec![permit.statements[0]], ..permit.clone() }),
         ("a node outside the roster", second(house.fresh_statement(4, fresh, head))),
@@ -756,6 +946,7 @@ fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
         ),
         ("unknown rules", Answer { head: Head { rules_version: 2, ..head }, ..permit.clone() }),
         ("a nonce path that is too short", Answer { nonce_path: path, ..permit.clone() }),
+        ("no nonce path", Answer { nonce_path: None, ..permit.clone() }),
         ("the read set of another check", {
             let other = house::request("team/b", "deploy", "prod/db");
             Answer { tree: house.answer(&other, asked).tree, ..permit.clone() }
@@ -1158,6 +1349,8 @@ fn vectors() -> Value {
         "nonces": nonces(),
         "answers": story.answers,
         "refused_answers": story.refused,
+        "recent_answers": story.recent,
+        "past_answers": story.past,
         "evidence": story.evidence,
         "contradictions": contradictions(house),
     })
@@ -1207,6 +1400,20 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
         let error = verify(&trust, &request, nonce, &answer).unwrap_err();
         assert_eq!(proof_error(&error), vector["error"].as_str().unwrap());
     }
+    assert!(list("recent_answers").len() >= 3 && list("past_answers").len() >= 20);
+    for vector in list("recent_answers") {
+        let answer = decode_answer(&unhex(&vector["answer"]), 1 << 20).unwrap();
+        assert_eq!(recent_shows(&trust, &request_from(&vector["question"]), &answer), vector["shows"]);
+    }
+    for vector in list("past_answers") {
+        let question = &vector["question"];
+        let moment = match question["block"].as_u64() {
+            Some(block) => Moment::Block(block),
+            None => Moment::Time(question["time_ms"].as_u64().unwrap()),
+        };
+        let answer = decode_past_answer(&unhex(&vector["answer"]), 1 << 20).unwrap();
+        assert_eq!(past_shows(&trust, &request_from(question), moment, &answer), vector["shows"]);
+    }
     assert!(list("refused_chains").len() >= 10);
     for vector in list("refused_chains") {
         let chain = RosterChain::decode(&unhex(&vector["chain"])).unwrap();
@@ -1215,7 +1422,7 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
     for vector in list("evidence") {
         let evidence = Evidence::from_json(vector["file"].as_str().unwrap().as_bytes()).unwrap();
         match evidence.verify(&founding) {
-            Ok(shown) => assert_eq!(decision_json(&shown.verified.decision), vector["shows"]["decision"]),
+            Ok(shown) => assert_eq!(decision_json(shown.proven.decision()), vector["shows"]["decision"]),
             Err(error) => assert_eq!(evidence_error(&error), vector["shows"]["error"].as_str().unwrap()),
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chancery_client::{Ledger, Receipt};
 use chancery_ledger::authority::Cause;
 use chancery_ledger::command::{GrantId, Name, Patterns, Terms};
-use chancery_ledger::evidence::Evidence;
+use chancery_ledger::evidence::{Evidence, Proof};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -343,7 +343,10 @@ async fn judge(narrator: &mut Narrator, stage: &Stage, saved: &Saved, receipt: &
 fn tamper(path: &Path) -> Result<PathBuf> {
     let mut evidence =
         Evidence::from_json(&files::read(path)?).map_err(|error| Failure::local(error.to_string()))?;
-    let fresh = evidence.answer.statements.first_mut().and_then(|statement| statement.fresh.as_mut());
+    let Proof::Check { answer, .. } = &mut evidence.proof else {
+        return Err(Failure::local("evidence of no check"));
+    };
+    let fresh = answer.statements.first_mut().and_then(|statement| statement.fresh.as_mut());
     fresh.ok_or_else(|| Failure::local("evidence without a fresh statement"))?.clock_ms ^= 1;
     let tampered = path.with_file_name("tampered.json");
     files::replace(&tampered, evidence.to_json().as_bytes())?;

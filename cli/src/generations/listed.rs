@@ -1,6 +1,6 @@
 //! The generations of a lineage: each proven to be in the log, and their number by the state.
 
-use chancery_client::Ledger;
+use chancery_client::{Change, Event, Ledger, WatchError};
 use chancery_ledger::authority::{AgentRecord, Entry, LineageRecord, agent_and_lineage};
 use chancery_ledger::command::{Body, Generation, GenerationId, Name};
 use chancery_ledger::state::PrunedView;
@@ -48,14 +48,17 @@ impl Lineage {
         let count = known.as_ref().map_or(0, |known| known.count);
         let mut generations: Vec<Listed> = Vec::new();
         if count > 0 {
-            let failed = |error: chancery_client::WatchError| Failure::new(Exit::Unknown, error.to_string());
+            let failed = |error: WatchError| Failure::new(Exit::Unknown, error.to_string());
             let mut watch = ledger.watch(0).await.map_err(failed)?;
             while watch.next_index() < head.log_size && (generations.len() as u64) < count {
-                let event = watch.next().await.map_err(failed)?;
-                let Some(found) = listed(&event.entry, ledger, &name, event.index) else { continue };
-                let proven = ledger.leaf_in(&head, event.index).await;
+                let Event::Change(Change { index, entry: told, .. }) = watch.next().await.map_err(failed)?
+                else {
+                    continue;
+                };
+                let Some(found) = listed(&told, ledger, &name, index) else { continue };
+                let proven = ledger.leaf_in(&head, index).await;
                 let (_, entry) = proven.map_err(|error| ledger::read_failure(&error))?;
-                if entry != event.entry {
+                if entry != told {
                     return Err(invalid("a leaf is not the one in the log"));
                 }
                 generations.push(found);

@@ -14,7 +14,10 @@ pub(crate) use commands::{kind, voter_set, words};
 pub(crate) use convicted::{conviction, conviction_json};
 pub(crate) use page::{Page, Table};
 pub(crate) use progress::Progress;
-pub(crate) use proven::{denial, head_json, node_names, proof, quorums, scope_json, short, verdict_json};
+pub(crate) use proven::{
+    denial, head_json, node_names, past_json, past_proof, proof, proven, proven_json, quorums, scope_json,
+    short, verdict_json,
+};
 pub(crate) use time::{milliseconds, now_ms, seconds, utc};
 
 use std::io::Write;

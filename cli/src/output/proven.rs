@@ -1,10 +1,11 @@
 //! What was proven, and by whom: the part that every checked answer's output shares.
 
-use chancery_ledger::answer::Verified;
+use chancery_ledger::answer::{Verified, VerifiedPast};
 use chancery_ledger::authority::Cause;
 use chancery_ledger::command::HaltScope;
 use chancery_ledger::decide::{Authority, Decision, Denial};
-use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
+use chancery_ledger::evidence::Proven;
+use chancery_ledger::head::{Freshness, Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
 use serde_json::{Value, json};
 
@@ -34,13 +35,41 @@ pub(crate) fn quorums(roster: &Roster) -> String {
 
 /// Who signed which state, and when: the fields below a verdict.
 pub(crate) fn proof(page: Page, trust: &Trust, verified: &Verified) -> Page {
-    let (head, fresh) = (&verified.head, &verified.freshness);
-    let names: Vec<_> = node_names(trust, &verified.nodes).iter().map(|name| style::name(name)).collect();
+    let head = &verified.head;
+    let page = signers(page, trust, head, &verified.nodes)
+        .field("from state", format!("block {}, {}", head.block, utc(head.time_ms)))
+        .field("", style::dim(&format!("root {}, log of {} leaves", short(&head.state_root), head.log_size)));
+    clocks(page, &verified.freshness)
+}
+
+/// The same of a verdict about the past.
+pub(crate) fn past_proof(page: Page, trust: &Trust, past: &VerifiedPast) -> Page {
+    let head = &past.head;
+    let page = page
+        .field("from state", format!("block {}, {}", past.block, utc(past.block_time_ms)))
+        .field("", style::dim(&format!("root {}", short(&past.state_root))))
+        .field("decided for", utc(past.time_ms));
+    let page = signers(page, trust, head, &past.nodes)
+        .field("in the log of", format!("block {}, {}", head.block, utc(head.time_ms)));
+    clocks(page, &past.freshness)
+}
+
+/// The fields of either.
+pub(crate) fn proven(page: Page, trust: &Trust, proven: &Proven) -> Page {
+    match proven {
+        Proven::Check(verified) => proof(page, trust, verified),
+        Proven::Past(past) => past_proof(page, trust, past),
+    }
+}
+
+fn signers(page: Page, trust: &Trust, head: &Head, nodes: &[u64]) -> Page {
+    let names: Vec<_> = node_names(trust, nodes).iter().map(|name| style::name(name)).collect();
     let roster = trust.roster(head.roster).unwrap_or(&trust.genesis);
     page.field("proven by", format!("{} ({})", names.join(", "), quorums(roster)))
-        .field("from state", format!("block {}, {}", head.block, utc(head.time_ms)))
-        .field("", style::dim(&format!("root {}, log of {} leaves", short(&head.state_root), head.log_size)))
-        .field("clocks", format!("{} to {}", utc(fresh.clock_min_ms), utc(fresh.clock_max_ms)))
+}
+
+fn clocks(page: Page, fresh: &Freshness) -> Page {
+    page.field("clocks", format!("{} to {}", utc(fresh.clock_min_ms), utc(fresh.clock_max_ms)))
         .field("decided", "here, over the proof alone; no node's verdict was taken")
 }
 
@@ -89,18 +118,47 @@ pub(crate) fn denial(denial: &Denial) -> String {
 
 /// The verdict and its proof as JSON, for `check`, `evidence` and `verify`.
 pub(crate) fn verdict_json(trust: &Trust, verified: &Verified) -> Value {
-    let verdict = match &verified.decision {
+    json!({
+        "decision": decision_json(&verified.decision),
+        "proof": proof_json(trust, &verified.head, &verified.freshness, &verified.nodes),
+    })
+}
+
+/// The same of the past.
+pub(crate) fn past_json(trust: &Trust, past: &VerifiedPast) -> Value {
+    json!({
+        "decision": decision_json(&past.decision),
+        "proof": proof_json(trust, &past.head, &past.freshness, &past.nodes),
+        "state": {
+            "block": past.block,
+            "block_time_ms": past.block_time_ms,
+            "state_root": past.state_root.to_string(),
+            "time_ms": past.time_ms,
+        },
+    })
+}
+
+/// The same of either.
+pub(crate) fn proven_json(trust: &Trust, proven: &Proven) -> Value {
+    match proven {
+        Proven::Check(verified) => verdict_json(trust, verified),
+        Proven::Past(past) => past_json(trust, past),
+    }
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    match decision {
         Decision::Permit(authority) => permit_json(authority),
         Decision::Denied(denial) => denial_json(denial),
-    };
+    }
+}
+
+fn proof_json(trust: &Trust, head: &Head, freshness: &Freshness, nodes: &[u64]) -> Value {
     json!({
-        "decision": verdict,
-        "proof": {
-            "nodes": node_names(trust, &verified.nodes),
-            "clock_min_ms": verified.freshness.clock_min_ms,
-            "clock_max_ms": verified.freshness.clock_max_ms,
-            "head": head_json(&verified.head),
-        },
+        "nodes": node_names(trust, nodes),
+        "clock_min_ms": freshness.clock_min_ms,
+        "clock_max_ms": freshness.clock_max_ms,
+        "head": head_json(head),
     })
 }
 

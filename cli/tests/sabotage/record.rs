@@ -193,6 +193,7 @@ impl Record {
             args_digest: args_digest.0.to_vec(),
             generation: Vec::new(),
             nonce: nonce.0.to_vec(),
+            ..Default::default()
         };
         let outcome = match client.check(request).await {
             Ok(reply) => {

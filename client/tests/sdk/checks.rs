@@ -5,6 +5,7 @@ use std::time::Duration;
 use chancery_client::{CheckError, CheckOptions, Failure, Options};
 use chancery_ledger::command::{Body, GrantId};
 use chancery_ledger::decide::Denial;
+use chancery_ledger::evidence::Proof;
 
 use crate::fake::{Cluster, Fault, PATIENCE, name, terms};
 
@@ -24,7 +25,8 @@ async fn a_permit_is_bound_to_what_was_checked() {
     assert_eq!(permit.run(b"100", || 42), Ok(42));
     evidence.verify(&ledger.trust()).unwrap();
     let nonce = ledger.check("bot", "pay", "account/7", b"100").await.unwrap().nonce();
-    assert_ne!(nonce, evidence.nonce);
+    let Proof::Check { nonce: first, .. } = evidence.proof else { panic!() };
+    assert_ne!(nonce, Some(first));
 }
 
 #[tokio::test]
@@ -102,7 +104,7 @@ async fn a_slow_node_has_only_its_share_of_the_time() {
     assert!(matches!(permit.failed_tries()[0].failure, Failure::TimedOut));
     // A retry is a new question.
     let first = cluster.nodes[0].shared.nonces.lock().unwrap()[0].clone();
-    assert_ne!(first, permit.nonce().0);
+    assert_ne!(first, permit.nonce().unwrap().0);
 }
 
 #[tokio::test]

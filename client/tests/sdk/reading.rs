@@ -3,6 +3,7 @@
 use chancery_client::{Failure, Options, ReadError, WatchError};
 use chancery_ledger::authority::Entry;
 use chancery_ledger::command::Body;
+use chancery_ledger::follow::FollowError;
 
 use crate::fake::{Cluster, Fault, name};
 
@@ -64,7 +65,7 @@ async fn watching_goes_on_over_broken_streams_without_a_gap() {
     let leaves = cluster.world.lock().unwrap().leaves.clone();
     let mut watch = cluster.connect().await.watch(1).await.unwrap();
     for (index, leaf) in (0..).zip(&leaves).skip(1) {
-        let event = watch.next().await.unwrap();
+        let event = watch.next_change().await.unwrap();
         assert_eq!((event.index, &event.entry.encode()), (index, leaf));
     }
     assert_eq!(watch.next_index(), leaves.len() as u64);
@@ -78,5 +79,6 @@ async fn a_gap_is_an_error() {
     cluster.nodes[0].misbehave(Fault::Gap);
     let mut watch = cluster.connect().await.watch(0).await.unwrap();
     let error = watch.next().await.unwrap_err();
-    assert!(matches!(error, WatchError::NotTheNext { index: 0, .. }), "{error}");
+    let WatchError::Untrue { source, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**source, FollowError::NotTheNext { found: 1, due: 0 }), "{error}");
 }

@@ -14,6 +14,7 @@ mod entry;
 mod evaluate;
 mod grants;
 mod halts;
+mod leaf;
 mod lineages;
 mod principals;
 mod records;
@@ -29,6 +30,7 @@ pub use chain::{Chain, Void};
 pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
 pub use halts::{halt_record, halts_in_force};
+pub use leaf::{INCLUSION_HASHES_MAX, Leaf, LeafError};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
     ActiveHalt, AgentRecord, Cause, DedupBucketRecord, GenerationRecord, GenerationRef, GrantRecord,

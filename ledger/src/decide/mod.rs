@@ -5,6 +5,9 @@
 //! contain.
 
 mod lineages;
+mod staleness;
+
+pub use staleness::staleness_after;
 
 use crate::authority::{
     AgentRecord, Cause, Chain, GenerationRef, GrantRecord, GrantRef, HaltRecord, HaltsRecord, LineageRecord,

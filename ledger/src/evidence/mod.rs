@@ -1,21 +1,23 @@
 //! Evidence: one JSON file that answers one question, offline, for ever.
 //!
-//! The file holds the question, the [`Answer`] that proves it, and, when a command brought the decision
-//! about, that command's leaf with its place in the log; and the rosters since genesis, if there were others.
+//! The file holds the question, the [`Answer`] or [`PastAnswer`] that proves it, and, when a command brought the
+//! decision about, that command's leaf with its place in the log; and the rosters since genesis, if there were
+//! others.
 //! [`Evidence::verify`] needs nothing but a [`Trust`].
 
 mod contradiction;
 mod file;
 
-use crate::answer::{Answer, Nonce, ProofError, Verified, verify};
-use crate::authority::{Entry, EntryError};
+use crate::answer::{
+    Answer, Moment, Nonce, PastAnswer, ProofError, Verified, VerifiedPast, verify, verify_past, verify_recent,
+};
+use crate::authority::{Entry, LeafError};
 use crate::command::{EnvelopeError, LedgerId, SignedCommand};
 use crate::decide::{Decision, Request};
-use crate::hash::Hash;
-use crate::head::RosterChain;
-use crate::log::{VerifyError, leaf_hash, verify_inclusion};
+use crate::head::{Head, RosterChain, RosterId};
 use crate::trust::{RosterChainError, Trust, TrustError};
 
+pub use crate::authority::Leaf;
 pub use contradiction::{
     CONTRADICTION_FORMAT, CONTRADICTION_SIZE_BYTES_MAX, Charge, Contradiction, ContradictionError,
     ContradictionFileError, Conviction, Message, StatementBook,
@@ -37,25 +39,36 @@ pub struct Evidence {
     pub ledger: LedgerId,
     /// What was asked.
     pub request: Request,
-    /// Under which nonce.
-    pub nonce: Nonce,
-    /// What proves the answer.
-    pub answer: Answer,
+    /// How it was asked, and what proves the answer.
+    pub proof: Proof,
     /// The roster chain from genesis to the newest roster that the answer names.
     pub rosters: RosterChain,
     /// The command that brought the decision about.
     pub cause: Option<Leaf>,
 }
 
-/// A leaf and its place in the log that the answer's head commits to.
+/// How a question was asked, and what proves the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Leaf {
-    /// Its index.
-    pub index: u64,
-    /// The encoded [`Entry`].
-    pub entry: Vec<u8>,
-    /// RFC 6962 inclusion proof, from the leaf up, in the log of the head's size.
-    pub proof: Vec<Hash>,
+pub enum Proof {
+    /// Under a nonce: nothing is missing that was acknowledged before the nonce was made.
+    Check {
+        /// The nonce.
+        nonce: Nonce,
+        /// The answer.
+        answer: Answer,
+    },
+    /// By the nodes' clocks: nothing is missing that was acknowledged before the oldest of them.
+    Recent {
+        /// The answer.
+        answer: Answer,
+    },
+    /// About the past.
+    Past {
+        /// When.
+        moment: Moment,
+        /// The answer.
+        answer: PastAnswer,
+    },
 }
 
 /// Why evidence shows nothing.
@@ -84,17 +97,9 @@ pub enum EvidenceError {
     /// The answer proves nothing.
     #[error(transparent)]
     Answer(#[from] ProofError),
-    /// The leaf is not in the log.
-    #[error("leaf {index} is not in the log: {source}")]
-    Inclusion {
-        /// Its index.
-        index: u64,
-        /// Why not.
-        source: VerifyError,
-    },
-    /// The leaf is no log entry.
-    #[error("leaf: {0}")]
-    Entry(#[from] EntryError),
+    /// The leaf is not in the log, or is no log entry.
+    #[error(transparent)]
+    Leaf(#[from] LeafError),
     /// The leaf's command is not signed as it must be.
     #[error("the leaf's command: {0}")]
     Command(#[from] EnvelopeError),
@@ -106,10 +111,53 @@ pub enum EvidenceError {
 /// Evidence that holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
-    /// The check, proven.
-    pub verified: Verified,
+    /// What is proven.
+    pub proven: Proven,
     /// The command that brought the decision about, with its verified signatures, if the file has it.
     pub cause: Option<SignedCommand>,
+}
+
+/// What evidence proves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Proven {
+    /// Of a check, in the interval of its clocks.
+    Check(Verified),
+    /// Of the past.
+    Past(VerifiedPast),
+}
+
+impl Proven {
+    /// The decision.
+    pub const fn decision(&self) -> &Decision {
+        match self {
+            Self::Check(Verified { decision, .. }) | Self::Past(VerifiedPast { decision, .. }) => decision,
+        }
+    }
+
+    /// The head whose quorum proves it.
+    pub const fn head(&self) -> &Head {
+        match self {
+            Self::Check(Verified { head, .. }) | Self::Past(VerifiedPast { head, .. }) => head,
+        }
+    }
+}
+
+impl Proof {
+    /// The newest roster that a verifier must know.
+    pub fn newest_roster(&self) -> RosterId {
+        match self {
+            Self::Check { answer, .. } | Self::Recent { answer } => answer.newest_roster(),
+            Self::Past { answer, .. } => answer.newest_roster(),
+        }
+    }
+
+    fn verify(&self, trust: &Trust, request: &Request) -> Result<Proven, ProofError> {
+        match self {
+            Self::Check { nonce, answer } => verify(trust, request, *nonce, answer).map(Proven::Check),
+            Self::Recent { answer } => verify_recent(trust, request, answer).map(Proven::Check),
+            Self::Past { moment, answer } => verify_past(trust, request, *moment, answer).map(Proven::Past),
+        }
+    }
 }
 
 impl Evidence {
@@ -125,28 +173,24 @@ impl Evidence {
             return Err(EvidenceError::OtherLedger(self.ledger));
         }
         let shown = trust.founding().extend(&self.rosters)?;
-        if shown.newest_roster() != self.answer.newest_roster() {
+        if shown.newest_roster() != self.proof.newest_roster() {
             return Err(EvidenceError::OtherRosters);
         }
         // Old evidence stays true: what was verified since then does not make it a rollback. But whoever knows
         // later rosters than it shows believes nobody who had left.
         let trust = trust.since_genesis().join(&shown).map_err(EvidenceError::Forked)?;
-        let verified = verify(&trust, &self.request, self.nonce, &self.answer)?;
-        let cause = self.cause.as_ref().map(|leaf| self.verify_leaf(leaf, &verified)).transpose()?;
-        Ok(Shown { verified, cause })
+        let proven = self.proof.verify(&trust, &self.request)?;
+        let cause = self.cause.as_ref().map(|leaf| self.verify_leaf(leaf, &proven)).transpose()?;
+        Ok(Shown { proven, cause })
     }
 
-    fn verify_leaf(&self, leaf: &Leaf, verified: &Verified) -> Result<SignedCommand, EvidenceError> {
-        let Decision::Denied(denial) = &verified.decision else { return Err(EvidenceError::OtherLeaf) };
+    fn verify_leaf(&self, leaf: &Leaf, proven: &Proven) -> Result<SignedCommand, EvidenceError> {
+        let Decision::Denied(denial) = proven.decision() else { return Err(EvidenceError::OtherLeaf) };
         let cause = denial.cause().ok_or(EvidenceError::OtherLeaf)?;
-        let head = &verified.head;
-        let (index, hash) = (leaf.index, leaf_hash(&leaf.entry));
-        verify_inclusion(&hash, index, head.log_size, &leaf.proof, &head.log_root)
-            .map_err(|source| EvidenceError::Inclusion { index, source })?;
-        let Entry::Command { block, time_ms, signed } = Entry::decode(&leaf.entry)? else {
+        let Entry::Command { block, time_ms, signed } = leaf.verify(proven.head())? else {
             return Err(EvidenceError::OtherLeaf);
         };
-        let same = index == cause.index
+        let same = leaf.index == cause.index
             && block == cause.block
             && time_ms == cause.time_ms
             && signed.command().signer == cause.signer;

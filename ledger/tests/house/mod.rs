@@ -6,15 +6,15 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use chancery_ledger::answer::{Answer, Nonce};
-use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State};
+use chancery_ledger::answer::{Answer, Moment, Nonce, PastAnswer};
+use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State, Summary};
 use chancery_ledger::command::{
     Body, Command, Digests, Generation, GenerationId, Genesis, GrantId, HaltScope, LedgerId, Limits,
     LineageConstraints, LineagePolicy, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
     SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
-use chancery_ledger::evidence::{Evidence, Leaf};
+use chancery_ledger::evidence::{Evidence, Leaf, Proof};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
     Fresh, Head, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
@@ -140,12 +140,15 @@ pub(crate) struct Replica {
     pub(crate) nodes: MemoryNodes,
     /// Every leaf of the log, encoded.
     pub(crate) leaves: Vec<Vec<u8>>,
+    /// After each block.
+    pub(crate) summaries: Vec<Summary>,
 }
 
 impl Replica {
     pub(crate) fn found(block: &Block) -> Self {
         let (state, applied) = State::genesis(&MemoryNodes::new(), block).unwrap();
-        let mut replica = Self { state, nodes: MemoryNodes::new(), leaves: Vec::new() };
+        let (nodes, leaves, summaries) = (MemoryNodes::new(), Vec::new(), Vec::new());
+        let mut replica = Self { state, nodes, leaves, summaries };
         replica.keep(&applied);
         replica
     }
@@ -166,6 +169,7 @@ impl Replica {
             stale: applied.stale_nodes.clone(),
             next_id: applied.summary.next_node,
         });
+        self.summaries.push(applied.summary.clone());
         self.leaves.extend(applied.leaves.iter().cloned());
     }
 }
@@ -340,6 +344,12 @@ impl House {
         self.apply(&encoded)
     }
 
+    /// A block without effect: its one command is refused.
+    pub(crate) fn block_without_effect(&mut self) {
+        let refused = self.signed("operator-1", Body::RetireAgent { agent: name("nobody") });
+        assert!(self.block(vec![refused]).leaves.is_empty());
+    }
+
     /// Applies one block on every node; they must agree in everything, byte for byte.
     pub(crate) fn apply(&mut self, encoded: &[u8]) -> Applied {
         let encoded = encoded.to_vec();
@@ -450,7 +460,18 @@ impl House {
         request: &Request,
         interval: Interval,
     ) -> (Decision, PrunedTree, Option<GrantRef>) {
-        let (nodes, root) = (&self.replicas[0].nodes, self.state().summary().root);
+        self.read_set_at(self.head().block, request, interval)
+    }
+
+    /// The same of the state after `block`.
+    pub(crate) fn read_set_at(
+        &self,
+        block: u64,
+        request: &Request,
+        interval: Interval,
+    ) -> (Decision, PrunedTree, Option<GrantRef>) {
+        let Replica { nodes, summaries, .. } = &self.replicas[0];
+        let root = summaries[usize::try_from(block).unwrap()].root;
         let run = |request: &Request| {
             let view = Recording::new(nodes, root);
             let decision = decide(&view, request, interval).unwrap();
@@ -520,7 +541,7 @@ impl House {
             high_ms: head.time_ms.max(clocks().max().unwrap_or(0)),
         };
         let (_, tree, hint) = self.read_set(request, interval);
-        Answer { head, statements, head_statements, nonce_path: round.path(2).unwrap(), tree, hint }
+        Answer { head, statements, head_statements, nonce_path: round.path(2), tree, hint }
     }
 
     /// An answer half a second after the last block, by all voters but the last, unless he is needed. He signed
@@ -535,6 +556,33 @@ impl House {
         let clocks = fresh.iter().zip((0..).step_by(10)).map(|(n, ms)| (*n, self.now_ms + 500 + ms));
         let signers: Vec<u64> = all.difference(&fresh).copied().collect();
         self.answer_by(request, nonce, &clocks.collect::<Vec<_>>(), &signers)
+    }
+
+    /// An answer to a check that is under no nonce.
+    pub(crate) fn recent(&self, request: &Request) -> Answer {
+        Answer { nonce_path: None, ..self.answer(request, nonce("the node's own")) }
+    }
+
+    /// What was at `moment`, proven by the last head.
+    pub(crate) fn past(&self, request: &Request, moment: Moment) -> PastAnswer {
+        let Answer { head, statements, head_statements, .. } = self.recent(request);
+        let states: Vec<(u64, u64, u64)> = (0..head.log_size)
+            .filter_map(|index| match self.entry(index) {
+                Entry::State { block, time_ms, .. } => Some((index, block, time_ms)),
+                Entry::Command { .. } => None,
+            })
+            .collect();
+        let is_after = |(_, block, time_ms): &(u64, u64, u64)| match moment {
+            Moment::Block(asked) => *block > asked,
+            Moment::Time(asked_ms) => *time_ms > asked_ms,
+        };
+        let count = states.iter().take_while(|state| !is_after(state)).count();
+        let (index, block, block_time_ms) = states[count - 1];
+        let time_ms = if let Moment::Time(time_ms) = moment { time_ms } else { block_time_ms };
+        let (_, tree, hint) =
+            self.read_set_at(block, request, Interval { low_ms: time_ms, high_ms: time_ms });
+        let (state, next) = (self.leaf(index), states.get(count).map(|(index, ..)| self.leaf(*index)));
+        PastAnswer { head, statements, head_statements, state, next, tree, hint }
     }
 
     /// The leaf at `index`, proven in the whole log.
@@ -559,9 +607,26 @@ impl House {
             origin: ORIGIN.into(),
             ledger: self.ledger,
             request: request.clone(),
-            nonce,
             rosters: self.trust.roster_chain_to(answer.newest_roster()).unwrap(),
-            answer,
+            proof: Proof::Check { nonce, answer },
+            cause,
+        }
+    }
+
+    /// Evidence of the past, with the leaf that a denial rests on.
+    pub(crate) fn past_evidence(&self, request: &Request, moment: Moment) -> Evidence {
+        let answer = self.past(request, moment);
+        let verified = chancery_ledger::answer::verify_past(&self.trust, request, moment, &answer).unwrap();
+        let cause = match &verified.decision {
+            Decision::Denied(denial) => denial.cause().map(|cause| self.leaf(cause.index)),
+            Decision::Permit(_) => None,
+        };
+        Evidence {
+            origin: ORIGIN.into(),
+            ledger: self.ledger,
+            request: request.clone(),
+            rosters: self.trust.roster_chain_to(answer.newest_roster()).unwrap(),
+            proof: Proof::Past { moment, answer },
             cause,
         }
     }

@@ -125,6 +125,7 @@ impl Client {
             args_digest: request.args_digest.0.to_vec(),
             generation: Vec::new(),
             nonce: nonce.to_vec(),
+            ..Default::default()
         };
         let reply = self.at(node).check(asked).await.ok()?.into_inner();
         let answer = decode_answer(&reply.answer, 4 << 20).unwrap();
