@@ -77,7 +77,8 @@ impl Watch {
     }
 }
 
-fn failure(error: &WatchError) -> Failure {
+/// What a watch that ended means here.
+pub(crate) fn failure(error: &WatchError) -> Failure {
     let (exit, code) = match error {
         WatchError::Unavailable { .. } => (Exit::Unknown, "unavailable"),
         WatchError::TooSlow { .. } => (Exit::Unknown, "too_slow"),

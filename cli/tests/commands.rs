@@ -245,6 +245,23 @@ fn halt(home: &Home) {
     assert_eq!(resumed["halt"], halt["index"]);
     home.says(0, &asked);
     assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
+
+    // It was halted then, and was not before.
+    let at = |exit, block: u64| {
+        home.says(exit, &[&asked[..], &["--consistency", &format!("at-block={block}")]].concat())
+    };
+    let block = halt["block"].as_u64().unwrap();
+    assert_eq!(at(0, block - 1)["outcome"], "was_permitted");
+    let then = &at(10, block)["decision"];
+    assert_eq!(
+        (&then["code"], &then["scope"], &then["cause"]["index"]),
+        (&"halted".into(), &scope, &halt["index"])
+    );
+    // Who follows the log is told of both: of the halt and what it came from, and of the word that ended it.
+    let followed = lines(&home.run(&["watch", "--from", &index, "--count", "2"]));
+    let told = |place: usize| (followed[place]["kind"].as_str().unwrap(), &followed[place]["index"]);
+    assert_eq!((told(0), told(1)), (("halt", &halt["index"]), ("resume", &resumed["index"])));
+    assert!(halt["dead_at_ms"].is_u64() && resumed.get("dead_at_ms").is_none());
 }
 
 /// Two generations under one lineage, and back to the first.
@@ -290,12 +307,18 @@ fn generations(home: &Home) {
     assert_eq!(changed["changed"][0]["what"], "model");
     assert_eq!(home.says(14, &["generations", "diff", "line/1", "1", "3"])["code"], "unknown_generation");
     assert_eq!(home.says(14, &["generations", "rollback", "line", "2", &first])["code"], "other_generation");
-    home.says(0, &["generations", "rollback", "line", "1", &first]);
+    let rolled_back = home.says(0, &["generations", "rollback", "line", "1", &first]);
     ask(0, "mail/send", &as_first);
     home.says(
         0,
         &["evidence", "line/1", "mail/send", "a", "--generation", &second, "--file", "superseded.json"],
     );
+    // By the nodes' clocks, and about the past, the generation is part of the question too.
+    ask(0, "mail/send", &["--generation", &first, "--consistency", "fresh-within=60s"]);
+    let then = format!("at-block={}", rolled_back["block"].as_u64().unwrap() - 1);
+    ask(0, "mail/send", &["--generation", &second, "--consistency", &then]);
+    let superseded = ask(10, "mail/send", &["--generation", &first, "--consistency", &then]);
+    assert_eq!(superseded["decision"]["code"], "superseded_generation");
 }
 
 fn start_dev(home: &Home) -> (Running, Value) {

@@ -1,6 +1,6 @@
 //! The generations of a lineage: each proven to be in the log, and their number by the state.
 
-use chancery_client::{Change, Event, Ledger, WatchError};
+use chancery_client::{Change, Ledger, WatchError};
 use chancery_ledger::authority::{AgentRecord, Entry, LineageRecord, agent_and_lineage};
 use chancery_ledger::command::{Body, Generation, GenerationId, Name};
 use chancery_ledger::state::PrunedView;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::check::ask;
 use crate::exit::{Exit, Failure, Result};
-use crate::ledger;
 use crate::output::{self, Page, Report, Table, style, utc};
+use crate::{ledger, watch};
 
 /// A lineage, as one state has it.
 pub(super) struct Lineage {
@@ -48,13 +48,15 @@ impl Lineage {
         let count = known.as_ref().map_or(0, |known| known.count);
         let mut generations: Vec<Listed> = Vec::new();
         if count > 0 {
-            let failed = |error: WatchError| Failure::new(Exit::Unknown, error.to_string());
-            let mut watch = ledger.watch(0).await.map_err(failed)?;
-            while watch.next_index() < head.log_size && (generations.len() as u64) < count {
-                let Event::Change(Change { index, entry: told, .. }) = watch.next().await.map_err(failed)?
-                else {
-                    continue;
+            let mut leaves = ledger.watch(0).await.map_err(|error| watch::failure(&error))?;
+            while leaves.next_index() < head.log_size && (generations.len() as u64) < count {
+                let change = match leaves.next_change().await {
+                    Ok(change) => change,
+                    // It took its time over what it found: nothing is lost by going on.
+                    Err(WatchError::TooSlow { .. }) => continue,
+                    Err(error) => return Err(watch::failure(&error)),
                 };
+                let Change { index, entry: told, .. } = change;
                 let Some(found) = listed(&told, ledger, &name, index) else { continue };
                 let proven = ledger.leaf_in(&head, index).await;
                 let (_, entry) = proven.map_err(|error| ledger::read_failure(&error))?;
