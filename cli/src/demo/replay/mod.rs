@@ -168,10 +168,10 @@ fn verify_all(
     let (mut verified, mut permits_after) = (0, 0);
     for call in replayed {
         let (evidence, shown) = verify::check_file(&call.file, &trust)?;
-        let same = match &shown.verified.decision {
+        let same = match shown.proven.decision() {
             Decision::Permit(authority) => {
                 let rests = authority.chain.iter().any(|link| link.grant == revoked);
-                let late = call.after || shown.verified.head.block >= revocation.block;
+                let late = call.after || shown.proven.head().block >= revocation.block;
                 if late && (rests || evidence.request.action.as_str() == REVOKED_TOOL) {
                     permits_after += 1;
                 }
