@@ -58,13 +58,14 @@ impl Follower {
         until: Arc<AtomicU64>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, HarnessError> {
+        // Where members change, one node may be gone for good.
+        let node = node.filter(|_| !cluster.members_change());
         let mut connections = Vec::new();
         for _ in 0..2 {
             // Each stream that breaks is a try, and they break all the time.
             let options = Options { tries_max: 1_000, ..options() };
             connections.push(cluster.connect("gate", node, options).await?);
         }
-        let node = node.filter(|_| !cluster.members_change());
         Ok(Self { node, connections, choices, until, stop })
     }
 
