@@ -108,6 +108,14 @@ pub struct Applied {
     pub dedup_dropped: Vec<u64>,
 }
 
+/// What a block is that its commands do not say.
+struct Due {
+    number: u64,
+    time_ms: u64,
+    /// What the next block repeats; zero where the block is known from its leaves alone, and no block follows.
+    hash: Hash,
+}
+
 /// What is known of a command before it is put into a block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Admission {
@@ -158,28 +166,64 @@ impl State {
             let expected = self.summary.block_hash;
             return Err(ApplyError::Chain { claimed: block.previous_hash, expected });
         }
-        let mut draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
+        let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
         let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
         self.check_proposer(&ledger, block)?;
         block.check_roster().map_err(ApplyError::Shape)?;
-        rosters::check_block(&ledger, block)?;
+        rosters::check_block(&ledger, block.roster.as_ref())?;
+        let due = Due {
+            number: head.block.checked_add(1).ok_or(ApplyError::Bound("block number"))?,
+            time_ms: head.time_ms.max(block.stamp_ms),
+            hash: block.hash(),
+        };
+        self.execute(draft, &ledger, due, &block.commands, block.roster.as_ref())
+    }
 
-        let number = head.block.checked_add(1).ok_or(ApplyError::Bound("block number"))?;
-        let time_ms = head.time_ms.max(block.stamp_ms);
+    /// Applies again the commands of a block that took effect, as the block's leaves tell them; whoever gives
+    /// them compares the leaves that come of it. The block itself, and who proposed it, is not in the log.
+    pub(super) fn apply_again<N: NodeRead>(
+        &self,
+        nodes: &N,
+        (number, time_ms): (u64, u64),
+        commands: &[SignedCommand],
+    ) -> Result<Applied, ApplyError<N::Error>> {
+        let head = &self.summary.head;
+        if head.rules_version != RULES_VERSION {
+            return Err(ApplyError::UnknownRules(head.rules_version));
+        }
+        let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
+        let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
+        let roster = rosters::told_by(&ledger, commands);
+        rosters::check_block(&ledger, roster.as_ref())?;
+        let due = Due { number, time_ms, hash: Hash::ZERO };
+        self.execute(draft, &ledger, due, commands, roster.as_ref())
+    }
+
+    /// Each command in order, then the STATE leaf.
+    fn execute<N: NodeRead>(
+        &self,
+        mut draft: Draft<'_, N>,
+        ledger: &LedgerRecord,
+        due: Due,
+        commands: &[SignedCommand],
+        roster: Option<&Roster>,
+    ) -> Result<Applied, ApplyError<N::Error>> {
+        let head = &self.summary.head;
+        let Due { number, time_ms, hash: block_hash } = due;
         let mut leaves = Leaves { frontier: self.summary.frontier.clone(), encoded: Vec::new() };
-        let mut outcomes = Vec::with_capacity(block.commands.len());
+        let mut outcomes = Vec::with_capacity(commands.len());
         let mut dedup = Pending::new(&self.dedup);
         let batches = VerifiedBatches::default();
-        for signed in &block.commands {
+        for signed in commands {
             let cause = Cause {
                 index: leaves.frontier.size(),
                 block: number,
                 time_ms,
                 signer: signed.command().signer,
             };
-            let outcome = match evaluate(&draft, &ledger, &dedup, &batches, signed, cause) {
+            let outcome = match evaluate(&draft, ledger, &dedup, &batches, signed, cause) {
                 Ok(Effect::Before(first)) => Outcome::Before(first),
-                Ok(Effect::Writes(_)) if block.roster.is_none() && changes_voters(signed) => {
+                Ok(Effect::Writes(_)) if roster.is_none() && changes_voters(signed) => {
                     Outcome::Refused(Refusal::NotInRosterBlock)
                 }
                 Ok(Effect::Writes(writes)) => {
@@ -201,15 +245,14 @@ impl State {
             outcomes.push(outcome);
         }
         let entries = dedup.entries;
-        let block_hash = block.hash();
-        let roster = match &block.roster {
+        let roster_id = match roster {
             Some(roster) => {
-                bring_roster(&mut draft, &ledger, roster, &outcomes)?;
+                bring_roster(&mut draft, ledger, roster, &outcomes)?;
                 roster.id(number)
             }
             None => head.roster,
         };
-        if leaves.encoded.is_empty() && block.roster.is_none() {
+        if leaves.encoded.is_empty() && roster.is_none() {
             let head = Head { block: number, ..*head };
             let summary = Summary { head, block_hash, ..self.summary.clone() };
             return Ok(Applied { outcomes, ..Applied::nothing(summary) });
@@ -218,7 +261,7 @@ impl State {
         let close = Close {
             block: number,
             time_ms,
-            roster,
+            roster: roster_id,
             rules_version: head.rules_version,
             // The last leaf of a log is always a STATE leaf.
             previous: head.log_size.checked_sub(1),
@@ -229,6 +272,19 @@ impl State {
 
     /// Moves on to what [`State::apply`] made of a block.
     pub fn advance(&mut self, applied: &Applied) {
+        self.take(applied);
+        self.remember(self.summary.head);
+    }
+
+    /// The same from the log's leaves, which tell nothing of blocks that left none: the heads before are not a
+    /// row, and are forgotten.
+    pub(super) fn advance_past(&mut self, applied: &Applied) {
+        self.take(applied);
+        self.heads.clear();
+        self.remember(self.summary.head);
+    }
+
+    fn take(&mut self, applied: &Applied) {
         for bucket in &applied.dedup_dropped {
             self.dedup.drop_bucket(*bucket);
         }
@@ -236,7 +292,6 @@ impl State {
             self.dedup.insert(*entry);
         }
         self.summary = applied.summary.clone();
-        self.remember(self.summary.head);
     }
 
     /// Whether `signed` would take effect in a block stamped `stamp_ms`: what a node asks before it puts a

@@ -19,6 +19,7 @@ mod meters;
 mod principals;
 mod records;
 mod refusal;
+mod replay;
 mod rosters;
 mod state;
 mod verdict;
@@ -38,6 +39,7 @@ pub use records::{
     PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
+pub use replay::{Replay, ReplayError};
 pub use rosters::RosterFault;
 pub use state::{State, Summary};
 pub use verdict::{BoundTaken, Decided, Verdict};
