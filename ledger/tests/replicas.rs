@@ -753,7 +753,8 @@ impl Run {
             }),
             None => self.plain.time_ms,
         };
-        let low_ms = around_ms.saturating_add_signed(ask.low_ms);
+        // No answer is from before the last block: what bounds measured then is partly forgotten.
+        let low_ms = around_ms.saturating_add_signed(ask.low_ms).max(self.plain.time_ms);
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
         let request = Request {
             hint: hint.map(|grant| self.plain.reference(grant)),
