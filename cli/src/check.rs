@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use chancery_client::{CheckError, Checked, Ledger};
+use chancery_client::{CheckError, Checked, JsonArgs, Ledger};
 use chancery_ledger::command::Name;
-use chancery_ledger::decide::{ARGS_SIZE_BYTES_MAX, Authority, Decision, Request};
+use chancery_ledger::decide::{Authority, Decision, Request};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::Knowledge;
 use clap::Args;
-use serde::de::IgnoredAny;
 use serde_json::json;
 
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::{Exit, Result};
 use crate::knowledge::Shown;
 use crate::output::{self, Page, Report, style, utc};
 use crate::principal::parse_name;
@@ -29,9 +28,14 @@ pub(crate) struct Question {
     /// On what.
     #[arg(value_parser = parse_name)]
     pub(crate) resource: Name,
-    /// The call's arguments. Only the SHA-256 of these very bytes leaves this machine; a permit is bound to it.
-    #[arg(long, value_name = "JSON")]
-    args_json: Option<String>,
+    /// The call's arguments: a JSON object of integers, texts, lists and objects. It is shown to the ledger in its
+    /// canonical form, which grants may look at; a permit is bound to its SHA-256.
+    #[arg(long, value_name = "JSON", value_parser = parse_args)]
+    args_json: Option<JsonArgs>,
+    /// The SHA-256 of the call's arguments, where these are not to be shown to the ledger: a grant that looks at
+    /// them then denies.
+    #[arg(long, value_name = "HEX", value_parser = parse_digest, conflicts_with = "args_json")]
+    args_digest: Option<Hash>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -92,15 +96,9 @@ pub(crate) struct ProvenAnswer {
 
 impl Question {
     /// Asks, and demands a proof.
-    async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
-        let (names, args) = ([&self.agent, &self.action, &self.resource], self.args()?);
-        ask(ledger, names, Hash::of(&[args]), self.shown_args()?, self.knowledge()?).await
-    }
-
-    /// What is shown of the arguments: all, if there are any and a grant could read them.
-    pub(crate) fn shown_args(&self) -> Result<Option<Vec<u8>>> {
-        let args = self.args()?;
-        Ok((self.args_json.is_some() && args.len() <= ARGS_SIZE_BYTES_MAX).then(|| args.to_vec()))
+    pub(crate) async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
+        let names = [&self.agent, &self.action, &self.resource];
+        ask(ledger, names, self.args(), self.knowledge()?).await
     }
 
     /// What the agent has in front of it.
@@ -108,14 +106,13 @@ impl Question {
         self.shown.knowledge()
     }
 
-    /// The arguments' bytes.
-    pub(crate) fn args(&self) -> Result<&[u8]> {
-        let args = self.args_json.as_deref().unwrap_or_default();
-        if self.args_json.is_some() {
-            serde_json::from_str::<IgnoredAny>(args)
-                .map_err(|error| Failure::usage(format!("--args-json: {error}")))?;
+    /// The call's arguments, and what is shown of them.
+    pub(crate) fn args(&self) -> chancery_client::Args<'_> {
+        match (&self.args_json, self.args_digest) {
+            (Some(json), _) => chancery_client::Args::Json(json),
+            (None, Some(digest)) => digest.into(),
+            (None, None) => "".into(),
         }
-        Ok(args.as_bytes())
     }
 }
 
@@ -124,11 +121,11 @@ impl Question {
 async fn ask(
     ledger: &Ledger,
     [agent, action, resource]: [&Name; 3],
-    args_digest: Hash,
-    args: Option<Vec<u8>>,
+    args: chancery_client::Args<'_>,
     knowledge: Option<Knowledge>,
 ) -> Result<ProvenAnswer> {
     let [agent, action, resource] = [agent, action, resource].map(Clone::clone);
+    let (args_digest, args) = (args.digest(), args.disclosed().map(Into::into));
     let request = Request { agent, action, resource, args_digest, args, knowledge, hint: None };
     match ledger.check_with(request, ledger.check_options()).await {
         Ok(permit) => Ok(ProvenAnswer {
@@ -140,6 +137,16 @@ async fn ask(
         Err(CheckError::Bounded(bounded)) => Ok(ProvenAnswer::of(bounded.checked)),
         Err(error) => Err(ledger::check_failure(&error)),
     }
+}
+
+/// Parses arguments, in any spelling.
+fn parse_args(text: &str) -> std::result::Result<JsonArgs, String> {
+    JsonArgs::new(text).map_err(|fault| fault.to_string())
+}
+
+/// Parses a digest.
+fn parse_digest(text: &str) -> std::result::Result<Hash, String> {
+    Hash::from_hex(text).ok_or_else(|| "not a SHA-256: 64 lower-case hex digits".into())
 }
 
 /// Writes evidence, which is verified first.
@@ -154,7 +161,7 @@ impl ProvenAnswer {
         Self { checked, permit_until_ms: None, failed_tries: Vec::new() }
     }
 
-    fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
+    pub(crate) fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
         let (request, verified) = (&self.checked.request, &self.checked.verified);
         let [agent, action, resource] =
             [&request.agent, &request.action, &request.resource].map(|name| style::name(name.as_str()));
@@ -191,6 +198,9 @@ impl ProvenAnswer {
             fields.insert("action".into(), json!(request.action.as_str()));
             fields.insert("resource".into(), json!(request.resource.as_str()));
             fields.insert("args_digest".into(), json!(request.args_digest.to_string()));
+            if let Some(args) = &request.args {
+                fields.insert("args".into(), json!(String::from_utf8_lossy(args)));
+            }
             if let Some(until_ms) = self.permit_until_ms {
                 fields.insert("permit_until_ms".into(), json!(until_ms));
             }

@@ -67,13 +67,13 @@ pub(crate) struct Failure {
     /// What to do about it.
     pub(crate) hint: Option<String>,
     /// More for machines.
-    pub(crate) facts: Map<String, Value>,
+    pub(crate) facts: Box<Map<String, Value>>,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: None, message: message.into(), hint: None, facts: Map::new() }
+        Self { exit, code: None, message: message.into(), hint: None, facts: Box::default() }
     }
 
     /// Something on this machine failed.
@@ -114,7 +114,7 @@ impl Failure {
             if let Some(code) = &self.code {
                 fields.insert("code".into(), json!(code));
             }
-            fields.extend(self.facts.clone());
+            fields.extend((*self.facts).clone());
         }
         value
     }

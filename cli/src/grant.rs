@@ -1,18 +1,19 @@
 //! `chancery grant` and `chancery delegate`: authority for an agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chancery_ledger::command::{Body, Bound, Bounds, GrantId, Name, Requirement, Requirements, Terms};
+use chancery_ledger::condition::{Condition, Schema};
 use chancery_ledger::hash::Hash;
 use clap::Args;
 
 use crate::exit::{Failure, Result};
-use crate::keys;
 use crate::ledger::{self, Act};
 use crate::limits::{parse_bound, parse_requirement};
 use crate::output::{Report, now_ms, style};
 use crate::principal::{parse_name, patterns};
+use crate::{files, keys};
 
 /// What is granted.
 #[derive(Debug, Args)]
@@ -38,6 +39,12 @@ pub(crate) struct TermsArguments {
     /// Levels of delegation that may follow.
     #[arg(long, default_value_t = 0)]
     delegable: u32,
+    /// A Cedar policy set that each call must satisfy besides: a file, or the text itself.
+    #[arg(long, value_name = "FILE|TEXT")]
+    condition: Option<String>,
+    /// A Cedar schema that the condition is checked against before it is granted.
+    #[arg(long, value_name = "FILE", requires = "condition")]
+    schema: Option<PathBuf>,
     /// How much of it may be used: NAME:KIND:LIMIT or NAME:KIND:LIMIT:PER, with KIND count, sum/ARGUMENT,
     /// rate/DURATION or concurrency, and PER grant (the default), agent or key/NAME. More than once for several.
     /// Then only recorded decisions are permits.
@@ -73,7 +80,11 @@ impl Grant {
     /// Runs `chancery grant`.
     pub(crate) async fn run(&self, context: Option<&str>) -> Result<Report> {
         let words = format!("granted to {}", style::name(self.terms.agent.as_str()));
-        ledger::act(context, Act::new(words, Body::Grant(self.terms.terms()?))).await
+        ledger::act(
+            context,
+            Act::new(words, Body::Grant { terms: self.terms.terms()?, schema: self.terms.schema()? }),
+        )
+        .await
     }
 }
 
@@ -81,7 +92,8 @@ impl Delegate {
     /// Runs `chancery delegate`.
     pub(crate) async fn run(&self, context: Option<&str>) -> Result<Report> {
         let words = format!("delegated to {}", style::name(self.terms.agent.as_str()));
-        let body = Body::Delegate { parent: self.parent, terms: self.terms.terms()? };
+        let body =
+            Body::Delegate { parent: self.parent, terms: self.terms.terms()?, schema: self.terms.schema()? };
         let signs = self.key.as_deref().map(keys::load).transpose()?;
         ledger::act(context, Act { signs, ..Act::new(words, body) }).await
     }
@@ -98,12 +110,33 @@ impl TermsArguments {
             not_after_ms: now_ms().saturating_add(lasting_ms),
             max_staleness_ms: self.staleness_ms,
             delegable_depth: self.delegable,
+            condition: self.condition.as_deref().map(condition).transpose()?,
             knowledge: Requirements::collect(self.knowledge.iter().cloned())
                 .map_err(|error| Failure::usage(format!("--knowledge: {error}")))?,
             bounds: Bounds::collect(self.bounds.iter().cloned())
                 .map_err(|error| Failure::usage(format!("--bound: {error}")))?,
         })
     }
+
+    fn schema(&self) -> Result<Option<Schema>> {
+        let Some(path) = &self.schema else { return Ok(None) };
+        let text = text("--schema", files::read(path)?)?;
+        Schema::new(text).map(Some).map_err(|error| Failure::usage(format!("--schema {error}")))
+    }
+}
+
+/// A condition from a file, or from the text itself, which has a `;` and is no file's name.
+fn condition(given: &str) -> Result<Condition> {
+    let text = if given.contains(';') {
+        given.to_owned()
+    } else {
+        text("--condition", files::read(Path::new(given))?)?
+    };
+    Condition::new(text).map_err(|error| Failure::usage(format!("--condition {error}")))
+}
+
+fn text(option: &str, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{option} is not UTF-8")))
 }
 
 /// Parses a grant's id.

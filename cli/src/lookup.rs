@@ -1,11 +1,14 @@
-//! `chancery lookup`: what an agent was granted, from the read set of a proven denial.
+//! `chancery lookup`: what an agent was granted, from the read set of a proven denial; or who may do something.
 //!
 //! A denial shows every grant of the agent, or it would not verify. So an agent's grants are looked up by
 //! asking for what nobody grants, and reading what was shown.
 
+mod holders;
+
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::authority::Place;
 use chancery_ledger::command::{Bounds, GrantId, Name, Requirements, Terms, decode_strict};
+use chancery_ledger::condition::Condition;
 use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::state::PrunedView;
@@ -22,12 +25,20 @@ use crate::{context, ledger};
 /// Longest record, in bytes.
 const RECORD_SIZE_BYTES_MAX: usize = 65_535;
 
-/// What an agent was granted since all of it was last revoked: a proven, complete list.
+/// What an agent was granted since all of it was last revoked; or which agents may do something. Both lists are
+/// proven to be complete.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["agent", "action"]))]
 pub(crate) struct Lookup {
-    /// Whose.
+    /// Whose grants.
     #[arg(value_parser = parse_name)]
-    agent: Name,
+    agent: Option<Name>,
+    /// Which agents may do this. It reads the whole log.
+    #[arg(long, requires = "resource", value_parser = parse_name)]
+    action: Option<Name>,
+    /// On what.
+    #[arg(long, requires = "action", value_parser = parse_name)]
+    resource: Option<Name>,
 }
 
 /// A grant, as the state has it.
@@ -55,8 +66,12 @@ impl Lookup {
     /// Runs `chancery lookup`.
     pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
         let ledger = ledger::connect(context::load(named)?).await?;
-        let holding = grants(&ledger, &self.agent).await?;
-        Ok(holding.report(&ledger, &self.agent))
+        match (&self.agent, &self.action, &self.resource) {
+            (Some(agent), ..) => Ok(grants(&ledger, agent).await?.report(&ledger, agent)),
+            (None, Some(action), Some(resource)) => holders::report(&ledger, action, resource).await,
+            // INVARIANT: clap demands one or the other.
+            _ => Err(Failure::usage("whose grants, or --action and --resource")),
+        }
     }
 }
 
@@ -130,6 +145,11 @@ fn held(id: GrantId, grant: wire::GrantRecord) -> Option<Held> {
         not_after_ms: terms.not_after_ms,
         max_staleness_ms: terms.max_staleness_ms,
         delegable_depth: terms.delegable_depth,
+        condition: if terms.condition.is_empty() {
+            None
+        } else {
+            Some(Condition::new(terms.condition).ok()?)
+        },
         knowledge: Requirements::from_wire(terms.knowledge).ok()?,
         bounds: Bounds::from_wire(terms.bounds).ok()?,
     };
@@ -200,6 +220,7 @@ impl Held {
             "not_after_ms": self.terms.not_after_ms,
             "max_staleness_ms": self.terms.max_staleness_ms,
             "delegable_depth": self.terms.delegable_depth,
+            "condition": self.terms.condition.as_ref().map(Condition::as_str),
             "bounds": self.terms.bounds.iter().map(bound_words).collect::<Vec<_>>(),
             "knowledge": self.terms.knowledge.iter().map(requirement_words).collect::<Vec<_>>(),
             "revoked_index": self.revoked.map(|(index, _)| index),

@@ -10,6 +10,7 @@ mod context;
 mod demo;
 mod dev;
 mod exit;
+mod explain;
 mod files;
 mod grant;
 mod init;
@@ -90,6 +91,8 @@ enum Command {
     Authorize(authorize::Authorize),
     /// Record what became of a call that was authorized.
     Outcome(authorize::Outcome),
+    /// Why may this agent do this, or why not? In words, from the proof.
+    Explain(explain::Explain),
     /// Check, and write the evidence to a file.
     Evidence(check::WriteEvidence),
     /// What an agent was granted, proven complete.
@@ -143,6 +146,7 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Check(check) => check.run(named).await,
         Command::Authorize(authorize) => authorize.run(named).await,
         Command::Outcome(outcome) => outcome.run(named).await,
+        Command::Explain(explain) => explain.run(named).await,
         Command::Evidence(evidence) => evidence.run(named).await,
         Command::Lookup(lookup) => lookup.run(named).await,
         Command::Knowledge(knowledge) => knowledge.run(),
@@ -209,12 +213,15 @@ mod tests {
             "grant bot --action mail/* --resource customer/* --for 8h --staleness-ms 1000 --delegable 2",
             "revoke --agent bot --wait",
             "check bot mail/send customer/42 --args-json {} --evidence e.json",
+            "explain bot mail/send customer/42 --args-json {}",
+            "grant bot --action a --resource b --condition policy.cedar --schema schema.cedarschema",
             "evidence bot mail/send customer/42 --file e.json",
             "authorize bot mail/send customer/42 --args-json {} --execute-within 5s",
             "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a executed",
             "verify a.json b.json --trust trust.toml",
             "watch --from 0",
             "lookup bot",
+            "lookup --action mail/send --resource customer/42",
         ] {
             let words = std::iter::once("chancery").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
@@ -229,6 +236,12 @@ mod tests {
             "outcome bot/7 executed",
             "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a done",
             "explain",
+            "lookup",
+            "lookup --action mail/send",
+            "lookup bot --action mail/send --resource customer/42",
+            "grant bot --action a --resource b --schema schema.cedarschema",
+            "check bot mail/send customer/42 --args-json {\"a\":1.5}",
+            "check bot mail/send customer/42 --args-json [",
             "member add",
             "member prepare 0 --ledger ledger --addresses a:1,a:2",
             "member remove 2 --half-signed change.json --with-key b.key",

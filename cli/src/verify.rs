@@ -218,6 +218,9 @@ fn shown_json(path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) ->
         fields.insert("action".into(), json!(request.action.as_str()));
         fields.insert("resource".into(), json!(request.resource.as_str()));
         fields.insert("args_digest".into(), json!(request.args_digest.to_string()));
+        if let Some(args) = &request.args {
+            fields.insert("args".into(), json!(String::from_utf8_lossy(args)));
+        }
         fields.insert("cause_shown".into(), json!(shown.cause.is_some()));
         if let Some(signed) = &shown.cause {
             fields.insert("cause_kind".into(), json!(output::kind(&signed.command().body)));

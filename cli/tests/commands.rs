@@ -140,6 +140,7 @@ fn the_tour_works() {
     );
 
     delegate(&home);
+    conditions(&home);
     record(&home);
 
     let arguments = ["revoke", granted["grant"].as_str().unwrap(), "--wait", "--holder", "bot"];
@@ -169,6 +170,53 @@ fn the_tour_works() {
     assert_eq!(home.run(&["dev"]).status.code(), Some(2), "one at a time");
     terminate(&dev.0);
     assert_eq!(dev.0.wait().unwrap().code(), Some(0));
+}
+
+/// A grant under a condition, checked with its arguments and explained.
+fn conditions(home: &Home) {
+    let limit = "permit(principal, action, resource) when { context.args.amount <= 5000 };";
+    let schema = "entity Agent, Resource; action \"payment/refund\" appliesTo { principal: [Agent], \
+                  resource: [Resource], context: { args: { amount: Long } } };";
+    std::fs::write(home.path("limit.cedar"), limit).unwrap();
+    std::fs::write(home.path("refund.cedarschema"), schema).unwrap();
+    home.says(0, &["agent", "register", "payer", "--owner", "ada@example.com"]);
+    let grant = ["grant", "payer", "--action", "payment/refund", "--resource", "customer/*", "--condition"];
+    let granted = home.says(0, &[&grant[..], &["limit.cedar", "--schema", "refund.cedarschema"]].concat());
+    let check = |exit, args: &[&str]| {
+        home.says(exit, &[&["check", "payer", "payment/refund", "customer/42"], args].concat())
+    };
+    let permit = check(0, &["--args-json", r#"{ "amount": 5000 }"#]);
+    assert_eq!(
+        (&permit["decision"]["chain"][0], &permit["args"]),
+        (&granted["grant"], &r#"{"amount":5000}"#.into())
+    );
+    let denied = check(10, &["--args-json", r#"{"amount":5001}"#]);
+    assert_eq!(
+        (&denied["decision"]["code"], &denied["decision"]["reason"]),
+        (&"condition_failed".into(), &"not_permitted".into())
+    );
+    assert_eq!(check(10, &[])["decision"]["reason"], "arguments_undisclosed");
+    assert_eq!(
+        check(10, &["--args-digest", &"00".repeat(32)])["decision"]["reason"],
+        "arguments_undisclosed"
+    );
+    assert_eq!(
+        home.run(&["check", "payer", "a", "b", "--args-json", r#"{"amount":1.5}"#]).status.code(),
+        Some(2)
+    );
+
+    let question = ["explain", "payer", "payment/refund", "customer/42", "--args-json", r#"{"amount":5001}"#];
+    let explained = home.says(10, &question);
+    let policy = &explained["grants"][0]["links"][0]["policies"][0];
+    assert_eq!((&policy["outcome"], &policy["seen"][0]["value"]), (&"silent".into(), &"5001".into()));
+    assert_eq!(home.says(0, &["lookup", "payer"])["grants"][0]["condition"], limit);
+    let holders = home.says(0, &["lookup", "--action", "payment/refund", "--resource", "customer/42"]);
+    assert_eq!(holders["agents"].as_array().unwrap().len(), 1);
+    let holder = &holders["agents"][0];
+    assert_eq!((&holder["agent"], &holder["may"]), (&"payer".into(), &"under_a_condition".into()));
+    let wrong = "permit(principal, action, resource) when { context.args.amuont <= 5000 };";
+    let refused = home.says(14, &[&grant[..], &[wrong, "--schema", "refund.cedarschema"]].concat());
+    assert_eq!(refused["code"], "bad_condition");
 }
 
 /// A desk delegates to another agent; a key that is let in but is no principal may command nothing.

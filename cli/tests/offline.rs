@@ -9,6 +9,7 @@ use chancery_client::Context;
 use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Block, State};
 use chancery_ledger::command::{LedgerId, Name};
+use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::evidence::{Contradiction, Evidence};
 use chancery_ledger::hash::Hash;
@@ -199,6 +200,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         nonce_path: tree.path(0).unwrap(),
         tree: prune(&nodes, root, &recording.into_keys()).unwrap(),
         hint: None,
+        language: LANGUAGE_VERSION.into(),
     };
     let evidence = Evidence {
         origin: trust.origin.clone(),

@@ -128,12 +128,13 @@ impl Ledger {
         let name =
             |field, text: &str| Name::new(text).map_err(|source| AuthorizeError::Name { field, source });
         let within_ms = u64::try_from(self.options().execute_within.as_millis()).unwrap_or(u64::MAX);
+        let args = args.into();
         let asked = Authorize {
             agent: name("agent", agent)?,
             action: name("action", action)?,
             resource: name("resource", resource)?,
-            args_digest: args.into().digest(),
-            args: None,
+            args_digest: args.digest(),
+            args: args.disclosed().map(Into::into),
             knowledge: None,
             hint: None,
             parent: None,

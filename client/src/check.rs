@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, AnswerError, Nonce, Verified, decode_answer, verify};
-use chancery_ledger::authority::Cause;
+use chancery_ledger::authority::{Cause, ViewError};
 use chancery_ledger::command::{LedgerId, Name, NameError};
-use chancery_ledger::decide::{Authority, Decision, Denial, Request};
+use chancery_ledger::decide::{Authority, Decision, Denial, Explanation, Request, explain};
 use chancery_ledger::evidence::{Evidence, Leaf};
 use chancery_ledger::head::{RosterChain, RosterId};
 use chancery_ledger::knowledge::Knowledge;
+use chancery_ledger::state::{PrunedReadError, PrunedView};
 use chancery_ledger::trust::{Trust, TrustError};
 use chancery_proto::v1::api::CheckRequest;
 use tokio::time::Instant;
@@ -174,6 +175,15 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// Why: what each grant came to that the proof shows, with what each condition saw.
+    ///
+    /// # Errors
+    /// Never, for what was verified: the same is read again.
+    pub fn explain(&self) -> Result<Explanation, ViewError<PrunedReadError>> {
+        let request = Request { hint: self.answer.hint, ..self.request.clone() };
+        explain(&PrunedView::new(&self.answer.tree), &request, self.verified.interval)
+    }
+
     /// The evidence, with the leaf of the command that brought the decision about, if one did.
     pub(crate) fn evidence(&self, cause: Option<Leaf>) -> Evidence {
         Evidence {
@@ -200,6 +210,9 @@ impl std::fmt::Display for Denied {
         let request = &self.checked.request;
         write!(f, "{} may not {} {}: ", request.agent, request.action, request.resource)?;
         write!(f, "{}", self.denial.code())?;
+        if let Denial::ConditionFailed { grant, reason } = &self.denial {
+            write!(f, " of grant {}: {reason}", grant.grant)?;
+        }
         match self.cause() {
             Some(cause) => write!(f, " by leaf {} in block {}", cause.index, cause.block),
             None => Ok(()),
@@ -221,12 +234,13 @@ impl Ledger {
         args: impl Into<Args<'a>>,
     ) -> Result<Permit, CheckError> {
         let name = |field, text: &str| Name::new(text).map_err(|source| CheckError::Name { field, source });
+        let args = args.into();
         let request = Request {
             agent: name("agent", agent)?,
             action: name("action", action)?,
             resource: name("resource", resource)?,
-            args_digest: args.into().digest(),
-            args: None,
+            args_digest: args.digest(),
+            args: args.disclosed().map(Into::into),
             knowledge: None,
             hint: None,
         };

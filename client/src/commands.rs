@@ -3,6 +3,7 @@
 use chancery_ledger::command::{
     Body, Command, GrantId, Name, Principal, PublicKey, RequestId, SignedCommand, Terms,
 };
+use chancery_ledger::condition::Schema;
 use ed25519_dalek::SigningKey;
 
 use crate::Ledger;
@@ -18,13 +19,18 @@ type Result<T> = std::result::Result<T, SubmitError>;
 impl Ledger {
     /// Grants authority. The receipt names the grant.
     pub async fn grant(&self, terms: Terms) -> Result<Receipt> {
-        self.command(Body::Grant(terms)).await
+        self.command(Body::grant(terms)).await
+    }
+
+    /// Grants authority whose condition is checked against `schema`, which is kept in the log alone.
+    pub async fn grant_checked(&self, terms: Terms, schema: Schema) -> Result<Receipt> {
+        self.command(Body::Grant { terms, schema: Some(schema) }).await
     }
 
     /// Narrows the grant `parent` for another agent, signed with `agent_key`, the key of the agent that holds
     /// it. The receipt names the new grant.
     pub async fn delegate(&self, parent: GrantId, terms: Terms, agent_key: &SigningKey) -> Result<Receipt> {
-        self.submit(&self.sign_as(agent_key, Body::Delegate { parent, terms }, &[])?).await
+        self.submit(&self.sign_as(agent_key, Body::delegate(parent, terms), &[])?).await
     }
 
     /// Revokes a grant for good, and with it every delegation below it.

@@ -121,7 +121,7 @@ impl Receipt {
             return Err(ReceiptError::OtherCommand);
         }
         command.verify(trust.ledger)?;
-        let grants = matches!(sent.command().body, Body::Grant(_) | Body::Delegate { .. });
+        let grants = matches!(sent.command().body, Body::Grant { .. } | Body::Delegate { .. });
         let grant = grants.then(|| GrantId::of(trust.ledger, sent.command_bytes()));
         Ok(Self { grant, index, block, time_ms, before, command, verdict, head, leaf })
     }

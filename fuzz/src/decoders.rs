@@ -20,6 +20,9 @@ use chancery_ledger::command::{
     COMMAND_SIZE_BYTES_MAX, Command, LedgerId, Name, PATTERNS_MAX, Pattern, Patterns, SignedCommand,
     Template, decode_strict, limits_from_wire, roster_from_wire,
 };
+use chancery_ledger::condition::{
+    ARGUMENTS_SIZE_BYTES_MAX, Arguments, Call, Condition, Fact, Schema, admit, canonical_arguments,
+};
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence, Record};
 use chancery_ledger::hash::Hash;
@@ -44,9 +47,11 @@ pub(crate) type Decoder = fn(&[u8]);
 /// Decoders by name; a corpus bears the same name.
 pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("answer", answer),
+    ("arguments", arguments),
     ("block", block),
     ("checkpoint", checkpoint),
     ("command", command),
+    ("condition", condition),
     ("contradiction", contradiction),
     ("decide", decide_over),
     ("dedup_entry", dedup_entry),
@@ -85,6 +90,14 @@ fn answer(bytes: &[u8]) {
     assert!(verify(&trust, &some_request(), Nonce([7; 32]), &answer).is_err());
 }
 
+fn arguments(bytes: &[u8]) {
+    let used = Arguments::read(bytes, Hash::of(&[bytes])).is_ok();
+    let Ok(canonical) = canonical_arguments(bytes) else { return assert!(!used) };
+    assert!(canonical.len() <= ARGUMENTS_SIZE_BYTES_MAX);
+    assert_eq!(used, canonical == bytes);
+    assert!(Arguments::read(&canonical, Hash::of(&[&canonical])).is_ok());
+}
+
 fn block(bytes: &[u8]) {
     let Ok(block) = Block::decode(bytes) else { return };
     assert_eq!(block.encode(), bytes);
@@ -110,6 +123,25 @@ fn command(bytes: &[u8]) {
     }
     let Ok(signed) = SignedCommand::decode(bytes) else { return };
     assert_eq!(signed.encode(), bytes);
+}
+
+/// A condition, and behind a zero byte the schema that it is checked against.
+fn condition(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let (text, schema) = text.split_once('\0').map_or((text, None), |(text, schema)| (text, Some(schema)));
+    let Ok(condition) = Condition::new(text) else { return };
+    let schema = schema.and_then(|schema| Schema::new(schema).ok());
+    if admit(&condition, schema.as_ref()).is_err() {
+        return;
+    }
+    // What is admitted can be decided, whatever comes of it, and always alike.
+    let Request { agent, action, resource, .. } = some_request();
+    let decided = || {
+        let call = Call::new([&agent, &action, &resource], Hash::of(&[b"{}"]), Some(b"{}"));
+        call.and_then(|call| call.satisfies(&condition, &Fact::Record(Vec::new())))
+    };
+    let first = decided();
+    assert!(first.is_ok() && first == decided(), "{text}");
 }
 
 fn contradiction(bytes: &[u8]) {

@@ -101,7 +101,7 @@ impl Client {
     /// Grants a right. The grant's id is known, whatever becomes of it.
     pub async fn grant(&mut self, right: &Right) -> (Option<GrantId>, Outcome) {
         let ledger = self.issuer.clone();
-        let signed = ledger.sign(Body::Grant(right.terms()), &[]);
+        let signed = ledger.sign(Body::grant(right.terms()), &[]);
         let id = id_of(&ledger, &signed);
         let outcome = self.submit(&ledger, signed, |grant| Call::Grant {
             agent: right.agent.to_string(),
@@ -120,7 +120,7 @@ impl Client {
         holder: &SigningKey,
     ) -> (Option<GrantId>, Outcome) {
         let ledger = self.issuer.clone();
-        let signed = ledger.sign_as(holder, Body::Delegate { parent, terms: right.terms() }, &[]);
+        let signed = ledger.sign_as(holder, Body::delegate(parent, right.terms()), &[]);
         let id = id_of(&ledger, &signed);
         let outcome = self.submit(&ledger, signed, |grant| Call::Delegate {
             agent: right.agent.to_string(),
@@ -222,6 +222,7 @@ impl Right {
             not_after_ms: ms(*BEGAN + GRANT_MARGIN),
             max_staleness_ms: 5_000,
             delegable_depth: self.depth,
+            condition: None,
             knowledge: Default::default(),
             bounds: Default::default(),
         }

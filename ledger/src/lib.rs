@@ -10,6 +10,7 @@ pub mod answer;
 pub mod authority;
 pub mod checkpoint;
 pub mod command;
+pub mod condition;
 pub mod decide;
 pub mod evidence;
 pub mod hash;

@@ -43,7 +43,7 @@ fn decoded(
     knowledge: Vec<wire::KnowledgeRequirement>,
 ) -> Result<Command, MalformedCommand> {
     let mut house = House::found();
-    let command = house.command("issuer", Body::Grant(terms("a", &["pay"], &["*"], 1)));
+    let command = house.command("issuer", Body::grant(terms("a", &["pay"], &["*"], 1)));
     let signed = house.sign(&command, &["issuer"]);
     let mut plain = wire::Command::decode(signed.command_bytes()).unwrap();
     let Some(wire::command::Body::Grant(grant)) = &mut plain.body else { panic!() };
@@ -134,13 +134,13 @@ fn a_key_is_in_scope_and_a_delegation_shares_only_what_its_parent_shares() {
         (GrantId::of(house.ledger, signed.command_bytes()), outcome)
     };
     let refused = |refusal| Outcome::Refused(refusal);
-    let (_, elsewhere) = outcome("team-issuer", Body::Grant(keyed("team/a", "budget", 9)));
+    let (_, elsewhere) = outcome("team-issuer", Body::grant(keyed("team/a", "budget", 9)));
     assert_eq!(elsewhere, refused(Refusal::OutOfScope("a bound's key")));
-    let (parent, granted) = outcome("team-issuer", Body::Grant(keyed("team/a", "prod/budget", 9)));
+    let (parent, granted) = outcome("team-issuer", Body::grant(keyed("team/a", "prod/budget", 9)));
     assert!(matches!(granted, Outcome::Applied(_)));
 
     let delegate =
-        |parent, terms: Terms| Body::Delegate { parent, terms: Terms { delegable_depth: 1, ..terms } };
+        |parent, terms: Terms| Body::delegate(parent, Terms { delegable_depth: 1, ..terms });
     let (_, other_key) = outcome("team/a", delegate(parent, keyed("team/b", "prod/other", 9)));
     assert_eq!(other_key, refused(Refusal::Widens("bounds")));
     let other_kind = Terms {
@@ -160,7 +160,7 @@ fn a_key_is_in_scope_and_a_delegation_shares_only_what_its_parent_shares() {
         ]),
         ..keyed("team/c", "prod/budget", 1)
     };
-    let granted = outcome("team/b", Body::Delegate { parent: child, terms: own }).1;
+    let granted = outcome("team/b", Body::delegate(child, own)).1;
     assert!(matches!(granted, Outcome::Applied(_)), "{granted:?}");
 }
 

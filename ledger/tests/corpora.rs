@@ -174,6 +174,16 @@ fn write_seeds() {
         }
         add("entry_bundle", bundle);
     }
+    for condition in list(&vectors, "conditions") {
+        let text = |member: &str| condition[member].as_str().unwrap_or_default();
+        add("condition", text("condition").into());
+        if condition["schema"].is_string() {
+            add("condition", [text("condition"), text("schema")].join("\0").into());
+        }
+    }
+    for arguments in list(&vectors, "arguments") {
+        add("arguments", arguments["text"].as_str().unwrap().into());
+    }
     for answer in list(&vectors, "answers") {
         add("answer", unhex(&answer["answer"]));
         add("pruned_tree", unhex(&answer["read_set"]));

@@ -78,13 +78,14 @@ fn wire_grant() -> wire::Command {
                 delegable_depth: 1,
                 ..wire::Terms::default()
             }),
+            schema: String::new(),
         })),
     }
 }
 
 fn change_terms(change: impl FnOnce(&mut wire::Terms)) -> wire::Command {
     let mut command = wire_grant();
-    if let Some(wire::command::Body::Grant(wire::Grant { terms: Some(terms) })) = &mut command.body {
+    if let Some(wire::command::Body::Grant(wire::Grant { terms: Some(terms), .. })) = &mut command.body {
         change(terms);
     }
     command
@@ -198,7 +199,11 @@ fn a_command_has_one_encoding() {
         ("no signer", wire::Command { signer: vec![], ..wire_grant() }, M::Length("signer")),
         ("long signer", wire::Command { signer: vec![1; 33], ..wire_grant() }, M::Length("signer")),
         ("short id", wire::Command { request_id: vec![1; 15], ..wire_grant() }, M::Length("request_id")),
-        ("no terms", with_body(wire::command::Body::Grant(wire::Grant { terms: None })), M::Missing("terms")),
+        (
+            "no terms",
+            with_body(wire::command::Body::Grant(wire::Grant { terms: None, schema: String::new() })),
+            M::Missing("terms"),
+        ),
         ("no agent", change_terms(|t| t.agent.clear()), name("agent", NameError::Empty)),
         ("agent with *", change_terms(|t| t.agent = "team/*".into()), name("agent", NameError::Wildcard)),
         ("white space", change_terms(|t| t.agent = "a b".into()), name("agent", NameError::Character)),
@@ -346,7 +351,7 @@ fn the_largest_command_fits_a_leaf() {
     let actions: Vec<String> = (0..61).map(long).collect();
     let mut body = terms("team/a", &["*"], &["*"], house.now_ms);
     body.actions = patterns(&actions.iter().map(String::as_str).collect::<Vec<_>>());
-    let command = house.command("issuer", Body::Grant(body));
+    let command = house.command("issuer", Body::grant(body));
     let signed = house.sign(&command, &["issuer"]);
     assert!(signed.command_bytes().len() > COMMAND_SIZE_BYTES_MAX - 700);
     cause(house.send(&signed));
@@ -614,7 +619,7 @@ fn who_may_do_what() {
     let mut house = House::found();
     house.register("team/a");
     let now_ms = house.now_ms;
-    let grant = || Body::Grant(terms("team/a", &["deploy"], &["prod/db"], now_ms));
+    let grant = || Body::grant(terms("team/a", &["deploy"], &["prod/db"], now_ms));
     let register = |agent| Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None };
     let revoke_all = || Body::RevokeAgent { agent: name("team/a"), reason: String::new() };
     let revoke = || Body::RevokeGrant { grant: GrantId(Hash::ZERO), reason: String::new() };
@@ -662,7 +667,7 @@ fn a_scope_ends_where_it_ends() {
     house.register("other");
     let now_ms = house.now_ms;
     let grant = |agent: &str, actions: &[&str], resources: &[&str]| {
-        Body::Grant(terms(agent, actions, resources, now_ms))
+        Body::grant(terms(agent, actions, resources, now_ms))
     };
     let out = |what| Refusal::OutOfScope(what);
     let whole = out("the principal's scope");
@@ -752,23 +757,23 @@ fn grants_keep_to_the_ledgers_bounds() {
     let now_ms = house.now_ms;
     let good = || terms("a", &["deploy"], &["prod"], now_ms);
     let cap = Terms { max_staleness_ms: 10_001, ..good() };
-    refuse(&mut house, "issuer", Body::Grant(cap), &Refusal::StalenessAboveCap(10_000));
+    refuse(&mut house, "issuer", Body::grant(cap), &Refusal::StalenessAboveCap(10_000));
     let deep = Terms { delegable_depth: 3, ..good() };
-    refuse(&mut house, "issuer", Body::Grant(deep), &Refusal::TooDeep);
+    refuse(&mut house, "issuer", Body::grant(deep), &Refusal::TooDeep);
     let ended = Terms { not_before_ms: 1, not_after_ms: now_ms, ..good() };
-    refuse(&mut house, "issuer", Body::Grant(ended), &Refusal::TermsEnded);
+    refuse(&mut house, "issuer", Body::grant(ended), &Refusal::TermsEnded);
     let unknown = Terms { agent: name("b"), ..good() };
-    refuse(&mut house, "issuer", Body::Grant(unknown), &Refusal::UnknownAgent(name("b")));
+    refuse(&mut house, "issuer", Body::grant(unknown), &Refusal::UnknownAgent(name("b")));
     for _ in 0..33 {
         house.grant(good());
     }
     let many = Refusal::TooManyGrants { agent: name("a"), max: 33 };
-    refuse(&mut house, "issuer", Body::Grant(good()), &many);
+    refuse(&mut house, "issuer", Body::grant(good()), &many);
     // A new epoch has room again.
     house.applied("revoker", Body::RevokeAgent { agent: name("a"), reason: String::new() });
     house.grant(good());
     house.applied("operator-1", Body::RetireAgent { agent: name("a") });
-    refuse(&mut house, "issuer", Body::Grant(good()), &Refusal::AgentRetired(name("a")));
+    refuse(&mut house, "issuer", Body::grant(good()), &Refusal::AgentRetired(name("a")));
 }
 
 #[test]
@@ -781,7 +786,7 @@ fn a_delegation_only_narrows() {
     let now_ms = house.now_ms;
     let parent = house.grant(terms("team/a", &["repo/*"], &["prod/*"], now_ms));
     let good = || Terms { delegable_depth: 1, ..terms("team/b", &["repo/read"], &["prod/db"], now_ms) };
-    let delegate = |parent, terms| Body::Delegate { parent, terms };
+    let delegate = |parent, terms| Body::delegate(parent, terms);
     let widens = |what| Refusal::Widens(what);
     let cases = [
         (Terms { actions: patterns(&["*"]), ..good() }, widens("actions")),
@@ -841,10 +846,10 @@ fn nothing_is_delegated_from_what_is_not_in_force() {
             |agent: &str, depth| Terms { delegable_depth: depth, ..terms(agent, &["*"], &["*"], now_ms) };
         let child = house.delegate("a", parent, narrower("b", 1));
         void(&mut house, parent);
-        let again = Body::Delegate { parent, terms: narrower("c", 1) };
+        let again = Body::delegate(parent, narrower("c", 1));
         refuse(&mut house, "a", again, &Refusal::ParentNotInForce);
         // Nor from what was delegated before.
-        let below = Body::Delegate { parent: child, terms: narrower("c", 0) };
+        let below = Body::delegate(child, narrower("c", 0));
         refuse(&mut house, "b", below, &Refusal::ParentNotInForce);
     }
 }
@@ -879,7 +884,7 @@ fn a_grant_revoked_ahead_of_its_coming_is_stored_revoked() {
     let mut house = House::found();
     house.register("a");
     let now_ms = house.now_ms;
-    let granted = house.signed("issuer", Body::Grant(terms("a", &["deploy"], &["prod"], now_ms)));
+    let granted = house.signed("issuer", Body::grant(terms("a", &["deploy"], &["prod"], now_ms)));
     let id = GrantId::of(house.ledger, granted.command_bytes());
     let revoke = || Body::RevokeGrant { grant: id, reason: String::new() };
     let ahead = house.signed("revoker", revoke());

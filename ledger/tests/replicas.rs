@@ -18,14 +18,14 @@ use chancery_ledger::command::{
     LedgerId, Limits, OutcomeKind, Patterns, Per, Principal, RequestId, Requirements, Role, SignedCommand,
     Terms, VerifiedBatches,
 };
-use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide};
+use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::knowledge::{Item, Knowledge, KnowledgeTree};
 use chancery_ledger::state::{Recording, get, verify_whole};
 use chancery_proto::v1 as wire;
 use house::{FOUNDED_MS, HOUR_MS, House, Replica, name, patterns, public, scope};
-use plain_authority::{Plain, Recorded, Seen, Signatures};
+use plain_authority::{Plain, Recorded, Seen, Signatures, conditions};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::Message;
@@ -115,14 +115,22 @@ struct AskTerms {
     bounds: [Option<(usize, u64)>; 4],
     /// How old what is known of the argument `id` may be.
     knows_ms: Option<u64>,
+    condition: Option<usize>,
 }
 
 /// What a request shows.
 #[derive(Clone, Debug)]
 struct AskShown {
-    amount: Option<u64>,
+    args: AskArgs,
     /// Of which id the agent knows something, and how old that is; it asks about id 0.
     knows: Option<(usize, u64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum AskArgs {
+    Amount(Option<u64>),
+    /// Of the table.
+    Given(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -182,6 +190,7 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
         prop_oneof![4 => Just(2), 2 => Just(8), 1 => Just(0), 1 => Just(1)],
         ask_bounds(),
         prop_oneof![8 => Just(None), 1 => Just(Some(1_000)), 1 => Just(Some(u64::MAX))],
+        prop::option::weighted(0.3, 0..conditions::CONDITIONS.len()),
     )
         .prop_map(
             |(
@@ -194,6 +203,7 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
                 delegable_depth,
                 bounds,
                 knows_ms,
+                condition,
             )| {
                 AskTerms {
                     agent,
@@ -205,6 +215,7 @@ fn ask_terms() -> impl Strategy<Value = AskTerms> {
                     delegable_depth,
                     bounds,
                     knows_ms,
+                    condition,
                 }
             },
         )
@@ -218,7 +229,11 @@ fn ask_bounds() -> impl Strategy<Value = [Option<(usize, u64)>; 4]> {
 fn ask_shown() -> impl Strategy<Value = AskShown> {
     let amount = prop_oneof![8 => (0..15_u64).prop_map(Some), 1 => Just(None)];
     let knows = prop::option::weighted(0.8, (0..2_usize, prop_oneof![Just(0), Just(1_000), Just(1_001)]));
-    (amount, knows).prop_map(|(amount, knows)| AskShown { amount, knows })
+    let args = prop_oneof![
+        4 => amount.prop_map(AskArgs::Amount),
+        3 => (0..conditions::ARGS.len()).prop_map(AskArgs::Given),
+    ];
+    (args, knows).prop_map(|(args, knows)| AskShown { args, knows })
 }
 
 fn ask_roster() -> impl Strategy<Value = AskRoster> {
@@ -396,6 +411,7 @@ impl Run {
             )
             .unwrap(),
             bounds: bounds(&ask.bounds),
+            condition: ask.condition.map(|number| conditions::CONDITIONS[number].condition()),
         }
     }
 
@@ -430,6 +446,7 @@ impl Run {
             delegable_depth: if keep(4) { asked.delegable_depth } else { depth },
             knowledge: asked.knowledge,
             bounds: if keep(5) { asked.bounds.clone() } else { Bounds::collect(shared).unwrap() },
+            condition: asked.condition,
         }
     }
 
@@ -480,24 +497,22 @@ impl Run {
                 ("operator-1", Body::RegisterAgent { agent: name(agent), owner: name("owner"), key })
             }
             Ask::Retire { agent } => ("issuer", Body::RetireAgent { agent: name(AGENTS[*agent]) }),
-            Ask::Grant(terms) => ("issuer", Body::Grant(self.terms(terms))),
+            Ask::Grant(terms) => ("issuer", Body::grant(self.terms(terms))),
             Ask::Delegate { parent, terms, widen } => match self.some_grant(parent) {
                 Some(parent) => {
                     let held = &self.plain.grants[&parent].terms;
                     let holder = AGENTS.iter().find(|agent| **agent == held.agent.as_str()).unwrap();
-                    (*holder, Body::Delegate { parent, terms: self.narrowed(held, terms, *widen) })
+                    (*holder, Body::delegate(parent, self.narrowed(held, terms, *widen)))
                 }
-                None => ("issuer", Body::Grant(self.terms(terms))),
+                None => ("issuer", Body::grant(self.terms(terms))),
             },
-            Ask::DelegateUnknown(terms) => {
-                ("team/a", Body::Delegate { parent: unknown, terms: self.terms(terms) })
-            }
+            Ask::DelegateUnknown(terms) => ("team/a", Body::delegate(unknown, self.terms(terms))),
             Ask::Revoke { grant } => {
                 let grant = self.some_grant(grant).unwrap_or(unknown);
                 ("revoker", Body::RevokeGrant { grant, reason: String::new() })
             }
             Ask::RevokeAhead(terms) => {
-                let grant = self.command("issuer", Body::Grant(self.terms(terms)), HOUR_MS as i64);
+                let grant = self.command("issuer", Body::grant(self.terms(terms)), HOUR_MS as i64);
                 let grant = self.envelope(&grant, "issuer", Signatures::Good);
                 let id = GrantId::of(self.house.ledger, grant.0.command_bytes());
                 let by = sent.by.map_or("revoker", |by| SIGNERS[by]);
@@ -543,12 +558,14 @@ impl Run {
             .as_ref()
             .map(|(index, astray)| self.some_decision(&self.decisions(|_| true), Some(index), *astray));
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
+        let (action, resource) = (REQUESTED_ACTIONS[ask.action], REQUESTED_RESOURCES[ask.resource]);
+        let request = with_arguments(house::request(AGENTS[ask.agent], action, resource), &ask.shown);
         Body::Authorize(Authorize {
-            agent: name(AGENTS[ask.agent]),
-            action: name(REQUESTED_ACTIONS[ask.action]),
-            resource: name(REQUESTED_RESOURCES[ask.resource]),
-            args_digest: Hash::of(&[&arguments(&ask.shown)]),
-            args: Some(arguments(&ask.shown)),
+            agent: request.agent,
+            action: request.action,
+            resource: request.resource,
+            args_digest: request.args_digest,
+            args: request.args,
             knowledge: self.knowledge(&ask.shown),
             hint: hint.map(|grant| self.plain.reference(grant)),
             parent,
@@ -758,13 +775,14 @@ impl Run {
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
         let request = Request {
             hint: hint.map(|grant| self.plain.reference(grant)),
-            args_digest: Hash::of(&[&arguments(&ask.shown)]),
-            args: Some(arguments(&ask.shown)),
             knowledge: self.knowledge(&ask.shown),
-            ..house::request(
-                AGENTS[ask.agent],
-                REQUESTED_ACTIONS[ask.action],
-                REQUESTED_RESOURCES[ask.resource],
+            ..with_arguments(
+                house::request(
+                    AGENTS[ask.agent],
+                    REQUESTED_ACTIONS[ask.action],
+                    REQUESTED_RESOURCES[ask.resource],
+                ),
+                &ask.shown,
             )
         };
         (request, Interval { low_ms, high_ms: low_ms + ask.spread_ms })
@@ -776,7 +794,13 @@ impl Run {
         let view = Recording::new(&replica.nodes, replica.state.summary().root);
         let decided = decide(&view, request, interval).unwrap();
         assert_eq!(decided, expected, "{request:?} {interval:?}");
+        assert_eq!(explain(&view, request, interval).unwrap().decision, decided);
         count_decision(&decided);
+        if let Decision::Permit(authority) = &decided
+            && authority.chain.iter().any(|link| self.plain.grants[&link.grant].terms.condition.is_some())
+        {
+            *MET.lock().unwrap().entry("permit under a condition").or_default() += 1;
+        }
         // A hint to where no grant stands is as good as none.
         let nowhere = GrantRef { grant: GrantId(Hash::ZERO), root: GrantId(Hash::ZERO) };
         let astray = Request { hint: Some(nowhere), ..request.clone() };
@@ -880,10 +904,23 @@ fn bounds(ask: &[Option<(usize, u64)>; 4]) -> Bounds {
     Bounds::collect(kinds.into_iter().zip(ask).filter_map(one)).unwrap()
 }
 
-/// Canonical.
-fn arguments(shown: &AskShown) -> Vec<u8> {
-    let amount = shown.amount.map(|amount| format!("\"amount\":{amount},")).unwrap_or_default();
-    format!("{{{amount}\"id\":\"0\"}}").into_bytes()
+fn arguments(shown: &AskShown) -> Option<Vec<u8>> {
+    match shown.args {
+        AskArgs::Given(number) => conditions::ARGS[number].text.map(Into::into),
+        // Canonical.
+        AskArgs::Amount(amount) => {
+            let amount = amount.map(|amount| format!("\"amount\":{amount},")).unwrap_or_default();
+            Some(format!("{{{amount}\"id\":\"0\"}}").into_bytes())
+        }
+    }
+}
+
+/// The request with these arguments.
+fn with_arguments(request: Request, shown: &AskShown) -> Request {
+    match arguments(shown) {
+        None => request,
+        Some(text) => Request { args_digest: Hash::of(&[&text]), args: Some(text), ..request },
+    }
 }
 
 fn seen(outcome: &Outcome) -> Seen {
@@ -922,6 +959,7 @@ fn count_decision(decision: &Decision) {
             "all_revoked" => "denied: all revoked",
             "bound_exhausted" => "denied: bound exhausted",
             "knowledge_missing" => "denied: knowledge missing",
+            "condition_failed" => "denied: condition failed",
             "ended" => "denied: ended",
             "not_begun" => "denied: not begun",
             "no_grant" => "denied: no grant",
@@ -936,7 +974,7 @@ fn count_verdict(verdict: &Verdict) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 55] = [
+const MUST_MEET: [&str; 57] = [
     "permit of what is left",
     "denied: bound exhausted",
     "denied: knowledge missing",
@@ -990,8 +1028,10 @@ const MUST_MEET: [&str; 55] = [
     "denied: revoked",
     "denied: retired",
     "denied: all revoked",
+    "denied: condition failed",
     "denied: ended",
     "denied: not begun",
+    "permit under a condition",
 ];
 
 #[test]

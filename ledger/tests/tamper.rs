@@ -136,6 +136,7 @@ fn parts_of_two_answers_make_none() {
             nonce_path: pick(3).nonce_path.clone(),
             tree: pick(4).tree.clone(),
             hint: pick(5).hint,
+            language: before.language.clone(),
         };
         let means = meaning(late, &mixed);
         assert!(means.is_none_or(|means| means == denial), "{parts:b}");

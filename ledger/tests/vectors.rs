@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod condition_vectors;
 mod house;
 mod limits;
 
@@ -193,7 +194,7 @@ fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
         "envelope": hex(signed.encode()),
         "command_hash": hash(signed.command_hash()),
     });
-    if matches!(signed.command().body, Body::Grant(_) | Body::Delegate { .. }) {
+    if matches!(signed.command().body, Body::Grant { .. } | Body::Delegate { .. }) {
         value["grant_id"] = hash(GrantId::of(ledger, bytes).0);
     }
     if matches!(signed.command().body, Body::Authorize(_)) {
@@ -257,7 +258,7 @@ fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
 }
 
 fn question_json(request: &Request, nonce: Nonce) -> Value {
-    json!({
+    let mut value = json!({
         "agent": request.agent.as_str(),
         "action": request.action.as_str(),
         "resource": request.resource.as_str(),
@@ -266,14 +267,18 @@ fn question_json(request: &Request, nonce: Nonce) -> Value {
         "knowledge": request.knowledge.as_ref().map(|knowledge| hex(knowledge.encode())),
         "nonce": hex(nonce.0),
         "question": hex(nonce.question(request)),
-    })
+    });
+    if let Some(args) = &request.args {
+        value["args"] = std::str::from_utf8(args).unwrap().into();
+    }
+    value
 }
 
 fn question_from(value: &Value) -> (Request, Nonce) {
     let text = |field: &str| value[field].as_str().unwrap();
     let request = Request {
         args_digest: Hash::from_hex(text("args_digest")).unwrap(),
-        args: value["args"].as_str().map(|text| text.as_bytes().to_vec()),
+        args: value.get("args").and_then(|args| args.as_str()).map(Into::into),
         knowledge: value["knowledge"]
             .as_str()
             .map(|_| Knowledge::decode(&unhex(&value["knowledge"])).unwrap()),
@@ -342,6 +347,11 @@ fn decision_json(decision: &Decision) -> Value {
                 }
                 Denial::Ended { not_after_ms } => value["not_after_ms"] = (*not_after_ms).into(),
                 Denial::NotBegun { not_before_ms } => value["not_before_ms"] = (*not_before_ms).into(),
+                Denial::ConditionFailed { grant, reason } => {
+                    value["grant"] = hash(grant.grant.0);
+                    value["reason"] = reason.code().into();
+                    value["policies"] = json!(reason.policies());
+                }
                 Denial::UnknownAgent | Denial::NoGrant => {}
                 Denial::BoundExhausted { .. } | Denial::KnowledgeMissing { .. } => {
                     limits::tell_denial(denial, &mut value);
@@ -373,6 +383,7 @@ fn proof_error(error: &ProofError) -> String {
     match error {
         ProofError::Trust(error) => trust_error(error).into(),
         ProofError::UnknownRules(_) => "unknown_rules".into(),
+        ProofError::OtherLanguage(_) => "other_language".into(),
         ProofError::NoncePath(_) => "nonce_path".into(),
         ProofError::Freshness(error) => format!("freshness/{}", quorum_error(error)),
         ProofError::Head(error) => format!("head/{}", quorum_error(error)),
@@ -466,7 +477,7 @@ fn tell() -> (Story, Value) {
 
     let now_ms = story.house.now_ms;
     let granted = terms("team/a", &["deploy", "repo/*"], &["prod/*"], now_ms);
-    let grant = story.command("grant", &["issuer"], Body::Grant(granted));
+    let grant = story.command("grant", &["issuer"], Body::grant(granted));
     let grant_id = GrantId::of(story.house.ledger, grant.command_bytes());
     story.block("a grant", vec![grant]);
 
@@ -476,10 +487,9 @@ fn tell() -> (Story, Value) {
         delegable_depth: 0,
         ..terms("team/b", &["deploy"], &["prod/db"], now_ms)
     };
-    let delegated =
-        story.command("delegate", &["team/a"], Body::Delegate { parent: grant_id, terms: narrower.clone() });
+    let delegated = story.command("delegate", &["team/a"], Body::delegate(grant_id, narrower.clone()));
     let delegated_id = GrantId::of(story.house.ledger, delegated.command_bytes());
-    let wider = Body::Delegate { parent: grant_id, terms: Terms { max_staleness_ms: 5_001, ..narrower } };
+    let wider = Body::delegate(grant_id, Terms { max_staleness_ms: 5_001, ..narrower });
     let wider = story.command("delegate, wider than its parent", &["team/a"], wider);
     story.block("a delegation, one that widens, and a retry", vec![delegated, wider.clone(), a]);
     story.block("nothing but a refused command", vec![wider]);
@@ -489,7 +499,7 @@ fn tell() -> (Story, Value) {
         not_after_ms: now_ms + 3 * HOUR_MS,
         ..terms("other", &["*"], &["*"], now_ms)
     };
-    let future = story.command("grant, of everything, from later on", &["issuer"], Body::Grant(future));
+    let future = story.command("grant, of everything, from later on", &["issuer"], Body::grant(future));
     story.block("a grant that has not begun", vec![future]);
 
     let by_grant = request("team/a", "repo/read", "prod/db");
@@ -560,15 +570,16 @@ fn tell() -> (Story, Value) {
 
     story.house.now_ms += 2 * HOUR_MS;
     let again = terms("team/b", &["deploy"], &["prod/db"], story.house.now_ms - HOUR_MS + 2_000);
-    let again = story.command("grant, for a second", &["issuer"], Body::Grant(again));
+    let again = story.command("grant, for a second", &["issuer"], Body::grant(again));
     let d = story.command("register_agent, later", &["operator-1"], register("team/d", false));
     let short = terms("team/d", &["deploy"], &["prod/db"], story.house.now_ms - HOUR_MS + 2_000);
-    let short = story.command("grant, for a second, of another", &["issuer"], Body::Grant(short));
+    let short = story.command("grant, for a second, of another", &["issuer"], Body::grant(short));
     story.block("two hours later", vec![again, d, short]);
     story.house.now_ms += 1_000;
     story.check("denied: ended", &request("team/d", "deploy", "prod/db"));
     story.check("denied: ended, and revoked before", &by_delegation);
     limits::desk(&mut story);
+    condition_vectors::tell(&mut story);
     rosters(&mut story, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
@@ -644,7 +655,7 @@ fn decisions(story: &mut Story, request: &Request) {
 /// The voters change twice; who left is not believed.
 fn rosters(story: &mut Story, request: &Request) {
     let first = story.change("node 4 for node 1", &[2, 3, 4], request);
-    let e = Body::RegisterAgent { agent: name("team/e"), owner: name("ada@example.com"), key: None };
+    let e = Body::RegisterAgent { agent: name("team/g"), owner: name("ada@example.com"), key: None };
     let e = story.command("register_agent, under the second roster", &["operator-1"], e);
     story.block("between two changes", vec![e]);
     story.check("denied, under the second roster", request);
@@ -766,6 +777,7 @@ fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
             "one node's signature twice",
             Answer { head_statements: vec![house.head_statement(2, head)], ..permit.clone() },
         ),
+        ("another language", Answer { language: "4.5.0".into(), ..permit.clone() }),
         ("unknown rules", Answer { head: Head { rules_version: 2, ..head }, ..permit.clone() }),
         ("a nonce path that is too short", Answer { nonce_path: path, ..permit.clone() }),
         ("the read set of another check", {
@@ -1150,6 +1162,8 @@ fn vectors() -> Value {
         "refused_chains": story.refused_chains,
         "names": names(),
         "patterns": patterns(),
+        "conditions": condition_vectors::conditions(),
+        "arguments": condition_vectors::arguments(),
         "malformed_commands": malformed_commands(house),
         "commands": story.commands,
         "grants": grants,

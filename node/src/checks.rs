@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, Nonce};
+use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
@@ -321,7 +322,8 @@ impl Rounds {
         let nonce_path =
             round.nonces.path(index).or_else(late).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
         let statements = round.statements.clone();
-        let answer = Answer { head, statements, head_statements, nonce_path, tree, hint };
+        let language = LANGUAGE_VERSION.into();
+        let answer = Answer { head, statements, head_statements, nonce_path, tree, hint, language };
         let size = answer.encode().len();
         if size > self.proof_size_bytes_max {
             return Err(no_proof(&format!("it has {size} bytes, {} are allowed", self.proof_size_bytes_max)));

@@ -123,10 +123,11 @@ impl Workload {
             not_after_ms: START_MS + HOUR_MS,
             max_staleness_ms: 5_000,
             delegable_depth: 0,
+            condition: None,
             knowledge: Default::default(),
             bounds: Default::default(),
         };
-        let signed = self.sign("issuer", Body::Grant(terms));
+        let signed = self.sign("issuer", Body::grant(terms));
         let id = GrantId::of(self.ledger.founding.ledger(), signed.command_bytes());
         let place = self.grants.borrow().len();
         let agent = agent.to_owned();

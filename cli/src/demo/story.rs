@@ -131,6 +131,7 @@ async fn employ(narrator: &Narrator, stage: &Stage, issuer: &Ledger, job: &Job) 
         not_after_ms: now_ms().saturating_add(3_600_000),
         max_staleness_ms: 2_000,
         delegable_depth: 0,
+        condition: None,
         knowledge: Default::default(),
         bounds: Default::default(),
     };

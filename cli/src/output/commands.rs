@@ -14,7 +14,7 @@ pub(crate) const fn kind(body: &Body) -> &'static str {
         Body::RotatePrincipal { .. } => "rotate_principal",
         Body::RegisterAgent { .. } => "register_agent",
         Body::RetireAgent { .. } => "retire_agent",
-        Body::Grant(_) => "grant",
+        Body::Grant { .. } => "grant",
         Body::Delegate { .. } => "delegate",
         Body::RevokeGrant { .. } => "revoke_grant",
         Body::RevokeAgent { .. } => "revoke_agent",
@@ -42,8 +42,8 @@ pub(crate) fn words(body: &Body) -> String {
             format!("registers {}, owner {owner}", name(agent.as_str()))
         }
         Body::RetireAgent { agent } => format!("retires {}", name(agent.as_str())),
-        Body::Grant(terms) => format!("grants {}", terms_words(terms)),
-        Body::Delegate { parent, terms } => {
+        Body::Grant { terms, .. } => format!("grants {}", terms_words(terms)),
+        Body::Delegate { parent, terms, .. } => {
             format!("delegates {} from {}", terms_words(terms), short(parent))
         }
         Body::RevokeGrant { grant, reason } => {

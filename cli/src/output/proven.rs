@@ -2,6 +2,7 @@
 
 use chancery_ledger::answer::Verified;
 use chancery_ledger::authority::{Allowance, BoundTaken, Cause, Decided, Verdict};
+use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Authority, Decision, Denial};
 use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
@@ -85,6 +86,9 @@ pub(crate) fn denial(denial: &Denial) -> String {
         }
         Denial::Ended { not_after_ms } => format!("the grant ended {}", utc(*not_after_ms)),
         Denial::NotBegun { not_before_ms } => format!("the grant begins {}", utc(*not_before_ms)),
+        Denial::ConditionFailed { grant, reason } => {
+            format!("the condition of grant {} does not hold: {reason}", short(&grant.grant))
+        }
         Denial::NoGrant => "none of the agent's grants allows it; all of them were shown".into(),
     }
 }
@@ -191,9 +195,10 @@ pub(crate) fn recorded_json(verdict: &Verdict) -> Value {
     value
 }
 
-fn denial_json(denial: &Denial) -> Value {
+/// Why not, as JSON.
+pub(crate) fn denial_json(denial: &Denial) -> Value {
     let mut value = json!({ "verdict": "denied", "code": denial.code(), "message": self::denial(denial) });
-    if let (Some(fields), Some(more)) = (value.as_object_mut(), limits_json(denial)) {
+    if let (Some(fields), Some(more)) = (value.as_object_mut(), demanded_json(denial)) {
         fields.extend(more);
     }
     if let (Some(fields), Some(cause)) = (value.as_object_mut(), denial.cause()) {
@@ -210,8 +215,8 @@ fn denial_json(denial: &Denial) -> Value {
     value
 }
 
-/// What a denial by bounds or knowledge says besides.
-fn limits_json(denial: &Denial) -> Option<serde_json::Map<String, Value>> {
+/// What a denial by what a grant demands says besides.
+fn demanded_json(denial: &Denial) -> Option<serde_json::Map<String, Value>> {
     let facts = match denial {
         Denial::BoundExhausted { grant, name, limit, used, wanted } => json!({
             "grant": grant.grant.to_string(),
@@ -226,6 +231,12 @@ fn limits_json(denial: &Denial) -> Option<serde_json::Map<String, Value>> {
             "source": source.as_ref().map(ToString::to_string),
             "max_age_ms": max_age_ms,
             "retrieved_at_ms": retrieved_at_ms,
+        }),
+        Denial::ConditionFailed { grant, reason } => json!({
+            "grant": grant.grant.to_string(),
+            "reason": reason.code(),
+            "policies": reason.policies(),
+            "language": LANGUAGE_VERSION,
         }),
         _ => return None,
     };

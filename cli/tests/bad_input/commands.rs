@@ -5,6 +5,7 @@ use chancery_ledger::command::{
     ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GrantId, LedgerId, OutcomeKind,
     Patterns, Principal, PublicKey, RequestId, Role, Scope, SignedCommand, Terms,
 };
+use chancery_ledger::condition::{Condition, Schema};
 use chancery_ledger::hash::Hash;
 use chancery_proto::v1 as wire_types;
 use chancery_proto::v1::api::SubmitRequest;
@@ -96,7 +97,7 @@ async fn malformed(house: &mut House) {
     };
     let too_deep = {
         let good =
-            SignedCommand::sign(ledger, &command(&key, Body::Grant(terms("reader"))), &[&key]).unwrap();
+            SignedCommand::sign(ledger, &command(&key, Body::grant(terms("reader"))), &[&key]).unwrap();
         let mut deep = wire_types::Command::decode(good.command_bytes()).unwrap();
         let Some(wire_types::command::Body::Grant(grant)) = &mut deep.body else { panic!("{deep:?}") };
         grant.terms.as_mut().unwrap().delegable_depth = 9;
@@ -158,11 +159,34 @@ async fn not_allowed(house: &mut House) {
     house.count_leaves().await;
 
     let wide = Terms { actions: Patterns::collect(["*"]).unwrap(), ..terms("reader") };
+    let under =
+        |text: &str| Body::grant(Terms { condition: Some(Condition::new(text).unwrap()), ..terms("reader") });
+    let bare = Body::Grant { terms: terms("reader"), schema: Some(Schema::new("entity Agent;").unwrap()) };
     for (case, signed, code) in [
-        ("a role that may not", house.revoker.sign(Body::Grant(terms("reader")), &[]), "wrong_role"),
+        ("a role that may not", house.revoker.sign(Body::grant(terms("reader")), &[]), "wrong_role"),
         ("a scope that does not extend", house.issuer.sign_as(&scoped, registration(), &[]), "out_of_scope"),
-        ("a grant out of scope", house.issuer.sign_as(&scoped, Body::Grant(wide), &[]), "out_of_scope"),
-        ("a grant to nobody", house.issuer.sign(Body::Grant(terms("ghost")), &[]), "unknown_agent"),
+        ("a grant out of scope", house.issuer.sign_as(&scoped, Body::grant(wide), &[]), "out_of_scope"),
+        (
+            "a condition that never holds",
+            house.issuer.sign(under("forbid(principal, action, resource);"), &[]),
+            "bad_condition",
+        ),
+        ("a condition that is none", house.issuer.sign(under("permit"), &[]), "bad_condition"),
+        (
+            "a condition with a slot",
+            house.issuer.sign(under("permit(principal == ?principal, action, resource);"), &[]),
+            "bad_condition",
+        ),
+        (
+            "a condition that is too deep",
+            house.issuer.sign(
+                under(&format!("permit(principal, action, resource) when {{ {} }};", "(".repeat(3_000))),
+                &[],
+            ),
+            "bad_condition",
+        ),
+        ("a schema for nothing", house.issuer.sign(bare, &[]), "schema_without_condition"),
+        ("a grant to nobody", house.issuer.sign(Body::grant(terms("ghost")), &[]), "unknown_agent"),
     ] {
         expect(house, case, &signed.unwrap(), code).await;
     }
@@ -212,7 +236,7 @@ async fn delegations(house: &mut House) {
         ("a delegation by another agent", second, last.clone(), 0, "not_the_holder"),
         ("a delegation of nothing", nowhere, last.clone(), 0, "unknown_grant"),
     ] {
-        let signed = house.issuer.sign_as(&keys[key], Body::Delegate { parent, terms }, &[]).unwrap();
+        let signed = house.issuer.sign_as(&keys[key], Body::delegate(parent, terms), &[]).unwrap();
         expect(house, case, &signed, code).await;
     }
 }

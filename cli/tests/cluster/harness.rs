@@ -489,6 +489,7 @@ pub(crate) fn terms(agent: &str) -> Terms {
         not_after_ms: now_ms() + 3_600_000,
         max_staleness_ms: 2_000,
         delegable_depth: 0,
+        condition: None,
         knowledge: Default::default(),
         bounds: Default::default(),
     }

@@ -135,7 +135,7 @@ impl Record {
 
     /// Grants an agent `read` on all documents; the grant's id.
     pub(crate) async fn grant(&self, issuer: &Ledger, agent: &str) -> (GrantId, Outcome) {
-        let signed = issuer.sign(Body::Grant(terms(agent)), &[]).unwrap();
+        let signed = issuer.sign(Body::grant(terms(agent)), &[]).unwrap();
         let grant = GrantId::of(issuer.trust().ledger, signed.command_bytes());
         let call = Call::Grant {
             agent: agent.into(),
@@ -187,6 +187,7 @@ impl Record {
             resource: "documents/1".into(),
             args_digest: args_digest.0.to_vec(),
             nonce: nonce.0.to_vec(),
+            args: Vec::new(),
         };
         let outcome = match client.check(request).await {
             Ok(reply) => {

@@ -25,7 +25,7 @@ async fn cluster() -> Cluster {
     };
     let seen = Requirement { source: Template::new("account/{args.id}").unwrap(), max_age_ms: 3_600_000 };
     cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
-    cluster.apply(Body::Grant(Terms {
+    cluster.apply(Body::grant(Terms {
         bounds: Bounds::collect([money]).unwrap(),
         knowledge: Requirements::collect([seen]).unwrap(),
         ..terms()

@@ -12,6 +12,7 @@
 mod authorizations;
 mod bounds;
 mod checks;
+mod conditions;
 mod contexts;
 mod contradictions;
 mod fake;

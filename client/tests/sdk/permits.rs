@@ -56,7 +56,7 @@ async fn a_permit_ends_with_its_authority() {
     let cluster = Cluster::start(1).await;
     cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
     let not_after_ms = NOW_MS + 2_500;
-    cluster.apply(Body::Grant(Terms { not_after_ms, ..terms() }));
+    cluster.apply(Body::grant(Terms { not_after_ms, ..terms() }));
     let (clock, ledger) = (Arc::clone(&cluster.clock), cluster.connect().await);
     let permit = ledger.check("bot", "pay", "a", b"x").await.unwrap();
     assert_eq!(permit.deadline().wall_ms, not_after_ms - 500);

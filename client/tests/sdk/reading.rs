@@ -1,10 +1,10 @@
 //! Leaves, status, watching.
 
-use chancery_client::{Failure, Options, ReadError, WatchError};
+use chancery_client::{Failure, GrantedError, Options, ReadError, WatchError};
 use chancery_ledger::authority::Entry;
-use chancery_ledger::command::Body;
+use chancery_ledger::command::{Body, Patterns, Terms};
 
-use crate::fake::{Cluster, Fault, name};
+use crate::fake::{Cluster, Fault, name, terms};
 
 #[tokio::test]
 async fn a_leaf_is_held_against_a_head() {
@@ -79,4 +79,26 @@ async fn a_gap_is_an_error() {
     let mut watch = cluster.connect().await.watch(0).await.unwrap();
     let error = watch.next().await.unwrap_err();
     assert!(matches!(error, WatchError::NotTheNext { index: 0, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn who_was_granted_something_is_told_from_the_whole_log() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let ledger = cluster.connect().await;
+    let (pay, account) = (name("pay"), name("account/7"));
+    for agent in ["other", "third"] {
+        cluster.apply(Body::RegisterAgent { agent: name(agent), owner: name("ann"), key: None });
+    }
+    cluster.apply(Body::grant(Terms { agent: name("other"), ..terms() }));
+    let narrow = Terms { agent: name("third"), actions: Patterns::collect(["read"]).unwrap(), ..terms() };
+    cluster.apply(Body::grant(narrow));
+    ledger.revoke_agent(name("bot"), "left").await.unwrap();
+    let permit = ledger.check("other", "pay", "account/7", b"").await.unwrap();
+    let head = permit.checked().verified.head;
+    let agents = ledger.granted(&head, &pay, &account).await.unwrap();
+    assert_eq!(agents.into_iter().collect::<Vec<_>>(), [name("bot"), name("other")]);
+    // Of another log nothing is told.
+    let other = chancery_ledger::head::Head { log_root: chancery_ledger::hash::Hash::ZERO, ..head };
+    let error = ledger.granted(&other, &pay, &account).await.unwrap_err();
+    assert!(matches!(error, GrantedError::OtherLog { .. }), "{error}");
 }

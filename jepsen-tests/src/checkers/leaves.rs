@@ -94,10 +94,10 @@ impl Leaves {
         match (call, &leaf.signed.command().body) {
             (Call::Register { agent }, Body::RegisterAgent { agent: of, .. })
             | (Call::RevokeAgent { agent }, Body::RevokeAgent { agent: of, .. }) => agent == of.as_str(),
-            (Call::Grant { agent, grant, .. }, Body::Grant(terms)) => {
+            (Call::Grant { agent, grant, .. }, Body::Grant { terms, .. }) => {
                 agent == terms.agent.as_str() && *grant == id()
             }
-            (Call::Delegate { agent, grant, parent, .. }, Body::Delegate { parent: of, terms }) => {
+            (Call::Delegate { agent, grant, parent, .. }, Body::Delegate { parent: of, terms, .. }) => {
                 agent == terms.agent.as_str() && *parent == of.to_string() && *grant == id()
             }
             (Call::RevokeGrant { grant }, Body::RevokeGrant { grant: of, .. }) => *grant == of.to_string(),

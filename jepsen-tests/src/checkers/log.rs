@@ -86,7 +86,7 @@ fn nothing_of_nobodys(operations: &[Operation], leaves: &Leaves) -> Result<(), V
         let of_clients = matches!(
             leaf.signed.command().body,
             Body::RegisterAgent { .. }
-                | Body::Grant(_)
+                | Body::Grant { .. }
                 | Body::Delegate { .. }
                 | Body::RevokeGrant { .. }
                 | Body::RevokeAgent { .. }

@@ -71,8 +71,8 @@ fn apply(authority: &mut Authority, leaves: &Leaves, leaf: &Leaf) {
     match &leaf.signed.command().body {
         Body::RegisterAgent { agent, .. } => authority.register(agent.as_str()),
         Body::RetireAgent { agent } => authority.retire(agent.as_str()),
-        Body::Grant(terms) => authority.grant(leaves.grant_id(leaf), granted(terms, None)),
-        Body::Delegate { parent, terms } => {
+        Body::Grant { terms, .. } => authority.grant(leaves.grant_id(leaf), granted(terms, None)),
+        Body::Delegate { parent, terms, .. } => {
             authority.grant(leaves.grant_id(leaf), granted(terms, Some(parent.to_string())));
         }
         Body::RevokeGrant { grant, .. } => authority.revoke(&grant.to_string()),

@@ -40,7 +40,7 @@ impl Run {
 
     pub fn grant(&mut self, agent: &str, action: &str, resource: &str) -> (SignedCommand, Call) {
         let terms = house::terms(agent, &[action], &[resource], FOUNDED_MS);
-        let signed = self.house.signed("issuer", Body::Grant(terms));
+        let signed = self.house.signed("issuer", Body::grant(terms));
         let grant = self.id(&signed);
         let (agent, action, resource) = (agent.into(), action.into(), resource.into());
         (signed, Call::Grant { agent, action, resource, grant })
@@ -50,7 +50,7 @@ impl Run {
     pub fn delegate(&mut self, holder: &str, parent: &str, agent: &str, depth: u32) -> (SignedCommand, Call) {
         let mut terms = house::terms(agent, &["a"], &[RESOURCE], FOUNDED_MS);
         terms.delegable_depth = 2 - depth;
-        let body = Body::Delegate { parent: GrantId(Hash::from_hex(parent).unwrap()), terms };
+        let body = Body::delegate(GrantId(Hash::from_hex(parent).unwrap()), terms);
         let signed = self.house.signed(holder, body);
         let (grant, parent) = (self.id(&signed), parent.into());
         let (agent, action, resource) = (agent.into(), "a".into(), RESOURCE.into());

@@ -11,6 +11,7 @@ pub use wire::{AnswerError, decode_answer};
 use std::collections::BTreeSet;
 
 use crate::authority::{AgentRecord, GrantRef, Place, RULES_VERSION, ViewError, record};
+use crate::condition::LANGUAGE_VERSION;
 use crate::decide::{Decision, Interval, Request, decide};
 use crate::hash::Hash;
 use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, verify_fresh};
@@ -58,6 +59,9 @@ pub struct Answer {
     pub tree: PrunedTree,
     /// The grant that a permit rests on, so that it shows no other. A denial has none.
     pub hint: Option<GrantRef>,
+    /// Version of the Cedar language that conditions were decided in; a verifier decides in that one or not at
+    /// all.
+    pub language: String,
 }
 
 /// Why an answer proves nothing.
@@ -69,6 +73,9 @@ pub enum ProofError {
     /// The state follows rules that this program does not have.
     #[error("rules version {0} is unknown to this program")]
     UnknownRules(u32),
+    /// Conditions were decided in another language than this program's.
+    #[error("conditions were decided in Cedar {0:?}, this program has {LANGUAGE_VERSION}")]
+    OtherLanguage(String),
     /// The nonce path is not one.
     #[error("nonce path: {0}")]
     NoncePath(#[from] VerifyError),
@@ -160,6 +167,9 @@ pub fn verify(
     trust.check_head(head)?;
     if head.rules_version != RULES_VERSION {
         return Err(ProofError::UnknownRules(head.rules_version));
+    }
+    if answer.language != LANGUAGE_VERSION {
+        return Err(ProofError::OtherLanguage(answer.language.clone()));
     }
     let nonce_root = answer.nonce_path.root(&nonce.question(request))?;
     // Exactly one roster: the first statement's, which the trust must know, and all others must name.

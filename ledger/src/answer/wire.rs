@@ -39,6 +39,7 @@ impl Answer {
             }),
             tree: self.tree.encode(),
             hint: self.hint.map(grant_ref_to_wire),
+            language: self.language.clone(),
         }
         .encode_to_vec()
     }
@@ -60,5 +61,14 @@ pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, Answ
         },
         tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
         hint: w.hint.as_ref().map(grant_ref_from_wire).transpose()?,
+        language: language(w.language)?,
     })
+}
+
+/// A version: three numbers with points between them.
+fn language(version: String) -> Result<String, MalformedCommand> {
+    let digits = |part: &str| matches!(part.len(), 1..=4) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = version.split('.').filter(|part| digits(part)).count();
+    let well_formed = parts == 3 && version.split('.').count() == 3;
+    if well_formed { Ok(version) } else { Err(MalformedCommand::OutOfBounds("language")) }
 }

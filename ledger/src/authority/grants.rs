@@ -8,11 +8,16 @@ use super::evaluate::Call;
 use super::records::{AgentRecord, Cause, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place};
 use super::view::{record, referred};
 use crate::command::{Bound, GrantId, Name, Per, Role, Terms};
+use crate::condition::{self, Schema};
 use crate::state::{NodeRead, TreeError};
 
 type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
 
-pub(super) fn grant<N: NodeRead>(call: &Call<'_, N>, terms: &Terms) -> Result<Effect, N::Error> {
+pub(super) fn grant<N: NodeRead>(
+    call: &Call<'_, N>,
+    terms: &Terms,
+    schema: Option<&Schema>,
+) -> Result<Effect, N::Error> {
     let signer = call.signer(&[Role::Issuer])?;
     if !signer.scope.agents.matches(&terms.agent) {
         return Err(Refusal::OutOfScope("agent").into());
@@ -30,6 +35,7 @@ pub(super) fn grant<N: NodeRead>(call: &Call<'_, N>, terms: &Terms) -> Result<Ef
     if terms.delegable_depth > call.ledger.limits.delegation_depth_max {
         return Err(Refusal::TooDeep.into());
     }
+    check_condition(terms, schema)?;
     store(call, terms, None, 0, call.grant())
 }
 
@@ -37,6 +43,7 @@ pub(super) fn delegate<N: NodeRead>(
     call: &Call<'_, N>,
     parent: GrantId,
     terms: &Terms,
+    schema: Option<&Schema>,
 ) -> Result<Effect, N::Error> {
     let root: GrantId = record(call.draft, &Place::locator(parent))?.ok_or(Refusal::UnknownGrant(parent))?;
     let parent = GrantRef { grant: parent, root };
@@ -64,6 +71,7 @@ pub(super) fn delegate<N: NodeRead>(
     if ended || chain.void(call.draft)?.is_some() {
         return Err(Refusal::ParentNotInForce.into());
     }
+    check_condition(terms, schema)?;
     store(call, terms, Some(parent.grant), depth, root)
 }
 
@@ -160,6 +168,15 @@ fn keys(terms: &Terms) -> impl Iterator<Item = (&Bound, &Name)> {
         Per::Key(key) => Some((bound, key)),
         Per::Grant | Per::Agent => None,
     })
+}
+
+/// A condition that Cedar does not understand would be a grant that nobody can judge.
+fn check_condition(terms: &Terms, schema: Option<&Schema>) -> std::result::Result<(), Refusal> {
+    match (&terms.condition, schema) {
+        (Some(condition), schema) => Ok(condition::admit(condition, schema)?),
+        (None, Some(_)) => Err(Refusal::SchemaWithoutCondition),
+        (None, None) => Ok(()),
+    }
 }
 
 /// A delegation only shrinks.

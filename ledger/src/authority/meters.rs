@@ -223,14 +223,13 @@ impl Allowance {
     }
 }
 
-/// What was spent on the meter of `bound` that still counts at `at_ms`.
-pub(crate) fn used<V: View>(
-    view: &V,
-    bound: &Bound,
-    meter: &MeterId,
-    at_ms: u64,
-) -> Result<u64, ViewError<V::Error>> {
-    let meter = record::<_, Meter>(view, &meter.place())?.unwrap_or_else(|| Meter::new(&bound.kind));
+/// What was spent on the meter `id` of `bound`.
+pub(crate) fn metered<V: View>(view: &V, bound: &Bound, id: &MeterId) -> Result<Meter, ViewError<V::Error>> {
+    Ok(record(view, &id.place())?.unwrap_or_else(|| Meter::new(&bound.kind)))
+}
+
+/// What of it still counts at `at_ms`.
+pub(crate) fn used<E>(meter: &Meter, bound: &Bound, at_ms: u64) -> Result<u64, ViewError<E>> {
     meter.used(&bound.kind, at_ms).ok_or_else(corrupt)
 }
 
@@ -256,7 +255,7 @@ pub(super) fn reserve<V: View>(
         if spends.iter().any(|spend| spend.meter == *id) {
             continue;
         }
-        let mut meter = record(view, &id.place())?.unwrap_or_else(|| Meter::new(&bound.kind));
+        let mut meter = metered(view, bound, id)?;
         meter.reserve(&bound.kind, *wanted, at_ms, slot).ok_or_else(corrupt)?;
         writes.put(&id.place(), &meter);
         spends.push(Spend { meter: id.clone(), amount: *wanted });

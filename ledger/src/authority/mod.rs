@@ -31,8 +31,8 @@ pub use chain::{Chain, Void};
 pub use decision_record::{DecisionRecord, RecordedOutcome};
 pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
-pub(crate) use meters::used;
 pub use meters::{Allowance, Meter, MeterId, Slot, Spend};
+pub(crate) use meters::{metered, used};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
     AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, LedgerRecord, PAGE_GRANTS_MAX, Place,

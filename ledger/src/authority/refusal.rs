@@ -1,6 +1,7 @@
 //! Why a command has no effect.
 
 use crate::command::{EnvelopeError, GrantId, Name, OutcomeKind, PublicKey, Role};
+use crate::condition::ConditionError;
 use crate::head::RosterId;
 
 /// A command that is understood, and refused: it leaves no leaf and changes nothing.
@@ -94,6 +95,12 @@ pub enum Refusal {
     /// The terms are wider than the parent's.
     #[error("the delegation widens its parent's {0}")]
     Widens(&'static str),
+    /// Cedar does not understand the condition, or it is too deep, or not valid under its schema.
+    #[error(transparent)]
+    BadCondition(#[from] ConditionError),
+    /// There is a schema, and nothing to check against it.
+    #[error("a schema without a condition")]
+    SchemaWithoutCondition,
     /// The subject already holds a grant of the chain.
     #[error("the delegation loops: agent {0} is in its own chain")]
     Loops(Name),
@@ -215,6 +222,8 @@ impl Refusal {
             Self::ParentNotInForce => "parent_not_in_force",
             Self::NotTheHolder => "not_the_holder",
             Self::Widens(_) => "widens",
+            Self::BadCondition(_) => "bad_condition",
+            Self::SchemaWithoutCondition => "schema_without_condition",
             Self::Loops(_) => "loops",
             Self::RulesInForce(_) => "rules_in_force",
             Self::RulesNotAdvertised(_) => "rules_not_advertised",

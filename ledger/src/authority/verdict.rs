@@ -6,6 +6,7 @@ use crate::command::{
     BOUNDS_MAX, DELEGATION_DEPTH_MAX, Identifier, MalformedCommand, Name, RequirementError, Template,
     grant_ref_from_wire, grant_ref_to_wire,
 };
+use crate::condition::ConditionFault;
 use crate::decide::Denial;
 use chancery_proto::v1 as wire;
 
@@ -174,6 +175,14 @@ fn denial_to_wire(denial: &Denial) -> wire::Denial {
             }),
             ..w
         },
+        Denial::ConditionFailed { grant, reason } => wire::Denial {
+            grant: Some(grant_ref_to_wire(*grant)),
+            condition: Some(wire::FailedCondition {
+                reason: reason.code().into(),
+                policies: reason.policies().iter().copied().map(u32::from).collect(),
+            }),
+            ..w
+        },
         Denial::Ended { not_after_ms: time_ms } | Denial::NotBegun { not_before_ms: time_ms } => {
             wire::Denial { time_ms: *time_ms, ..w }
         }
@@ -209,6 +218,10 @@ fn denial_from_wire(w: wire::Denial) -> Result<Denial, MalformedCommand> {
                 retrieved_at_ms: missing.retrieved_at_ms,
             }
         }
+        "condition_failed" => {
+            let failed = w.condition.clone().ok_or(MalformedCommand::Missing("the denial's condition"))?;
+            Denial::ConditionFailed { grant: grant()?, reason: condition_fault(failed)? }
+        }
         "all_revoked" => Denial::AllRevoked { agent: agent()?, cause: cause()? },
         "ended" => Denial::Ended { not_after_ms: w.time_ms },
         "not_begun" => Denial::NotBegun { not_before_ms: w.time_ms },
@@ -217,4 +230,14 @@ fn denial_from_wire(w: wire::Denial) -> Result<Denial, MalformedCommand> {
     };
     // A field that its code does not have would be lost.
     if denial_to_wire(&denial) == w { Ok(denial) } else { Err(MalformedCommand::NotCanonical) }
+}
+
+fn condition_fault(w: wire::FailedCondition) -> Result<ConditionFault, MalformedCommand> {
+    let unknown = || MalformedCommand::Unknown("reason of a condition");
+    let policies = w.policies.into_iter().map(u16::try_from).collect::<Result<Vec<_>, _>>();
+    let policies = policies.map_err(|_| MalformedCommand::OutOfBounds("policy"))?;
+    if !policies.is_sorted_by(|a, b| a < b) {
+        return Err(MalformedCommand::Unsorted("policies"));
+    }
+    ConditionFault::of_code(&w.reason, policies).ok_or_else(unknown)
 }

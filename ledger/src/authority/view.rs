@@ -1,6 +1,7 @@
 //! Reading records, from whatever holds them: the whole state, a state under change, or a pruned proof.
 
 use super::records::{self, Body, Place, RecordError};
+use crate::condition::Unreadable;
 use crate::state::{Key, Value};
 
 /// Something that answers what stands at a key, and says so when it cannot tell.
@@ -29,6 +30,9 @@ pub enum ViewError<E> {
         /// What is wrong.
         source: RecordError,
     },
+    /// A grant's condition cannot be evaluated here: no such grant is admitted.
+    #[error(transparent)]
+    Condition(#[from] Unreadable),
     /// One record refers to another that is not there.
     #[error("a {0} record is referred to, but absent")]
     Dangling(&'static str),

@@ -3,7 +3,7 @@
 use super::wire::{grant_ref_from_wire, grant_ref_to_wire, hash, name, required};
 use super::{LedgerId, MalformedCommand, Name};
 use crate::authority::GrantRef;
-use crate::decide::ARGS_SIZE_BYTES_MAX;
+use crate::condition::ARGUMENTS_SIZE_BYTES_MAX;
 use crate::hash::Hash;
 use crate::knowledge::{Knowledge, knowledge_from_wire, knowledge_to_wire};
 use chancery_proto::v1 as wire;
@@ -192,7 +192,7 @@ impl Authorize {
         let traceparent = traceparent
             .map(|text| Traceparent::new(text).ok_or(MalformedCommand::OutOfBounds("traceparent")))
             .transpose()?;
-        if w.args.len() > ARGS_SIZE_BYTES_MAX {
+        if w.args.len() > ARGUMENTS_SIZE_BYTES_MAX {
             return Err(MalformedCommand::OutOfBounds("args"));
         }
         if w.execute_within_ms == 0 {

@@ -28,7 +28,7 @@ const RANGES: [(char, char); 18] = [
 ];
 
 /// Whether `c` is one of them.
-pub(super) fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     // Most names are ASCII, and none of these is.
     !c.is_ascii() && RANGES.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }

@@ -21,6 +21,8 @@ pub use bounds::{
 };
 pub use decisions::{ActionOutcome, Authorize, DecisionId, DecisionRef, OutcomeKind, Traceparent};
 pub(crate) use decisions::{digest_to_wire, optional_digest};
+pub(crate) use invisible::is_invisible;
+
 pub use envelope::{EnvelopeError, SignedCommand};
 pub use identifier::{IDENTIFIER_SIZE_BYTES_MAX, Identifier, IdentifierError};
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
@@ -35,6 +37,7 @@ pub(crate) use wire::{
 };
 pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
 
+use crate::condition::{Condition, Schema};
 use crate::hash::{Hash, to_hex};
 use crate::head::{Roster, RosterId, VoterSet};
 
@@ -146,13 +149,20 @@ pub enum Body {
         agent: Name,
     },
     /// Grants authority. By an issuer whose scope covers all of it.
-    Grant(Terms),
+    Grant {
+        /// What is granted.
+        terms: Terms,
+        /// What the condition is checked against when the grant is admitted; kept in the log alone.
+        schema: Option<Schema>,
+    },
     /// Narrows a grant for another agent. By the key of the agent that holds the parent.
     Delegate {
         /// The grant that is narrowed.
         parent: GrantId,
         /// The narrower terms.
         terms: Terms,
+        /// What the condition is checked against when the delegation is admitted; kept in the log alone.
+        schema: Option<Schema>,
     },
     /// Revokes one grant, and with it every delegation below. By a revoker whose scope covers the agent.
     RevokeGrant {
@@ -187,6 +197,18 @@ pub enum Body {
     Authorize(Authorize),
     /// Says what became of a permitted call. By a gate whose scope covers the agent.
     Outcome(ActionOutcome),
+}
+
+impl Body {
+    /// Grants `terms`, whose condition, if there is one, is checked against no schema.
+    pub const fn grant(terms: Terms) -> Self {
+        Self::Grant { terms, schema: None }
+    }
+
+    /// Narrows the grant `parent` to `terms`, whose condition, if there is one, is checked against no schema.
+    pub const fn delegate(parent: GrantId, terms: Terms) -> Self {
+        Self::Delegate { parent, terms, schema: None }
+    }
 }
 
 /// The founding command.
@@ -341,6 +363,8 @@ pub struct Terms {
     pub max_staleness_ms: u64,
     /// How many levels of delegation may follow.
     pub delegable_depth: u32,
+    /// What each call must satisfy besides; a delegation's own, its ancestors' hold as well.
+    pub condition: Option<Condition>,
     /// What the agent must have had in front of it.
     pub knowledge: Requirements,
     /// How much of it may be used. A grant with bounds allows what is recorded, and no mere check.

@@ -8,6 +8,7 @@ use super::{
     PublicKey, RequestId, RequirementError, Requirements, Role, Scope, Terms,
 };
 use crate::authority::GrantRef;
+use crate::condition::{Condition, Schema, TextError};
 use crate::hash::Hash;
 use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
 use crate::knowledge::KnowledgeError;
@@ -75,6 +76,14 @@ pub enum MalformedCommand {
     /// Knowledge is not shown to be what it says.
     #[error("knowledge: {0}")]
     Knowledge(#[from] KnowledgeError),
+    /// A text is too long, or holds what is not seen.
+    #[error("{field} {source}")]
+    Text {
+        /// Which.
+        field: &'static str,
+        /// What is wrong.
+        source: TextError,
+    },
     /// A name or pattern is not well formed.
     #[error("{field} {source}")]
     Name {
@@ -146,10 +155,14 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
             key: if w.key.is_empty() { None } else { Some(key("agent key", &w.key)?) },
         },
         W::RetireAgent(w) => Body::RetireAgent { agent: name("agent", w.agent)? },
-        W::Grant(w) => Body::Grant(terms_from_wire(required("terms", w.terms)?)?),
+        W::Grant(w) => Body::Grant {
+            terms: terms_from_wire(required("terms", w.terms)?)?,
+            schema: optional_text("schema", w.schema, Schema::new)?,
+        },
         W::Delegate(w) => Body::Delegate {
             parent: GrantId(hash("parent", &w.parent)?),
             terms: terms_from_wire(required("terms", w.terms)?)?,
+            schema: optional_text("schema", w.schema, Schema::new)?,
         },
         W::RevokeGrant(w) => {
             Body::RevokeGrant { grant: GrantId(hash("grant", &w.grant)?), reason: reason(w.reason)? }
@@ -201,10 +214,14 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             key: key.map(|key| key.0.to_vec()).unwrap_or_default(),
         }),
         Body::RetireAgent { agent } => W::RetireAgent(wire::RetireAgent { agent: agent.to_string() }),
-        Body::Grant(terms) => W::Grant(wire::Grant { terms: Some(terms_to_wire(terms)) }),
-        Body::Delegate { parent, terms } => {
-            W::Delegate(wire::Delegate { parent: parent.0.0.to_vec(), terms: Some(terms_to_wire(terms)) })
+        Body::Grant { terms, schema } => {
+            W::Grant(wire::Grant { terms: Some(terms_to_wire(terms)), schema: schema_to_wire(schema) })
         }
+        Body::Delegate { parent, terms, schema } => W::Delegate(wire::Delegate {
+            parent: parent.0.0.to_vec(),
+            terms: Some(terms_to_wire(terms)),
+            schema: schema_to_wire(schema),
+        }),
         Body::RevokeGrant { grant, reason } => {
             W::RevokeGrant(wire::RevokeGrant { grant: grant.0.0.to_vec(), reason: reason.clone() })
         }
@@ -313,6 +330,7 @@ pub(crate) fn terms_to_wire(terms: &Terms) -> wire::Terms {
         not_after_ms: terms.not_after_ms,
         max_staleness_ms: terms.max_staleness_ms,
         delegable_depth: terms.delegable_depth,
+        condition: terms.condition.as_ref().map(|condition| condition.as_str().into()).unwrap_or_default(),
         knowledge: terms.knowledge.to_wire(),
         bounds: terms.bounds.to_wire(),
     }
@@ -327,6 +345,7 @@ pub(crate) fn terms_from_wire(w: wire::Terms) -> Result<Terms, MalformedCommand>
         not_after_ms: w.not_after_ms,
         max_staleness_ms: w.max_staleness_ms,
         delegable_depth: w.delegable_depth,
+        condition: optional_text("condition", w.condition, Condition::new)?,
         knowledge: Requirements::from_wire(w.knowledge)?,
         bounds: Bounds::from_wire(w.bounds)?,
     };
@@ -446,6 +465,22 @@ fn key(field: &'static str, bytes: &[u8]) -> Result<PublicKey, MalformedCommand>
 
 pub(super) fn hash(field: &'static str, bytes: &[u8]) -> Result<Hash, MalformedCommand> {
     Ok(Hash(array(field, bytes)?))
+}
+
+fn schema_to_wire(schema: &Option<Schema>) -> String {
+    schema.as_ref().map(|schema| schema.as_str().into()).unwrap_or_default()
+}
+
+/// A text that may be absent, checked by `new`.
+fn optional_text<T>(
+    field: &'static str,
+    text: String,
+    new: impl Fn(String) -> Result<T, TextError>,
+) -> Result<Option<T>, MalformedCommand> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    new(text).map(Some).map_err(|source| MalformedCommand::Text { field, source })
 }
 
 pub(super) fn name(field: &'static str, text: String) -> Result<Name, MalformedCommand> {

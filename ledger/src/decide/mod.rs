@@ -4,22 +4,21 @@
 //! proof alone, and the auditor years later. What it reads through its [`View`] is exactly what a proof must
 //! contain.
 
-mod arguments;
-mod limits;
+mod explain;
+mod links;
 
-pub use arguments::ARGS_SIZE_BYTES_MAX;
-
-use arguments::Arguments;
-use limits::{allowance, missing_knowledge};
+pub use explain::{Considered, Explanation, Link, explain};
 
 use crate::authority::{
     AgentRecord, Allowance, Cause, Chain, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place, View, ViewError,
     Void, record, referred,
 };
-use crate::command::{Identifier, Name, Template};
+use crate::command::{Identifier, Name, Template, Terms};
+use crate::condition::{Call, ConditionFault, Unreadable};
 use crate::hash::Hash;
 use crate::knowledge::Knowledge;
 use crate::state::{Key, NodeRead, Recording, TreeError, Value};
+use links::judged;
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,8 +31,8 @@ pub struct Request {
     pub resource: Name,
     /// SHA-256 of the call's arguments; the permit is bound to it.
     pub args_digest: Hash,
-    /// The arguments themselves: a JSON object whose digest is `args_digest`, at most 4 KiB. Bounds and
-    /// requirements that read an argument deny where they are not shown.
+    /// The arguments themselves, as canonical JSON of at most 4 KiB that hashes to the digest. What reads an
+    /// argument (a condition, a sum, the name of a required source) denies where they are not shown.
     pub args: Option<Vec<u8>>,
     /// What the agent had in front of it, with what is shown of it.
     pub knowledge: Option<Knowledge>,
@@ -139,6 +138,13 @@ pub enum Denial {
         /// The chain's beginning, in ledger time.
         not_before_ms: u64,
     },
+    /// A condition of a grant that would allow it does not hold, or one of a grant that it was delegated from.
+    ConditionFailed {
+        /// Whose condition.
+        grant: GrantRef,
+        /// Why it does not hold.
+        reason: ConditionFault,
+    },
     /// None of the agent's grants allows it.
     NoGrant,
 }
@@ -155,6 +161,7 @@ impl Denial {
             Self::KnowledgeMissing { .. } => "knowledge_missing",
             Self::Ended { .. } => "ended",
             Self::NotBegun { .. } => "not_begun",
+            Self::ConditionFailed { .. } => "condition_failed",
             Self::NoGrant => "no_grant",
         }
     }
@@ -180,6 +187,7 @@ impl Denial {
             Self::AllRevoked { .. } => (9, index),
             Self::BoundExhausted { .. } => (8, 0),
             Self::KnowledgeMissing { .. } => (7, 0),
+            Self::ConditionFailed { .. } => (6, 0),
             Self::Ended { not_after_ms } => (5, *not_after_ms),
             Self::NotBegun { not_before_ms } => (4, u64::MAX - not_before_ms),
             Self::NoGrant => (1, 0),
@@ -206,9 +214,10 @@ pub fn decide<V: View>(
     if let Some(cause) = agent.retired {
         return Ok(Decision::Denied(Denial::Retired { agent: request.agent.clone(), cause }));
     }
+    let asked = Asked::new(request, interval, &agent)?;
     if let Some(hint) = request.hint
         && let Some(grant) = record::<_, GrantRecord>(view, &Place::grant(hint))?
-        && let Ok(authority) = consider(view, request, interval, &agent, hint, grant)?
+        && let Ok(authority) = consider(view, &asked, hint, grant)?
     {
         return Ok(Decision::Permit(authority));
     }
@@ -222,7 +231,7 @@ pub fn decide<V: View>(
         for reference in page {
             listed = listed.saturating_add(1);
             let grant = referred(view, &Place::grant(reference))?;
-            match consider(view, request, interval, &agent, reference, grant)? {
+            match consider(view, &asked, reference, grant)? {
                 Ok(authority) => return Ok(Decision::Permit(authority)),
                 Err(denial) if denial.rank() > told.rank() => told = denial,
                 Err(_) => {}
@@ -234,20 +243,38 @@ pub fn decide<V: View>(
     if complete { Ok(Decision::Denied(told)) } else { Err(ViewError::Dangling("page")) }
 }
 
+/// The question, as each grant is held against it.
+struct Asked<'a> {
+    request: &'a Request,
+    call: Call,
+    interval: Interval,
+    agent: &'a AgentRecord,
+}
+
+impl<'a> Asked<'a> {
+    fn new(request: &'a Request, interval: Interval, agent: &'a AgentRecord) -> Result<Self, Unreadable> {
+        let names = [&request.agent, &request.action, &request.resource];
+        let call = Call::new(names, request.args_digest, request.args.as_deref())?;
+        Ok(Self { request, call, interval, agent })
+    }
+
+    /// Whether the terms are about the question at all.
+    fn is_named_by(&self, terms: &Terms) -> bool {
+        terms.agent == self.request.agent
+            && terms.actions.matches(&self.request.action)
+            && terms.resources.matches(&self.request.resource)
+    }
+}
+
 /// Whether one grant allows the request; if not, why.
 fn consider<V: View>(
     view: &V,
-    request: &Request,
-    interval: Interval,
-    agent: &AgentRecord,
+    asked: &Asked<'_>,
     reference: GrantRef,
     grant: GrantRecord,
 ) -> Result<Result<Authority, Denial>, ViewError<V::Error>> {
-    let terms = &grant.terms;
-    let allows = terms.agent == request.agent
-        && terms.actions.matches(&request.action)
-        && terms.resources.matches(&request.resource);
-    if !allows {
+    let Asked { request, interval, agent, .. } = asked;
+    if !asked.is_named_by(&grant.terms) {
         return Ok(Err(Denial::NoGrant));
     }
     let chain = Chain::read(view, reference, grant)?;
@@ -272,19 +299,10 @@ fn consider<V: View>(
     if chain.not_before_ms() > interval.low_ms {
         return Ok(Err(Denial::NotBegun { not_before_ms: chain.not_before_ms() }));
     }
-    let arguments = Arguments::of(request);
-    let mut bounds = Vec::new();
-    for (reference, link) in &chain.links {
-        if let Some(denial) = missing_knowledge(request, &arguments, interval, *reference, &link.terms) {
-            return Ok(Err(denial));
-        }
-        for bound in link.terms.bounds.iter() {
-            match allowance(view, &arguments, interval, (*reference, &link.terms), bound)? {
-                Ok(allowance) => bounds.push(allowance),
-                Err(denial) => return Ok(Err(denial)),
-            }
-        }
-    }
+    let bounds = match judged(view, asked, &chain)? {
+        Ok(bounds) => bounds,
+        Err(denial) => return Ok(Err(denial)),
+    };
     Ok(Ok(Authority {
         chain: chain.links.iter().map(|(reference, _)| *reference).collect(),
         generation: agent.generation,

@@ -159,6 +159,11 @@ impl Evidence {
         let name = |field, text| Name::new(text).map_err(|source| EvidenceFileError::Name { field, source });
         let Question { kind: Kind::Check, agent, action, resource, args_digest, args, knowledge, nonce } =
             file.question;
+        let args_digest = hash("args_digest", &args_digest)?;
+        let args = args.map(|args| base64("args", &args)).transpose()?;
+        if args.as_ref().is_some_and(|args| Hash::of(&[args]) != args_digest) {
+            return Err(EvidenceFileError::Field("args"));
+        }
         let mut nonce_bytes = [0; 32];
         from_hex(&nonce, &mut nonce_bytes).ok_or(EvidenceFileError::Field("nonce"))?;
         let answer = base64("answer", &file.answer)?;
@@ -169,8 +174,8 @@ impl Evidence {
                 agent: name("agent", agent)?,
                 action: name("action", action)?,
                 resource: name("resource", resource)?,
-                args_digest: hash("args_digest", &args_digest)?,
-                args: args.as_deref().map(|text| base64("args", text)).transpose()?,
+                args_digest,
+                args,
                 knowledge: knowledge.as_deref().map(shown_knowledge).transpose()?,
                 hint: None,
             },

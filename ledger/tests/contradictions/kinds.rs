@@ -202,7 +202,7 @@ fn two_blocks_after_one_predecessor_in_one_term() {
 #[test]
 fn a_block_that_names_another_head_than_the_node_signed() {
     let mut house = House::found();
-    let command = house.signed("issuer", Body::Grant(terms("team/a", &["deploy"], &["prod/*"], 0)));
+    let command = house.signed("issuer", Body::grant(terms("team/a", &["deploy"], &["prod/*"], 0)));
     let block = proposal(&house, 4, hash("previous"), 1, &command);
     let charge = Charge::HeadTwice { block: 5 };
     let other = Head { state_root: hash("x"), ..head(&house, 5) };

@@ -13,6 +13,7 @@ use chancery_ledger::command::{
     Identifier, LedgerId, Limits, Name, Patterns, Per, Principal, PublicKey, RequestId, Requirement,
     Requirements, Role, Scope, SignedCommand, Template, Terms,
 };
+use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
 use chancery_ledger::evidence::{Evidence, Leaf, Record};
 use chancery_ledger::hash::Hash;
@@ -62,6 +63,7 @@ pub(crate) fn terms(agent: &str, actions: &[&str], resources: &[&str], not_befor
         not_after_ms: not_before_ms + HOUR_MS,
         max_staleness_ms: 5_000,
         delegable_depth: 2,
+        condition: None,
         knowledge: Requirements::default(),
         bounds: Bounds::default(),
     }
@@ -393,12 +395,12 @@ impl House {
     }
 
     pub(crate) fn grant(&mut self, terms: Terms) -> GrantId {
-        let signed = self.applied("issuer", Body::Grant(terms));
+        let signed = self.applied("issuer", Body::grant(terms));
         GrantId::of(self.ledger, signed.command_bytes())
     }
 
     pub(crate) fn delegate(&mut self, holder: &str, parent: GrantId, terms: Terms) -> GrantId {
-        let signed = self.applied(holder, Body::Delegate { parent, terms });
+        let signed = self.applied(holder, Body::delegate(parent, terms));
         GrantId::of(self.ledger, signed.command_bytes())
     }
 
@@ -495,7 +497,8 @@ impl House {
             high_ms: head.time_ms.max(clocks().max().unwrap_or(0)),
         };
         let (_, tree, hint) = self.read_set(request, interval);
-        Answer { head, statements, head_statements, nonce_path: round.path(2).unwrap(), tree, hint }
+        let (nonce_path, language) = (round.path(2).unwrap(), LANGUAGE_VERSION.into());
+        Answer { head, statements, head_statements, nonce_path, tree, hint, language }
     }
 
     /// An answer half a second after the last block, by all voters but the last, unless he is needed. He signed

@@ -162,7 +162,7 @@ pub(crate) fn desk(story: &mut Story) {
         .unwrap(),
         ..terms("desk", &["cancel"], &["reservation/*"], story.house.now_ms)
     };
-    let grant = story.command("grant, with knowledge and bounds", &["issuer"], Body::Grant(granted));
+    let grant = story.command("grant, with knowledge and bounds", &["issuer"], Body::grant(granted));
     let parent = chancery_ledger::command::GrantId::of(story.house.ledger, grant.command_bytes());
     let narrower = Terms {
         bounds: Bounds::collect([
@@ -174,13 +174,13 @@ pub(crate) fn desk(story: &mut Story) {
         delegable_depth: 0,
         ..terms("helper", &["cancel"], &["reservation/*"], story.house.now_ms)
     };
-    let delegated = Body::Delegate { parent, terms: narrower.clone() };
+    let delegated = Body::delegate(parent, narrower.clone());
     let delegated = story.command("delegate, with bounds", &["desk"], delegated);
     let elsewhere = Terms {
         bounds: Bounds::collect([bound("all", BoundKind::Count, 9, Per::Key(name("elsewhere")))]).unwrap(),
         ..narrower
     };
-    let elsewhere = Body::Delegate { parent, terms: elsewhere };
+    let elsewhere = Body::delegate(parent, elsewhere);
     let elsewhere = story.command("delegate, with a key of others", &["desk"], elsewhere);
     story.block("a desk with bounds", vec![register, helper, grant, delegated, elsewhere]);
 

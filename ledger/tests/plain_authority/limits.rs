@@ -6,6 +6,7 @@ use chancery_ledger::decide::{Denial, Interval, Request};
 use chancery_ledger::hash::Hash;
 
 use super::Plain;
+use super::conditions::{self, Facts};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -31,9 +32,10 @@ fn meter(bound: &Bound, grant: GrantId, agent: &str) -> String {
     format!("{whose}: {:?} {}", bound.kind, bound.name)
 }
 
-/// The argument of a canonical text.
+/// The argument of a text that is none of the bad ones.
 fn argument(request: &Request, name: &str) -> Option<serde_json::Value> {
-    let text = request.args.as_ref().filter(|text| Hash::of(&[text]) == request.args_digest)?;
+    let text = request.args.as_ref().filter(|text| conditions::fault(text).is_none())?;
+    assert_eq!(Hash::of(&[text]), request.args_digest);
     serde_json::from_slice::<serde_json::Value>(text).ok()?.get(name).cloned()
 }
 
@@ -59,6 +61,16 @@ impl Plain {
         for link in chain {
             let (grant, terms) = (self.reference(*link), &self.grants[link].terms);
             self.knows(*link, terms, request, at)?;
+            if let Some(condition) = &terms.condition {
+                // At the latest time first, as it is told.
+                for at_ms in [at.high_ms, at.low_ms] {
+                    if let Err(reason) =
+                        conditions::plainly(condition, request, &self.facts(*link, request, at_ms))
+                    {
+                        return Err(Box::new(Denial::ConditionFailed { grant, reason }));
+                    }
+                }
+            }
             for bound in terms.bounds.iter() {
                 let used = self.used(bound, &meter(bound, *link, terms.agent.as_str()), at.low_ms);
                 let wanted = match &bound.kind {
@@ -76,6 +88,23 @@ impl Plain {
             }
         }
         Ok(allowances)
+    }
+
+    /// What a condition of `link` knows of the ledger.
+    fn facts(&self, link: GrantId, request: &Request, at_ms: u64) -> Facts {
+        let terms = &self.grants[&link].terms;
+        let left = |bound: &Bound| {
+            let used = self.used(bound, &meter(bound, link, terms.agent.as_str()), at_ms);
+            (bound.name.to_string(), bound.limit - used)
+        };
+        let items = request.knowledge.iter().flat_map(|knowledge| knowledge.shown());
+        let of_zero = items.filter(|placed| placed.item.source.as_str() == "about/0");
+        let ages = of_zero.filter_map(|placed| at_ms.checked_sub(placed.item.retrieved_at_ms));
+        Facts {
+            decisions: self.agents[request.agent.as_str()].decisions.len() as u64,
+            left: terms.bounds.iter().map(left).collect(),
+            age_of_zero_ms: ages.min(),
+        }
     }
 
     fn knows(

@@ -1,6 +1,7 @@
 //! Authority as a plain model: maps and loops, no trees, no records, no hashes but the ids of grants.
 //! It is written from the rules, not from the code that it is held against.
 
+pub(crate) mod conditions;
 mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -345,7 +346,7 @@ impl Plain {
                 agent.epoch_began = Some(cause);
                 Ok(None)
             }
-            Body::Grant(terms) => {
+            Body::Grant { terms, .. } => {
                 let signer = self.signer(command, &[Role::Issuer])?;
                 let in_scope = any_matches(&signer.scope.agents, &terms.agent)
                     && all_covered(&signer.scope.actions, &terms.actions)
@@ -359,7 +360,7 @@ impl Plain {
                 }
                 self.hold(terms, None, id, cause)
             }
-            Body::Delegate { parent, terms } => {
+            Body::Delegate { parent, terms, .. } => {
                 let held = self.grants.get(parent).ok_or("unknown_grant")?;
                 if self.agents[held.terms.agent.as_str()].key != Some(command.signer) {
                     return Err("not_the_holder");
@@ -692,7 +693,7 @@ impl Plain {
     }
 }
 
-/// Revocations before retirements before epochs, the latest first; then ends, the latest first; then
+/// Revocations before retirements before epochs, the latest first; then conditions; then ends, the latest first; then
 /// beginnings, the soonest first.
 fn gravity(denial: &Denial) -> (u8, i128) {
     match denial {
@@ -702,6 +703,7 @@ fn gravity(denial: &Denial) -> (u8, i128) {
         Denial::AllRevoked { cause, .. } => (9, cause.index.into()),
         Denial::BoundExhausted { .. } => (8, 0),
         Denial::KnowledgeMissing { .. } => (7, 0),
+        Denial::ConditionFailed { .. } => (6, 0),
         Denial::Ended { not_after_ms } => (5, (*not_after_ms).into()),
         Denial::NotBegun { not_before_ms } => (4, -i128::from(*not_before_ms)),
         Denial::NoGrant => (1, 0),

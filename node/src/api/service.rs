@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chancery_ledger::answer::Nonce;
 use chancery_ledger::command::Name;
+use chancery_ledger::condition::ARGUMENTS_SIZE_BYTES_MAX;
 use chancery_ledger::decide;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::Knowledge;
@@ -138,15 +139,20 @@ impl api::ledger_server::Ledger for LedgerService {
         let knowledge = |bytes: &[u8]| {
             Knowledge::decode(bytes).map_err(|error| Status::invalid_argument(format!("knowledge: {error}")))
         };
-        if asked.args.len() > decide::ARGS_SIZE_BYTES_MAX {
+        if asked.args.len() > ARGUMENTS_SIZE_BYTES_MAX {
             return Err(Status::invalid_argument("args are longer than they may be"));
+        }
+        let args_digest = bytes("args_digest", &asked.args_digest)?;
+        let args = (!asked.args.is_empty()).then_some(asked.args);
+        if args.as_ref().is_some_and(|args| Hash::of(&[args]) != args_digest) {
+            return Err(Status::invalid_argument("args do not hash to args_digest"));
         }
         let request = decide::Request {
             agent: name("agent", asked.agent)?,
             action: name("action", asked.action)?,
             resource: name("resource", asked.resource)?,
-            args_digest: bytes("args_digest", &asked.args_digest)?,
-            args: (!asked.args.is_empty()).then_some(asked.args),
+            args_digest,
+            args,
             knowledge: (!asked.knowledge.is_empty()).then(|| knowledge(&asked.knowledge)).transpose()?,
             hint: None,
         };

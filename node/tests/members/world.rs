@@ -148,7 +148,7 @@ impl World {
     }
 
     pub(crate) fn grant(&self, agent: &str) -> SignedCommand {
-        self.command(Body::Grant(Terms {
+        self.command(Body::grant(Terms {
             agent: name(agent),
             actions: Patterns::collect(["read"]).unwrap(),
             resources: Patterns::collect(["documents/*"]).unwrap(),
@@ -156,6 +156,7 @@ impl World {
             not_after_ms: u64::MAX,
             max_staleness_ms: 10_000,
             delegable_depth: 0,
+            condition: None,
             knowledge: Default::default(),
             bounds: Default::default(),
         }))

@@ -87,7 +87,7 @@ impl Cluster {
     /// Registers agent `bot`, and grants it `pay` on everything for an hour.
     pub fn with_grant(self) -> Self {
         self.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
-        self.apply(Body::Grant(terms()));
+        self.apply(Body::grant(terms()));
         self
     }
 }
@@ -105,6 +105,7 @@ pub fn terms() -> Terms {
         not_after_ms: NOW_MS + 3_600_000,
         max_staleness_ms: 5_000,
         delegable_depth: 1,
+        condition: None,
         knowledge: Default::default(),
         bounds: Default::default(),
     }

@@ -7,6 +7,7 @@ use chancery_ledger::command::{
     Body, Command, Genesis, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
     SignedCommand, VerifiedBatches,
 };
+use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::head::{
     Fresh, Head, Number, Roster, RosterChain, RosterLink, Statement, Voter, VoterSet,
@@ -202,6 +203,7 @@ impl World {
             nonce_path: round.path(1).unwrap(),
             tree,
             hint: None,
+            language: LANGUAGE_VERSION.into(),
         }
     }
 

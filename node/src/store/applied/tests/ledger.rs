@@ -222,7 +222,7 @@ impl Leader {
         let owner = name("someone".into());
         let mut commands = vec![self.command(Body::RegisterAgent { agent: agent.clone(), owner, key: None })];
         for resource in ["a/*", "b"] {
-            let grant = self.command(Body::Grant(Terms {
+            let grant = self.command(Body::grant(Terms {
                 agent: agent.clone(),
                 actions: Patterns::collect(["read"]).unwrap(),
                 resources: Patterns::collect([resource]).unwrap(),
@@ -230,6 +230,7 @@ impl Leader {
                 not_after_ms: u64::MAX,
                 max_staleness_ms: 1000,
                 delegable_depth: 0,
+                condition: None,
                 knowledge: Default::default(),
                 bounds: Default::default(),
             }));

@@ -1,0 +1,98 @@
+//! Why: the same decision, with what each grant came to and what each policy saw.
+
+use super::links::metered_links;
+use super::{Asked, Decision, Denial, Interval, Request, consider, decide};
+use crate::authority::{AgentRecord, Chain, GrantRecord, GrantRef, Place, View, ViewError, record, referred};
+use crate::condition::PolicyTold;
+
+/// A decision, and everything that it was made from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// The decision.
+    pub decision: Decision,
+    /// Of a permit the one grant that it rests on; of a denial all that the agent holds, in the order of its list.
+    pub grants: Vec<Considered>,
+}
+
+/// What one of the agent's grants came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Considered {
+    /// The grant, then its ancestors up to the root; the grant alone if its own names already do not fit.
+    pub links: Vec<Link>,
+    /// Why it does not allow the request, if it does not.
+    pub denial: Option<Denial>,
+}
+
+/// A grant of a chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// Where it stands.
+    pub reference: GrantRef,
+    /// What the state says of it.
+    pub grant: GrantRecord,
+    /// Its condition's policies, in the order of the text. None if it has no condition, if the arguments cannot be
+    /// used, or if the grant is denied before any condition is looked at.
+    pub policies: Vec<PolicyTold>,
+}
+
+/// [`decide()`], with its reasons. It reads nothing that the decision did not read, so that it can be run over the
+/// proof of one.
+///
+/// # Errors
+/// As [`decide()`].
+pub fn explain<V: View>(
+    view: &V,
+    request: &Request,
+    interval: Interval,
+) -> Result<Explanation, ViewError<V::Error>> {
+    let decision = decide(view, request, interval)?;
+    let mut grants = Vec::new();
+    let agent: Option<AgentRecord> = record(view, &Place::agent(&request.agent))?;
+    let Some(agent) = agent.filter(|agent| agent.retired.is_none()) else {
+        return Ok(Explanation { decision, grants });
+    };
+    let asked = Asked::new(request, interval, &agent)?;
+    if let Decision::Permit(authority) = &decision {
+        if let Some(reference) = authority.chain.first() {
+            grants.push(considered(view, &asked, *reference)?);
+        }
+        return Ok(Explanation { decision, grants });
+    }
+    for number in 0..agent.pages {
+        let page: Vec<GrantRef> = referred(view, &Place::page(&request.agent, agent.epoch, number))?;
+        for reference in page {
+            grants.push(considered(view, &asked, reference)?);
+        }
+    }
+    Ok(Explanation { decision, grants })
+}
+
+fn considered<V: View>(
+    view: &V,
+    asked: &Asked<'_>,
+    reference: GrantRef,
+) -> Result<Considered, ViewError<V::Error>> {
+    let grant: GrantRecord = referred(view, &Place::grant(reference))?;
+    let denial = consider(view, asked, reference, grant.clone())?.err();
+    let chain = if asked.is_named_by(&grant.terms) {
+        Chain::read(view, reference, grant)?.links
+    } else {
+        vec![(reference, grant)]
+    };
+    // Only then the decision has read the meters that the conditions see.
+    let judged = match &denial {
+        None => true,
+        Some(denial) => matches!(
+            denial,
+            Denial::ConditionFailed { .. } | Denial::KnowledgeMissing { .. } | Denial::BoundExhausted { .. }
+        ),
+    };
+    let told = if judged {
+        metered_links(view, &chain)?.iter().map(|link| link.tell(asked)).collect::<Result<_, _>>()?
+    } else {
+        vec![Vec::new(); chain.len()]
+    };
+    let links = chain.into_iter().zip(told);
+    let links = links.map(|((reference, grant), policies)| Link { reference, grant, policies }).collect();
+    Ok(Considered { links, denial })
+}
