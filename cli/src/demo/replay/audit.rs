@@ -95,7 +95,8 @@ impl Audit {
                 Decided::Permit { .. } => {
                     let Some(too_late_ms) = too_late(replay, &request, time_ms)? else { continue };
                     self.informed += 1;
-                    let later = decide(&replay.view(), &request, at(too_late_ms)).map_err(|error| failed(&error))?;
+                    let later =
+                        decide(&replay.view(), &request, at(too_late_ms)).map_err(|error| failed(&error))?;
                     let denied = matches!(
                         later,
                         Decision::Denied(Denial::KnowledgeMissing { retrieved_at_ms: Some(_), .. })
@@ -117,7 +118,10 @@ fn too_late(replay: &Replay, request: &Request, time_ms: u64) -> Result<Option<u
     let ages = links.flat_map(|link| link.grant.terms.knowledge.iter()).map(|required| required.max_age_ms);
     let shown = request.knowledge.iter().flat_map(|knowledge| knowledge.shown());
     let newest_ms = shown.map(|placed| placed.item.retrieved_at_ms).max();
-    Ok(ages.min().zip(newest_ms).map(|(age_ms, newest_ms)| newest_ms.saturating_add(age_ms).saturating_add(1)))
+    Ok(ages
+        .min()
+        .zip(newest_ms)
+        .map(|(age_ms, newest_ms)| newest_ms.saturating_add(age_ms).saturating_add(1)))
 }
 
 /// The decision in a leaf, and when it was made.

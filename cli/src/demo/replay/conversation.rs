@@ -14,7 +14,7 @@ use super::airline::{Effect, effect};
 use super::trajectory::Step;
 
 /// A conversation, and the agent that leads it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Conversation {
     agent: String,
     customer: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Conversation {
 }
 
 /// A reservation, as far as the policy looks at it.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 pub(crate) struct Reservation {
     pub(crate) user_id: String,
     pub(crate) cabin: String,
@@ -123,7 +123,9 @@ impl Conversation {
                 Ok(reservation) => drop(self.reservations.insert(number.clone(), reservation)),
                 Err(_) => drop(self.reservations.remove(&number)),
             }
-            if step.tool == "get_reservation_details" && text(step.args.get("reservation_id")).as_ref() == Some(&number) {
+            if step.tool == "get_reservation_details"
+                && text(step.args.get("reservation_id")).as_ref() == Some(&number)
+            {
                 self.keep("reservation", &number, step, permitted_ms);
             }
             customer = of;
@@ -230,7 +232,8 @@ mod tests {
 
     #[test]
     fn another_customers_thing_is_outside_the_delegation() {
-        let conversation = Conversation { customer: Some("a".into()), ..Conversation::new("airline/a".into()) };
+        let conversation =
+            Conversation { customer: Some("a".into()), ..Conversation::new("airline/a".into()) };
         let step = step("send_certificate", serde_json::json!({ "user_id": "b", "amount": 100 }), "");
         let resource = Name::new(conversation.resource(&step)).unwrap();
         assert!(!Pattern::new(conversation.delegated(&step).unwrap()).unwrap().matches(&resource));
@@ -239,7 +242,8 @@ mod tests {
     #[test]
     fn what_was_read_is_shown_and_no_other_reservation() {
         let mut conversation = Conversation::new("airline/a".into());
-        let cancel = |number: &str| step("cancel_reservation", serde_json::json!({ "reservation_id": number }), "");
+        let cancel =
+            |number: &str| step("cancel_reservation", serde_json::json!({ "reservation_id": number }), "");
         assert_eq!(conversation.knowledge(&cancel("A")), None);
         for (number, time_ms) in [("A", 5), ("B", 6), ("A", 7)] {
             let result = format!(r#"{{"reservation_id": "{number}", "user_id": "u"}}"#);

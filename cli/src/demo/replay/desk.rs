@@ -109,7 +109,9 @@ impl Desk {
 
         let mut delegations = AtOnce::default();
         for step in steps.iter().filter(|step| effect(&step.tool) == Some(Effect::Reads)) {
-            let Some(resources) = Conversation::new(agent_name(step.episode)).delegated(step) else { continue };
+            let Some(resources) = Conversation::new(agent_name(step.episode)).delegated(step) else {
+                continue;
+            };
             if !desk.delegated.insert((step.episode, step.tool.clone(), resources.clone())) {
                 continue;
             }

@@ -44,7 +44,9 @@ fn facts(conversation: &Conversation, step: &Step) -> Map<String, Value> {
 fn payments(step: &Step) -> Option<Value> {
     let Value::Array(payments) = step.args.get("payment_methods")? else { return None };
     let count = |kind: &str| {
-        let id = |payment: &&Value| payment.get("payment_id").and_then(Value::as_str).is_some_and(|id| id.starts_with(kind));
+        let id = |payment: &&Value| {
+            payment.get("payment_id").and_then(Value::as_str).is_some_and(|id| id.starts_with(kind))
+        };
         payments.iter().filter(id).count()
     };
     let [certificates, credit_cards, gift_cards] = ["certificate_", "credit_card_", "gift_card_"].map(count);
@@ -131,7 +133,10 @@ mod tests {
             let told = told(&conversation, "update_reservation_flights", args);
             assert_eq!(told.get("desk_flights_changed"), Some(&changed.into()));
             assert_eq!(told.get("desk_cabin"), Some(&"basic_economy".into()));
-            assert_eq!((told.get("desk_passengers"), told.get("desk_bags")), (Some(&2.into()), Some(&1.into())));
+            assert_eq!(
+                (told.get("desk_passengers"), told.get("desk_bags")),
+                (Some(&2.into()), Some(&1.into()))
+            );
         }
         let told = told(&conversation, "cancel_reservation", json!({ "reservation_id": "B" }));
         assert_eq!(told, json!({ "reservation_id": "B" }), "what was not read is not stated");
@@ -140,11 +145,19 @@ mod tests {
     #[test]
     fn a_certificates_amount_is_in_cents_or_absent() {
         let conversation = conversation();
-        for (amount, cents) in [(json!(50), json!(5_000)), (json!(-1), Value::Null), (json!("50"), Value::Null)] {
+        for (amount, cents) in
+            [(json!(50), json!(5_000)), (json!(-1), Value::Null), (json!("50"), Value::Null)]
+        {
             let told = told(&conversation, "send_certificate", json!({ "user_id": "u", "amount": amount }));
             assert_eq!(told.get("desk_certificate_cents").cloned().unwrap_or_default(), cents);
-            assert_eq!((told.get("desk_insured"), told.get("desk_business")), (Some(&true.into()), Some(&false.into())));
-            assert_eq!((told.get("desk_passengers_most"), told.get("desk_membership")), (Some(&2.into()), None));
+            assert_eq!(
+                (told.get("desk_insured"), told.get("desk_business")),
+                (Some(&true.into()), Some(&false.into()))
+            );
+            assert_eq!(
+                (told.get("desk_passengers_most"), told.get("desk_membership")),
+                (Some(&2.into()), None)
+            );
         }
         let fraction = step("send_certificate", json!({ "user_id": "u", "amount": 0.5 }), "");
         assert_eq!(shown(&conversation, &fraction), None);

@@ -58,7 +58,8 @@ pub(crate) fn read() -> Result<BTreeMap<String, Demands>> {
     let limits: BTreeMap<String, Limits> = toml::from_str(LIMITS).map_err(|error| wrong(&error))?;
     for (tool, limits) in limits {
         let knowledge = limits.knowledge.iter().map(|text| parse_requirement(text));
-        let knowledge = knowledge.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| wrong(&error))?;
+        let knowledge =
+            knowledge.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| wrong(&error))?;
         policy.insert(
             tool,
             Demands {

@@ -30,9 +30,8 @@ pub(super) fn explained(denial: &Denial, explanation: &Explanation) -> Explained
             let broken: Vec<_> = link.iter().flat_map(|link| link.policies.iter()).filter(broken).collect();
             let rules = link.map(|link| rules(link, &broken)).filter(|rules| !rules.is_empty());
             let seen = broken.iter().flat_map(|policy| &policy.seen);
-            let seen = seen.map(|seen| {
-                format!("{} is {}", seen.path, seen.value.as_deref().unwrap_or("absent"))
-            });
+            let seen =
+                seen.map(|seen| format!("{} is {}", seen.path, seen.value.as_deref().unwrap_or("absent")));
             (rules, seen.collect())
         }
         Denial::BoundExhausted { grant, name, .. } => {
