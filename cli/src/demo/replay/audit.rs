@@ -4,6 +4,7 @@
 //! commands before it, and the leaves must come out the same, byte for byte, up to the head that a quorum signed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chancery_client::{Event, Ledger};
 use chancery_ledger::authority::{BLOCK_COMMANDS_MAX, Decided, Entry, Replay, Verdict};
@@ -11,8 +12,13 @@ use chancery_ledger::command::{Authorize, Body};
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::head::Head;
 
+use super::readings::Readings;
+
 use super::words::{Explained, explained};
 use crate::exit::{Failure, Result};
+
+/// How long a node may take for one leaf, on a machine that has other work.
+const LEAF_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the auditor found.
 #[derive(Debug, Default)]
@@ -27,12 +33,15 @@ pub(super) struct Audit {
     pub(super) denials: BTreeMap<u64, Explained>,
     /// Permitted calls that required knowledge.
     pub(super) informed: u64,
+    /// Of these, those whose knowledge is the result of a reading that the log has.
+    pub(super) read: u64,
     /// Of these, those that are denied when they are asked again later than the knowledge may be old.
     pub(super) stale: u64,
     /// Whether the last leaf is at the head that a quorum signed, with its roots.
     pub(super) at_head: bool,
     /// What did not come out the same.
     pub(super) differs: Option<String>,
+    readings: Readings,
 }
 
 /// Reads the log up to `head` from a node and applies it again.
@@ -43,7 +52,7 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
     let mut watch = ledger.watch(0).await.map_err(|error| unread(error.to_string()))?;
     let mut block = Vec::new();
     for index in 0..head.log_size {
-        let next = tokio::time::timeout(ledger.options().read_timeout, watch.next()).await;
+        let next = tokio::time::timeout(LEAF_TIMEOUT, watch.next()).await;
         let next = next.map_err(|_| unread(format!("leaf {index} did not come in time")))?;
         let Event { entry, .. } = next.map_err(|error| unread(error.to_string()))?;
         let last = matches!(entry, Entry::State { .. });
@@ -80,6 +89,7 @@ impl Audit {
     fn look_at(&mut self, replay: &Replay, first: u64, leaves: &[Entry]) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| Failure::local(format!("the audit: {error}"));
         for (index, leaf) in (first..).zip(leaves) {
+            self.readings.learn(replay.head().ledger, leaf);
             let Some((asked, verdict, time_ms)) = asked(leaf) else { continue };
             let request = request(asked);
             let at = |time_ms| Interval { low_ms: time_ms, high_ms: time_ms };
@@ -95,6 +105,7 @@ impl Audit {
                 Decided::Permit { .. } => {
                     let Some(too_late_ms) = too_late(replay, &request, time_ms)? else { continue };
                     self.informed += 1;
+                    self.read += u64::from(self.readings.hold(&request));
                     let later =
                         decide(&replay.view(), &request, at(too_late_ms)).map_err(|error| failed(&error))?;
                     let denied = matches!(

@@ -8,7 +8,7 @@ use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::{Item, Knowledge, KnowledgeTree};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::airline::{Effect, effect};
 use super::trajectory::Step;
@@ -94,43 +94,42 @@ impl Conversation {
     /// Learns from the result of a call that was carried out under a permit of the ledger's time `permitted_ms`: the
     /// result is no older. A call that was denied has none.
     pub(crate) fn learn(&mut self, step: &Step, permitted_ms: u64) {
-        let Ok(Value::Object(result)) = serde_json::from_str::<Value>(&step.result) else { return };
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let customer;
-        if step.tool == "get_user_details" {
-            // A profile does not repeat whose it is: it is the one that was asked for.
-            let (Some(Value::Array(listed)), Some(of)) =
-                (result.get("reservations"), text(step.args.get("user_id")))
-            else {
-                return;
-            };
-            for reservation in listed.iter().filter_map(|value| text(Some(value))) {
-                self.owners.insert(reservation, of.clone());
-            }
-            if let Some(membership) = text(result.get("membership")) {
-                self.memberships.insert(of.clone(), membership);
-            }
-            self.keep("user", &of, step, permitted_ms);
-            customer = of;
-        } else {
-            let (Some(number), Some(of)) = (text(result.get("reservation_id")), text(result.get("user_id")))
-            else {
-                return;
-            };
-            self.owners.insert(number.clone(), of.clone());
-            // What cannot be read whole is not known: then no fact of it is stated.
-            match serde_json::from_value(Value::Object(result)) {
-                Ok(reservation) => drop(self.reservations.insert(number.clone(), reservation)),
-                Err(_) => drop(self.reservations.remove(&number)),
-            }
-            if step.tool == "get_reservation_details"
-                && text(step.args.get("reservation_id")).as_ref() == Some(&number)
-            {
-                self.keep("reservation", &number, step, permitted_ms);
-            }
-            customer = of;
+        let Ok(Value::Object(result)) = serde_json::from_str(&step.result) else { return };
+        let customer = match step.tool.as_str() {
+            "get_user_details" => self.learn_profile(step, &result, permitted_ms),
+            _ => self.learn_reservation(step, result, permitted_ms),
+        };
+        self.customer = customer.or_else(|| self.customer.take());
+    }
+
+    /// A profile does not repeat whose it is: it is the one that was asked for.
+    fn learn_profile(&mut self, step: &Step, profile: &Map<String, Value>, read_ms: u64) -> Option<String> {
+        let customer = text(step.args.get("user_id"))?;
+        let Value::Array(listed) = profile.get("reservations")? else { return None };
+        for number in listed.iter().filter_map(|value| text(Some(value))) {
+            self.owners.insert(number, customer.clone());
         }
-        self.customer = Some(customer);
+        if let Some(membership) = text(profile.get("membership")) {
+            self.memberships.insert(customer.clone(), membership);
+        }
+        self.keep("user", &customer, step, read_ms);
+        Some(customer)
+    }
+
+    /// A reservation that was read, or that a change returned.
+    fn learn_reservation(&mut self, step: &Step, told: Map<String, Value>, read_ms: u64) -> Option<String> {
+        let (number, customer) = (text(told.get("reservation_id"))?, text(told.get("user_id"))?);
+        self.owners.insert(number.clone(), customer.clone());
+        let asked_for = text(step.args.get("reservation_id"));
+        if step.tool == "get_reservation_details" && asked_for.as_ref() == Some(&number) {
+            self.keep("reservation", &number, step, read_ms);
+        }
+        // What cannot be read whole is not known: then no fact of it is stated.
+        match serde_json::from_value(Value::Object(told)) {
+            Ok(reservation) => drop(self.reservations.insert(number, reservation)),
+            Err(_) => drop(self.reservations.remove(&number)),
+        }
+        Some(customer)
     }
 
     fn keep(&mut self, kind: &str, id: &str, step: &Step, retrieved_at_ms: u64) {
@@ -170,6 +169,10 @@ impl Conversation {
             Effect::Changes => Some(format!("customer/{}/*", segment(self.customer()?))),
         }
     }
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).map(str::to_owned)
 }
 
 /// A text as one segment of a resource: whatever could be read otherwise is replaced.

@@ -9,6 +9,7 @@ mod desk;
 mod facts;
 mod gate;
 mod policy;
+mod readings;
 mod report;
 mod trajectory;
 mod words;
@@ -313,10 +314,11 @@ fn claim(
         );
     }
     narrator.claim(
-        format!(
-            "of {} changes of what the agent had read, {} are denied if asked for when the reading is too old",
-            audit.informed, audit.stale
-        ),
+        format!("of {} changes, {} rest on a reading that the log has too", audit.informed, audit.read),
+        audit.informed == audit.read,
+    );
+    narrator.claim(
+        format!("of these, {} are denied if they are asked for again when it is too old", audit.stale),
         audit.informed == audit.stale,
     );
     narrator.claim(
