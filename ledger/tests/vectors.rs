@@ -258,7 +258,7 @@ fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
 }
 
 fn question_json(request: &Request, nonce: Nonce) -> Value {
-    let mut value = json!({
+    json!({
         "agent": request.agent.as_str(),
         "action": request.action.as_str(),
         "resource": request.resource.as_str(),
@@ -267,11 +267,7 @@ fn question_json(request: &Request, nonce: Nonce) -> Value {
         "knowledge": request.knowledge.as_ref().map(|knowledge| hex(knowledge.encode())),
         "nonce": hex(nonce.0),
         "question": hex(nonce.question(request)),
-    });
-    if let Some(args) = &request.args {
-        value["args"] = std::str::from_utf8(args).unwrap().into();
-    }
-    value
+    })
 }
 
 fn question_from(value: &Value) -> (Request, Nonce) {

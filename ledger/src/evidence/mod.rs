@@ -136,7 +136,11 @@ impl Evidence {
     fn verify_leaf(&self, leaf: &Leaf, verified: &Verified) -> Result<SignedCommand, EvidenceError> {
         let Decision::Denied(denial) = &verified.decision else { return Err(EvidenceError::OtherLeaf) };
         let cause = denial.cause().ok_or(EvidenceError::OtherLeaf)?;
-        Ok(leaf.recorded(&verified.head, |found| found == cause)?.signed)
+        let found = leaf.recorded(&verified.head)?;
+        if found.cause != *cause {
+            return Err(EvidenceError::OtherLeaf);
+        }
+        Ok(found.verify(self.ledger)?.signed)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{EvidenceError, Leaf};
 use crate::authority::{Cause, Decided, Entry, Verdict};
-use crate::command::{LedgerId, SignedCommand};
+use crate::command::{Body, LedgerId, SignedCommand};
 use crate::head::{Head, HeadQuorum, RosterChain};
 use crate::log::{leaf_hash, verify_inclusion};
 use crate::trust::Trust;
@@ -53,13 +53,8 @@ pub struct ShownRecord {
 }
 
 impl Leaf {
-    /// What took effect at this leaf of the log that `head` commits to.
-    /// Another leaf than the one that `is_it` knows is told before its signatures are looked at.
-    pub(super) fn recorded(
-        &self,
-        head: &Head,
-        is_it: impl FnOnce(&Cause) -> bool,
-    ) -> Result<Recorded, EvidenceError> {
+    /// What took effect at this leaf of the log that `head` commits to; its signatures are not verified yet.
+    pub(super) fn recorded(&self, head: &Head) -> Result<Recorded, EvidenceError> {
         let (index, hash) = (self.index, leaf_hash(&self.entry));
         verify_inclusion(&hash, index, head.log_size, &self.proof, &head.log_root)
             .map_err(|source| EvidenceError::Inclusion { index, source })?;
@@ -67,11 +62,16 @@ impl Leaf {
             return Err(EvidenceError::OtherLeaf);
         };
         let cause = Cause { index, block, time_ms, signer: signed.command().signer };
-        if !is_it(&cause) {
-            return Err(EvidenceError::OtherLeaf);
-        }
-        signed.verify(head.ledger)?;
         Ok(Recorded { signed, cause, verdict })
+    }
+}
+
+impl Recorded {
+    /// Demands the command's signatures, in the log of `ledger`.
+    pub(super) fn verify(self, ledger: LedgerId) -> Result<Self, EvidenceError> {
+        let founds = matches!(self.signed.command().body, Body::Genesis(_));
+        self.signed.verify(if founds { LedgerId::GENESIS } else { ledger })?;
+        Ok(self)
     }
 }
 
@@ -84,7 +84,7 @@ impl Record {
         let HeadQuorum { head, statements } = &self.head;
         trust.check_head(head)?;
         trust.voters_of(head)?.verify(head, statements).map_err(EvidenceError::Head)?;
-        let recorded = self.leaf.recorded(head, |_| true)?;
+        let recorded = self.leaf.recorded(head)?.verify(head.ledger)?;
         let cause = match &self.cause {
             Some(leaf) => Some(self.caused(&recorded, leaf)?),
             None => None,
@@ -97,7 +97,10 @@ impl Record {
         let Some(Verdict { decided: Decided::Denied(denial), .. }) = &recorded.verdict else {
             return Err(EvidenceError::OtherLeaf);
         };
-        let named = |found: &Cause| denial.cause() == Some(found);
-        Ok(leaf.recorded(&self.head.head, named)?.signed)
+        let found = leaf.recorded(&self.head.head)?;
+        if denial.cause() != Some(&found.cause) {
+            return Err(EvidenceError::OtherLeaf);
+        }
+        Ok(found.verify(self.ledger)?.signed)
     }
 }

@@ -42,6 +42,8 @@ fn argument(request: &Request, name: &str) -> Option<serde_json::Value> {
 impl Plain {
     fn used(&self, bound: &Bound, meter: &str, at_ms: u64) -> u64 {
         let of_meter = self.spent.iter().filter(|spent| spent.meter == meter);
+        // What was over when something was last spent is forgotten: the state does not tell of times before that.
+        let at_ms = of_meter.clone().map(|spent| spent.at_ms).fold(at_ms, u64::max);
         let counted = of_meter.filter(|spent| match bound.kind {
             BoundKind::Count | BoundKind::Sum { .. } => !spent.given_back,
             BoundKind::Rate { window_ms } => !spent.given_back && spent.at_ms + window_ms > at_ms,
