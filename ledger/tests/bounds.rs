@@ -139,8 +139,7 @@ fn a_key_is_in_scope_and_a_delegation_shares_only_what_its_parent_shares() {
     let (parent, granted) = outcome("team-issuer", Body::grant(keyed("team/a", "prod/budget", 9)));
     assert!(matches!(granted, Outcome::Applied(_)));
 
-    let delegate =
-        |parent, terms: Terms| Body::delegate(parent, Terms { delegable_depth: 1, ..terms });
+    let delegate = |parent, terms: Terms| Body::delegate(parent, Terms { delegable_depth: 1, ..terms });
     let (_, other_key) = outcome("team/a", delegate(parent, keyed("team/b", "prod/other", 9)));
     assert_eq!(other_key, refused(Refusal::Widens("bounds")));
     let other_kind = Terms {

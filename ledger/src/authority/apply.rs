@@ -109,11 +109,11 @@ pub struct Applied {
 }
 
 /// What a block is that its commands do not say.
-struct Due {
-    number: u64,
-    time_ms: u64,
+pub(super) struct Due {
+    pub(super) number: u64,
+    pub(super) time_ms: u64,
     /// What the next block repeats; zero where the block is known from its leaves alone, and no block follows.
-    hash: Hash,
+    pub(super) hash: Hash,
 }
 
 /// What is known of a command before it is put into a block.
@@ -179,28 +179,8 @@ impl State {
         self.execute(draft, &ledger, due, &block.commands, block.roster.as_ref())
     }
 
-    /// Applies again the commands of a block that took effect, as the block's leaves tell them; whoever gives
-    /// them compares the leaves that come of it. The block itself, and who proposed it, is not in the log.
-    pub(super) fn apply_again<N: NodeRead>(
-        &self,
-        nodes: &N,
-        (number, time_ms): (u64, u64),
-        commands: &[SignedCommand],
-    ) -> Result<Applied, ApplyError<N::Error>> {
-        let head = &self.summary.head;
-        if head.rules_version != RULES_VERSION {
-            return Err(ApplyError::UnknownRules(head.rules_version));
-        }
-        let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
-        let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
-        let roster = rosters::told_by(&ledger, commands);
-        rosters::check_block(&ledger, roster.as_ref())?;
-        let due = Due { number, time_ms, hash: Hash::ZERO };
-        self.execute(draft, &ledger, due, commands, roster.as_ref())
-    }
-
     /// Each command in order, then the STATE leaf.
-    fn execute<N: NodeRead>(
+    pub(super) fn execute<N: NodeRead>(
         &self,
         mut draft: Draft<'_, N>,
         ledger: &LedgerRecord,
@@ -276,15 +256,8 @@ impl State {
         self.remember(self.summary.head);
     }
 
-    /// The same from the log's leaves, which tell nothing of blocks that left none: the heads before are not a
-    /// row, and are forgotten.
-    pub(super) fn advance_past(&mut self, applied: &Applied) {
-        self.take(applied);
-        self.heads.clear();
-        self.remember(self.summary.head);
-    }
-
-    fn take(&mut self, applied: &Applied) {
+    /// Moves on, but for the row of heads.
+    pub(super) fn take(&mut self, applied: &Applied) {
         for bucket in &applied.dedup_dropped {
             self.dedup.drop_bucket(*bucket);
         }

@@ -4,12 +4,16 @@
 //! So each command is verified, decided and applied again, in its order and at its block's time, upon the state
 //! that all before it made; and the very leaves must come of it: with each recorded verdict, and each state root.
 
-use super::apply::{Applied, ApplyError, Outcome};
+use super::apply::{Applied, ApplyError, Due, Outcome};
 use super::block::Block;
+use super::draft::Draft;
 use super::entry::Entry;
-use super::refusal::Refusal;
-use super::state::State;
+use super::records::{LedgerRecord, Place};
+use super::state::{State, Summary};
+use super::view::referred;
+use super::{RULES_VERSION, Refusal, rosters};
 use crate::command::{LedgerId, SignedCommand};
+use crate::hash::Hash;
 use crate::head::Head;
 use crate::state::{MemoryNodes, MissingNode, Recording, Update};
 
@@ -100,8 +104,7 @@ impl Replay {
         if told.number <= head.block || told.time_ms < head.time_ms {
             return Err(ReplayError::NotABlock { index, why: "it is not after the last one" });
         }
-        let applied = self.state.apply_again(&self.nodes, (told.number, told.time_ms), &told.commands);
-        let applied = applied.map_err(|error| told.fault(error))?;
+        let applied = self.execute(&told).map_err(|error| told.fault(error))?;
         for (index, outcome) in (index..).zip(&applied.outcomes) {
             match outcome {
                 Outcome::Applied(_) => {}
@@ -112,9 +115,26 @@ impl Replay {
             }
         }
         compare(index, leaves, &applied)?;
-        self.state.advance_past(&applied);
+        // The heads of blocks that left no leaf are not known: those before are no row that could go on.
+        self.state.take(&applied);
+        self.state.heads.clear();
+        self.state.remember(applied.summary.head);
         keep(&mut self.nodes, &applied);
         Ok(())
+    }
+
+    /// What comes of the commands that took effect. The block itself, and who proposed it, is not in the log.
+    fn execute(&self, told: &Told) -> Result<Applied, ApplyError<MissingNode>> {
+        let Summary { head, root, .. } = self.state.summary();
+        if head.rules_version != RULES_VERSION {
+            return Err(ApplyError::UnknownRules(head.rules_version));
+        }
+        let draft = Draft::new(&self.nodes, *root, head.ledger, head.roster);
+        let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
+        let roster = rosters::told_by(&ledger, &told.commands);
+        rosters::check_block(&ledger, roster.as_ref())?;
+        let due = Due { number: told.number, time_ms: told.time_ms, hash: Hash::ZERO };
+        self.state.execute(draft, &ledger, due, &told.commands, roster.as_ref())
     }
 
     /// The head after the last block that was applied. A block after it that left no leaf is not known.
