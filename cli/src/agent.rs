@@ -30,6 +30,9 @@ pub(crate) struct Register {
     /// The public key that signs its delegations; without one it delegates nothing.
     #[arg(long, value_parser = keys::parse_public)]
     key: Option<PublicKey>,
+    /// The lineage that it belongs to: what is halted together. One of its own without.
+    #[arg(long, value_parser = parse_name)]
+    lineage: Option<Name>,
 }
 
 /// Retire an agent.
@@ -44,9 +47,14 @@ impl AgentCommand {
     /// Runs `chancery agent`.
     pub(crate) async fn run(&self, context: Option<&str>) -> Result<Report> {
         let act = match self {
-            Self::Register(Register { agent, owner, key }) => Act::new(
+            Self::Register(Register { agent, owner, key, lineage }) => Act::new(
                 format!("registered agent {}, owner {owner}", style::name(agent.as_str())),
-                Body::RegisterAgent { agent: agent.clone(), owner: owner.clone(), key: *key },
+                Body::RegisterAgent {
+                    agent: agent.clone(),
+                    owner: owner.clone(),
+                    key: *key,
+                    lineage: lineage.clone(),
+                },
             ),
             Self::Retire(Retire { agent }) => Act::new(
                 format!("retired agent {}", style::name(agent.as_str())),

@@ -64,6 +64,7 @@ impl Authorize {
             resource: resource.clone(),
             args_digest: self.question.args().digest(),
             args: self.question.args().disclosed().map(Into::into),
+            generation: self.question.generation,
             knowledge: self.question.knowledge()?,
             hint: None,
             parent: self.parent.clone(),

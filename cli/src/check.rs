@@ -1,16 +1,19 @@
-//! `chancery check` and `chancery evidence`: may this agent do this, now?
+//! `chancery check` and `chancery evidence`: may this agent do this, now? Or might it have, then?
 
 use std::path::{Path, PathBuf};
 
-use chancery_client::{CheckError, Checked, JsonArgs, Ledger};
-use chancery_ledger::command::Name;
+use chancery_client::{CheckError, CheckOptions, Checked, JsonArgs, Ledger, Past};
+use chancery_ledger::answer::Moment;
+use chancery_ledger::command::{GenerationId, Name};
 use chancery_ledger::decide::{Authority, Decision, Request};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::Knowledge;
 use clap::Args;
 use serde_json::json;
 
+use crate::consistency::Consistency;
 use crate::exit::{Exit, Result};
+use crate::generations::parse_generation;
 use crate::knowledge::Shown;
 use crate::output::{self, Page, Report, style, utc};
 use crate::principal::parse_name;
@@ -36,8 +39,21 @@ pub(crate) struct Question {
     /// them then denies.
     #[arg(long, value_name = "HEX", value_parser = parse_digest, conflicts_with = "args_json")]
     args_digest: Option<Hash>,
+    /// The generation that the agent runs as; needed once its lineage has one.
+    #[arg(long, value_parser = parse_generation)]
+    pub(crate) generation: Option<GenerationId>,
     #[command(flatten)]
     shown: Shown,
+}
+
+/// When it is about.
+#[derive(Debug, Args)]
+struct Mode {
+    /// What makes the answer fresh: `linearizable` (nothing is missing that was acknowledged before the question
+    /// was asked) or `fresh-within=250ms` (by the nodes' clocks, without a round between them). Or about when it is:
+    /// `at-block=N` or `at-time=MS` (milliseconds since 1970), which says nothing of now.
+    #[arg(long, value_name = "MODE", default_value_t)]
+    consistency: Consistency,
 }
 
 /// May this agent do this, now? Exit code 0 if it may, 10 if it may not; both are proven.
@@ -45,6 +61,8 @@ pub(crate) struct Question {
 pub(crate) struct Check {
     #[command(flatten)]
     question: Question,
+    #[command(flatten)]
+    mode: Mode,
     /// Write the evidence to this file, for `chancery verify`.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
@@ -55,6 +73,8 @@ pub(crate) struct Check {
 pub(crate) struct WriteEvidence {
     #[command(flatten)]
     question: Question,
+    #[command(flatten)]
+    mode: Mode,
     /// Where the evidence goes.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
@@ -64,9 +84,9 @@ impl Check {
     /// Runs `chancery check`.
     pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
         let ledger = ledger::connect(context::load(named)?).await?;
-        let answer = self.question.ask(&ledger).await?;
+        let answer = self.question.ask_as(&ledger, self.mode.consistency).await?;
         if let Some(path) = &self.evidence {
-            write(&ledger, &answer.checked, path).await?;
+            answer.write(&ledger, path).await?;
         }
         Ok(answer.report(&ledger, self.evidence.as_deref()))
     }
@@ -76,8 +96,8 @@ impl WriteEvidence {
     /// Runs `chancery evidence`.
     pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
         let ledger = ledger::connect(context::load(named)?).await?;
-        let answer = self.question.ask(&ledger).await?;
-        write(&ledger, &answer.checked, &self.file).await?;
+        let answer = self.question.ask_as(&ledger, self.mode.consistency).await?;
+        answer.write(&ledger, &self.file).await?;
         let report = answer.report(&ledger, Some(&self.file));
         Ok(Report { exit: Exit::Done, ..report })
     }
@@ -94,11 +114,67 @@ pub(crate) struct ProvenAnswer {
     failed_tries: Vec<String>,
 }
 
+/// What was answered: about now, or about the past.
+enum Answered {
+    Now(ProvenAnswer),
+    Then(Past),
+}
+
+impl Answered {
+    /// Writes evidence, which is verified first.
+    async fn write(&self, ledger: &Ledger, path: &Path) -> Result<()> {
+        match self {
+            Self::Now(answer) => write(ledger, &answer.checked, path).await,
+            Self::Then(past) => {
+                let evidence =
+                    ledger.past_evidence(past).await.map_err(|error| ledger::read_failure(&error))?;
+                files::replace(path, evidence.to_json().as_bytes())
+            }
+        }
+    }
+
+    fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
+        match self {
+            Self::Now(answer) => answer.report(ledger, evidence),
+            Self::Then(past) => past_report(ledger, past, evidence),
+        }
+    }
+}
+
 impl Question {
     /// Asks, and demands a proof.
+    /// Asks about now, and demands a proof.
     pub(crate) async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
-        let names = [&self.agent, &self.action, &self.resource];
-        ask(ledger, names, self.args(), self.knowledge()?).await
+        ask_now(ledger, self.request()?, ledger.check_options()).await
+    }
+
+    /// Asks as `consistency` says, and demands a proof.
+    async fn ask_as(&self, ledger: &Ledger, consistency: Consistency) -> Result<Answered> {
+        match consistency {
+            Consistency::Linearizable => Ok(Answered::Now(self.ask(ledger).await?)),
+            Consistency::FreshWithin(within) => {
+                let options = CheckOptions { fresh_within: Some(within), ..ledger.check_options() };
+                Ok(Answered::Now(ask_now(ledger, self.request()?, options).await?))
+            }
+            Consistency::At(moment) => {
+                let past = ledger.check_past(self.request()?, moment).await;
+                past.map(Answered::Then).map_err(|error| ledger::past_failure(&error))
+            }
+        }
+    }
+
+    fn request(&self) -> Result<Request> {
+        let args = self.args();
+        Ok(Request {
+            agent: self.agent.clone(),
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            args_digest: args.digest(),
+            args: args.disclosed().map(Into::into),
+            generation: self.generation,
+            knowledge: self.knowledge()?,
+            hint: None,
+        })
     }
 
     /// What the agent has in front of it.
@@ -116,18 +192,28 @@ impl Question {
     }
 }
 
-/// Asks whether agent, action and resource are allowed, with what is shown of the arguments and of the agent's
-/// knowledge, and demands a proof either way.
-async fn ask(
+/// Asks whether agent, action and resource are allowed with `args`, now, and demands a proof either way.
+pub(crate) async fn ask(
     ledger: &Ledger,
     [agent, action, resource]: [&Name; 3],
-    args: chancery_client::Args<'_>,
-    knowledge: Option<Knowledge>,
+    args: &[u8],
 ) -> Result<ProvenAnswer> {
-    let [agent, action, resource] = [agent, action, resource].map(Clone::clone);
-    let (args_digest, args) = (args.digest(), args.disclosed().map(Into::into));
-    let request = Request { agent, action, resource, args_digest, args, knowledge, hint: None };
-    match ledger.check_with(request, ledger.check_options()).await {
+    let request = Request {
+        agent: agent.clone(),
+        action: action.clone(),
+        resource: resource.clone(),
+        args_digest: Hash::of(&[args]),
+        args: None,
+        generation: None,
+        knowledge: None,
+        hint: None,
+    };
+    ask_now(ledger, request, ledger.check_options()).await
+}
+
+/// Asks with options, and demands a proof either way.
+async fn ask_now(ledger: &Ledger, request: Request, options: CheckOptions) -> Result<ProvenAnswer> {
+    match ledger.check_with(request, options).await {
         Ok(permit) => Ok(ProvenAnswer {
             checked: permit.checked().clone(),
             permit_until_ms: Some(permit.deadline().wall_ms),
@@ -153,6 +239,49 @@ fn parse_digest(text: &str) -> std::result::Result<Hash, String> {
 pub(crate) async fn write(ledger: &Ledger, checked: &Checked, path: &Path) -> Result<()> {
     let evidence = ledger.evidence(checked).await.map_err(|error| ledger::read_failure(&error))?;
     files::replace(path, evidence.to_json().as_bytes())
+}
+
+/// What was, which is no permit: nothing of it is about now.
+fn past_report(ledger: &Ledger, past: &Past, evidence: Option<&Path>) -> Report {
+    let (request, verified, trust) = (&past.request, &past.verified, ledger.trust());
+    let [agent, action, resource] =
+        [&request.agent, &request.action, &request.resource].map(|name| style::name(name.as_str()));
+    let (exit, outcome, page) = match &verified.decision {
+        Decision::Permit(_) => {
+            let words =
+                format!("{}  {agent} might {action} on {resource} then", style::good("was permitted"));
+            (Exit::Done, "was_permitted", Page::new(words))
+        }
+        Decision::Denied(denial) => {
+            let words =
+                format!("{}  {agent} might not {action} on {resource} then", style::bad("was denied"));
+            let page = Page::new(words).field("because", output::denial(denial));
+            (Exit::Denied, "was_denied", page)
+        }
+    };
+    let mut page = output::past_proof(page, &trust, verified);
+    if let Some(path) = evidence {
+        page = page.field("evidence", format!("{}", path.display()));
+    }
+    let mut json = output::past_json(&trust, verified);
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("outcome".into(), json!(outcome));
+        fields.insert("agent".into(), json!(request.agent.as_str()));
+        fields.insert("action".into(), json!(request.action.as_str()));
+        fields.insert("resource".into(), json!(request.resource.as_str()));
+        fields.insert("args_digest".into(), json!(request.args_digest.to_string()));
+        if let Some(args) = &request.args {
+            fields.insert("args".into(), json!(String::from_utf8_lossy(args)));
+        }
+        match past.moment {
+            Moment::Block(block) => fields.insert("at_block".into(), json!(block)),
+            Moment::Time(time_ms) => fields.insert("at_time_ms".into(), json!(time_ms)),
+        };
+        if let Some(path) = evidence {
+            fields.insert("evidence".into(), json!(path));
+        }
+    }
+    Report { exit, page, json }
 }
 
 impl ProvenAnswer {

@@ -25,7 +25,9 @@ const NODES: u64 = 3;
 
 /// One principal who may do everything: what `dev` shows needs no separation of duties.
 fn principals() -> Vec<FirstPrincipal> {
-    vec![FirstPrincipal::new(DEV, &[Role::Operator, Role::Issuer, Role::Revoker, Role::Gate])]
+    const ROLES: [Role; 6] =
+        [Role::Operator, Role::Issuer, Role::Revoker, Role::Halter, Role::Resumer, Role::Gate];
+    vec![FirstPrincipal::new(DEV, &ROLES)]
 }
 
 /// Runs a ledger of three nodes on this machine, and makes and selects the context `dev`. Ctrl-C stops it.

@@ -67,6 +67,15 @@ pub(crate) fn load(path: &Path) -> Result<SigningKey> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
+/// The keys of those who sign beside the context's, and their public keys, sorted and each once.
+pub(crate) fn load_sorted(paths: &[PathBuf]) -> Result<(Vec<SigningKey>, Vec<PublicKey>)> {
+    let keys = paths.iter().map(|path| load(path)).collect::<Result<Vec<_>>>()?;
+    let mut publics: Vec<_> = keys.iter().map(public).collect();
+    publics.sort();
+    publics.dedup();
+    Ok((keys, publics))
+}
+
 /// The key as PKCS#8 in PEM, for TLS: RFC 8410, version 1.
 pub(crate) fn pkcs8_pem(key: &SigningKey) -> Zeroizing<String> {
     const PREFIX: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";

@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chancery_client::{CheckError, Context, Convicted, Ledger, Options, ReadError, Receipt, SubmitError};
+use chancery_client::{
+    CheckError, Context, Convicted, Ledger, Options, PastError, ReadError, Receipt, SubmitError,
+};
 use chancery_ledger::command::{Body, SignedCommand};
 use chancery_ledger::trust::Trust;
 use ed25519_dalek::SigningKey;
@@ -21,18 +23,18 @@ pub(crate) struct Act {
     /// Who signs it; the context's own key by default.
     pub(crate) signs: Option<SigningKey>,
     /// Who must consent.
-    pub(crate) also_signs: Option<SigningKey>,
+    pub(crate) also_sign: Vec<SigningKey>,
 }
 
 impl Act {
     /// A command that the context's key signs.
     pub(crate) const fn new(words: String, body: Body) -> Self {
-        Self { words, body, signs: None, also_signs: None }
+        Self { words, body, signs: None, also_sign: Vec::new() }
     }
 
     /// Signs and sends it until it is acknowledged.
     pub(crate) async fn submit(&self, ledger: &Ledger) -> Result<Receipt> {
-        let others: Vec<&SigningKey> = self.also_signs.iter().collect();
+        let others: Vec<&SigningKey> = self.also_sign.iter().collect();
         let signed = match &self.signs {
             Some(key) => ledger.sign_as(key, self.body.clone(), &others),
             None => ledger.sign(self.body.clone(), &others),
@@ -90,6 +92,16 @@ pub(crate) fn receipt_fields(mut page: Page, trust: &Trust, receipt: &Receipt) -
         .field("", style::dim("the leaf's inclusion in the log that they signed was verified here"))
 }
 
+/// When the last permit from before a revocation is dead, for people.
+pub(crate) fn dead_field(page: Page, receipt: &Receipt) -> Page {
+    match receipt.dead {
+        Some(dead) => {
+            page.field("dead at", format!("{}: no permit from before starts a call after", utc(dead.at_ms)))
+        }
+        None => page,
+    }
+}
+
 /// A receipt for machines.
 pub(crate) fn receipt_json(trust: &Trust, receipt: &Receipt) -> Value {
     let mut value = json!({
@@ -103,6 +115,10 @@ pub(crate) fn receipt_json(trust: &Trust, receipt: &Receipt) -> Value {
     });
     if let (Some(fields), Some(grant)) = (value.as_object_mut(), receipt.grant) {
         fields.insert("grant".into(), json!(grant.to_string()));
+    }
+    if let (Some(fields), Some(dead)) = (value.as_object_mut(), receipt.dead) {
+        fields.insert("dead_at_ms".into(), json!(dead.at_ms));
+        fields.insert("staleness_ms".into(), json!(dead.staleness_ms));
     }
     value
 }
@@ -169,8 +185,31 @@ pub(crate) fn check_failure(error: &CheckError) -> Failure {
         CheckError::Unavailable { .. } => Failure::new(Exit::Unknown, message).code("unavailable"),
         CheckError::Refused { .. } => Failure::new(Exit::Refused, message).code("not_permitted"),
         CheckError::Expired { .. } => Failure::new(Exit::Unknown, message).code("expired"),
+        CheckError::Stale { .. } => Failure::new(Exit::Unknown, message).code("stale"),
         CheckError::Name { .. } => Failure::usage(message),
         CheckError::Randomness(_) => Failure::local(message),
+    }
+}
+
+/// What a failed question about the past means here.
+pub(crate) fn past_failure(error: &PastError) -> Failure {
+    let message = error.to_string();
+    match error {
+        PastError::NotKept { oldest_block, oldest_time_ms, .. } => Failure::new(Exit::Unknown, message)
+            .code("not_kept")
+            .hint("a node keeps as many blocks of history as `history_blocks` in its node.toml says")
+            .fact("oldest_block", json!(oldest_block))
+            .fact("oldest_time_ms", json!(oldest_time_ms)),
+        PastError::NotReached { newest_block, clock_ms, .. } => Failure::new(Exit::Unknown, message)
+            .code("not_reached")
+            .fact("newest_block", json!(newest_block))
+            .fact("clock_ms", json!(clock_ms)),
+        PastError::Unproven { .. } => Failure::new(Exit::Invalid, message).code("unproven"),
+        PastError::Contradiction { convicted, .. } => {
+            contradiction(Failure::new(Exit::Invalid, message), convicted)
+        }
+        PastError::Refused { .. } => Failure::new(Exit::Refused, message).code("not_permitted"),
+        PastError::Unavailable { .. } => Failure::new(Exit::Unknown, message).code("unavailable"),
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Holding {
     /// Every grant of this epoch.
     pub(crate) grants: Vec<Held>,
     owner: String,
-    generation: u64,
+    lineage: String,
     checked: Checked,
 }
 
@@ -93,6 +93,11 @@ pub(crate) async fn grants(ledger: &Ledger, agent: &Name) -> Result<Holding> {
         }
         Decision::Denied(denial @ Denial::Retired { .. }) => {
             Err(Failure::new(Exit::Refused, output::denial(denial)).code("retired"))
+        }
+        Decision::Denied(denial @ Denial::Halted { .. }) => {
+            let halted = Failure::new(Exit::Unknown, output::denial(denial)).code("halted");
+            // One of its chains was halted, and all of them are shown; or it is halted itself.
+            read(checked, agent).map_err(|_| halted.hint("the proof shows the halt, and no grant"))
         }
         _ => read(checked, agent),
     }
@@ -129,8 +134,8 @@ fn read(checked: Checked, agent: &Name) -> Result<Holding> {
                 grants.push(held(reference.grant, grant)?);
             }
         }
-        let (owner, generation) = (registered.owner, registered.generation);
-        Some(Holding { grants, owner, generation, checked: checked.clone() })
+        let (owner, lineage) = (registered.owner, registered.lineage);
+        Some(Holding { grants, owner, lineage, checked: checked.clone() })
     };
     shown().ok_or_else(|| Failure::new(Exit::Invalid, "the proof does not show the agent's grants"))
 }
@@ -180,7 +185,7 @@ impl Holding {
             "outcome": "done",
             "agent": agent.as_str(),
             "owner": self.owner,
-            "generation": self.generation,
+            "lineage": self.lineage,
             "grants": grants,
             "proof": output::verdict_json(&ledger.trust(), &self.checked.verified).get("proof"),
         });

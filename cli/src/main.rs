@@ -6,13 +6,16 @@ mod agent;
 mod authorize;
 mod check;
 mod cluster;
+mod consistency;
 mod context;
 mod demo;
 mod dev;
 mod exit;
 mod explain;
 mod files;
+mod generations;
 mod grant;
+mod halt;
 mod init;
 mod keys;
 mod knowledge;
@@ -79,12 +82,21 @@ enum Command {
     /// Register and retire agents.
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// The versions of the agents of a lineage.
+    #[command(subcommand)]
+    Generations(generations::GenerationsCommand),
     /// Grant authority to an agent.
     Grant(grant::Grant),
     /// Narrow a grant for another agent.
     Delegate(grant::Delegate),
     /// Revoke one grant, or everything of an agent.
     Revoke(revoke::Revoke),
+    /// Stop everything in a scope, at once.
+    Halt(halt::Halt),
+    /// Say that a halt may end.
+    Resume(halt::Resume),
+    /// The halts in force, proven to be all.
+    Halts(halt::Halts),
     /// May this agent do this, now? With a proof.
     Check(check::Check),
     /// May this agent do this, now? Recorded before it acts, for one call.
@@ -140,9 +152,13 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Transfer(transfer) => transfer.run(named).await,
         Command::Principal(principal) => principal.run(named).await,
         Command::Agent(agent) => agent.run(named).await,
+        Command::Generations(generations) => generations.run(named).await,
         Command::Grant(grant) => grant.run(named).await,
         Command::Delegate(delegate) => delegate.run(named).await,
         Command::Revoke(revoke) => revoke.run(named).await,
+        Command::Halt(halt) => halt.run(named).await,
+        Command::Resume(resume) => resume.run(named).await,
+        Command::Halts(halts) => halts.run(named).await,
         Command::Check(check) => check.run(named).await,
         Command::Authorize(authorize) => authorize.run(named).await,
         Command::Outcome(outcome) => outcome.run(named).await,
@@ -211,7 +227,19 @@ mod tests {
             "transfer --to node-2",
             "agent register bot --owner ada@example.com",
             "grant bot --action mail/* --resource customer/* --for 8h --staleness-ms 1000 --delegable 2",
+            "agent register bot --owner ada@example.com --lineage desk",
             "revoke --agent bot --wait",
+            "halt --everything --reason why",
+            "generations list bot",
+            "generations diff bot 1 2",
+            "generations set desk --threshold 2 --action mail/* --with-key b.key",
+            "generations register desk --model m --prompt p --tools t --parameters q --memory e",
+            "generations release desk 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --with-key b.key",
+            "generations rollback desk 1 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+            "check bot mail/send a --generation 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a",
+            "halt --action mail/*",
+            "resume 17",
+            "halts",
             "check bot mail/send customer/42 --args-json {} --evidence e.json",
             "explain bot mail/send customer/42 --args-json {}",
             "grant bot --action a --resource b --condition policy.cedar --schema schema.cedarschema",
@@ -229,6 +257,15 @@ mod tests {
         for line in [
             "",
             "revoke",
+            "halt",
+            "halt --reason why",
+            "halt --everything --agent bot",
+            "halt --action mail*",
+            "resume",
+            "resume first",
+            "generations release desk 0a",
+            "generations register desk --model m",
+            "resume 17 --command 00",
             "verify a.json",
             "grant bot",
             "check bot mail/send",

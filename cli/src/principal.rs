@@ -101,7 +101,7 @@ impl PrincipalCommand {
                 let new_key = keys::public(&new);
                 let body = Body::RotatePrincipal { old_key: rotate.old, new_key };
                 let words = format!("{} takes the place of {}", new_key, rotate.old);
-                ledger::act(context, Act { also_signs: Some(new), ..Act::new(words, body) }).await
+                ledger::act(context, Act { also_sign: vec![new], ..Act::new(words, body) }).await
             }
             Self::Certify(certify) => certify.run(),
         }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use chancery_ledger::answer::Moment;
 use chancery_ledger::command::Body;
 use chancery_ledger::decide::Decision;
-use chancery_ledger::evidence::{Contradiction, Conviction, Evidence, Record, Shown, ShownRecord};
+use chancery_ledger::evidence::{Contradiction, Conviction, Evidence, Proof, Record, Shown, ShownRecord};
 use chancery_ledger::trust::Trust;
 use clap::Args;
 use serde_json::{Value, json};
@@ -183,7 +184,7 @@ fn record_json(path: &Path, trust: &Trust, record: &Record, shown: &ShownRecord)
 fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) -> Page {
     let request = &evidence.request;
     let asked = format!("{} {} {}", request.agent, request.action, request.resource);
-    let verdict = match &shown.verified.decision {
+    let verdict = match shown.proven.decision() {
         Decision::Permit(authority) => {
             let chain: Vec<_> = authority.chain.iter().map(|link| output::short(&link.grant)).collect();
             let verdict = if authority.bounds.is_empty() {
@@ -197,7 +198,7 @@ fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: 
     };
     let page = page
         .text(format!("{} {}", style::good("verified"), path.display()))
-        .field("asked", style::name(&asked))
+        .field("asked", format!("{}{}", style::name(&asked), when(&evidence.proof)))
         .field("shown", verdict);
     let page = match &shown.cause {
         Some(signed) => page
@@ -205,11 +206,21 @@ fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: 
             .field("", format!("signed by {}, in the log that the nodes signed", signed.command().signer)),
         None => page,
     };
-    output::proof(page, trust, &shown.verified)
+    output::proven(page, trust, &shown.proven)
+}
+
+/// About when, in words that follow the question.
+fn when(proof: &Proof) -> String {
+    match proof {
+        Proof::Check { .. } => String::new(),
+        Proof::Recent { .. } => ", by the nodes' clocks".into(),
+        Proof::Past { moment: Moment::Block(block), .. } => format!(", after block {block}"),
+        Proof::Past { moment: Moment::Time(time_ms), .. } => format!(", at {}", utc(*time_ms)),
+    }
 }
 
 fn shown_json(path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) -> Value {
-    let mut value = output::verdict_json(trust, &shown.verified);
+    let mut value = output::proven_json(trust, &shown.proven);
     if let Some(fields) = value.as_object_mut() {
         let request = &evidence.request;
         fields.insert("outcome".into(), json!("verified"));
@@ -221,6 +232,13 @@ fn shown_json(path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) ->
         if let Some(args) = &request.args {
             fields.insert("args".into(), json!(String::from_utf8_lossy(args)));
         }
+        let asked = match &evidence.proof {
+            Proof::Check { .. } => "check",
+            Proof::Recent { .. } => "recent_check",
+            Proof::Past { moment: Moment::Block(_), .. } => "at_block",
+            Proof::Past { moment: Moment::Time(_), .. } => "at_time",
+        };
+        fields.insert("asked".into(), json!(asked));
         fields.insert("cause_shown".into(), json!(shown.cause.is_some()));
         if let Some(signed) = &shown.cause {
             fields.insert("cause_kind".into(), json!(output::kind(&signed.command().body)));

@@ -167,11 +167,17 @@ fn the_tour_works() {
     delegate(&home);
     conditions(&home);
     record(&home);
+    halt(&home);
+    generations(&home);
 
-    let arguments = ["revoke", granted["grant"].as_str().unwrap(), "--wait", "--holder", "bot"];
-    let revoked = home.says(0, &arguments);
+    let recent =
+        home.says(0, &["check", "bot", "mail/send", "customer/7", "--consistency", "fresh-within=30s"]);
+    assert_eq!(recent["outcome"], "permit");
+    let revoked = home.says(0, &["revoke", granted["grant"].as_str().unwrap(), "--wait"]);
     // The grant's 2 s, and both clocks' 0.5 s.
-    assert_eq!(revoked["waited_ms"], 3_000);
+    assert_eq!((&revoked["waited_ms"], &revoked["staleness_ms"]), (&3_000.into(), &2_000.into()));
+    assert!(revoked["dead_at_ms"].as_u64() >= revoked["time_ms"].as_u64().map(|time_ms| time_ms + 3_000));
+    then(&home, &revoked);
     let again = home.says(0, &["revoke", granted["grant"].as_str().unwrap()]);
     assert_eq!((&again["index"], &again["before"]), (&revoked["index"], &true.into()));
     home.says(0, &["evidence", "bot", "mail/send", "customer/7", "--file", "denied.json"]);
@@ -244,6 +250,31 @@ fn conditions(home: &Home) {
     assert_eq!(refused["code"], "bad_condition");
 }
 
+/// What was before a revocation, and after; and what the nodes cannot show.
+fn then(home: &Home, revoked: &Value) {
+    let number = |field: &str| revoked[field].as_u64().unwrap();
+    let (block, time_ms) = (number("block"), number("time_ms"));
+    let at = |exit, mode: &str| {
+        let question =
+            ["check", "bot", "mail/send", "customer/7", "--evidence", "then.json", "--consistency"];
+        home.says(exit, &[&question[..], &[mode]].concat())
+    };
+    let before = at(0, &format!("at-block={}", block - 1));
+    assert_eq!((&before["outcome"], &before["at_block"]), (&"was_permitted".into(), &(block - 1).into()));
+    assert!(before.get("permit_until_ms").is_none(), "the past is no permit");
+    assert_eq!(at(0, &format!("at-time={}", time_ms - 1))["decision"]["verdict"], "permit");
+    let after = at(10, &format!("at-time={time_ms}"));
+    assert_eq!((&after["outcome"], &after["state"]["block"]), (&"was_denied".into(), &block.into()));
+    let trust = home.path(".local/share/chancery/dev/ledger/trust.toml");
+    let verified = home.says(0, &["verify", "then.json", "--trust", trust.to_str().unwrap()]);
+    let shown = &verified["files"][0];
+    assert_eq!((&shown["asked"], &shown["cause_kind"]), (&"at_time".into(), &"revoke_grant".into()));
+    assert_eq!(at(12, "at-block=4000000000")["code"], "not_reached");
+    assert_eq!(at(12, "at-time=1")["code"], "not_kept");
+    let usage = home.run(&["check", "bot", "mail/send", "customer/7", "--consistency", "at-noon"]);
+    assert_eq!(usage.status.code(), Some(2));
+}
+
 /// A desk delegates to another agent; a key that is let in but is no principal may command nothing.
 fn delegate(home: &Home) {
     let key = home.says(0, &["keygen", "desk.key"]);
@@ -310,6 +341,104 @@ fn patiently(home: &Home, asked: &[&str]) -> Value {
         assert_eq!((output.status.code(), &said["code"]), (Some(12), &"expired".into()), "{said}");
         assert!(std::time::Instant::now() < deadline, "no permit came in its time: {said}");
     }
+}
+
+/// What is halted is denied, and named as halted, until it is resumed.
+fn halt(home: &Home) {
+    let asked = ["check", "bot", "mail/send", "customer/42"];
+    assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
+    let halt = home.says(0, &["halt", "--action", "mail/*", "--reason", "wrong mails"]);
+    let denied = home.says(10, &asked);
+    let scope = serde_json::json!({ "kind": "action", "subject": "mail/*" });
+    let decision = &denied["decision"];
+    assert_eq!((&decision["code"], &decision["scope"]), (&"halted".into(), &scope));
+    assert_eq!((&decision["reason"], &decision["cause"]["index"]), (&"wrong mails".into(), &halt["index"]));
+    let listed = serde_json::json!([{ "index": halt["index"], "scope": scope }]);
+    assert_eq!(home.says(0, &["halts"])["halts"], listed);
+
+    let index = halt["halt"].to_string();
+    let (zeros, hash) = ("0".repeat(64), halt["command_hash"].as_str().unwrap());
+    assert_eq!(home.says(14, &["resume", &index, "--command", &zeros])["code"], "other_halt");
+    assert_eq!(home.says(14, &["resume", "0"])["code"], "unknown_halt");
+    home.says(10, &asked);
+    let resumed = home.says(0, &["resume", &index, "--command", hash]);
+    assert_eq!(resumed["halt"], halt["index"]);
+    home.says(0, &asked);
+    assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
+
+    // It was halted then, and was not before.
+    let at = |exit, block: u64| {
+        home.says(exit, &[&asked[..], &["--consistency", &format!("at-block={block}")]].concat())
+    };
+    let block = halt["block"].as_u64().unwrap();
+    assert_eq!(at(0, block - 1)["outcome"], "was_permitted");
+    let then = &at(10, block)["decision"];
+    assert_eq!(
+        (&then["code"], &then["scope"], &then["cause"]["index"]),
+        (&"halted".into(), &scope, &halt["index"])
+    );
+    // Who follows the log is told of both: of the halt and what it came from, and of the word that ended it.
+    let followed = lines(&home.run(&["watch", "--from", &index, "--count", "2"]));
+    let told = |place: usize| (followed[place]["kind"].as_str().unwrap(), &followed[place]["index"]);
+    assert_eq!((told(0), told(1)), (("halt", &halt["index"]), ("resume", &resumed["index"])));
+    assert!(halt["dead_at_ms"].is_u64() && resumed.get("dead_at_ms").is_none());
+}
+
+/// Two generations under one lineage, and back to the first.
+fn generations(home: &Home) {
+    let register = ["agent", "register", "line/1", "--owner", "ada@example.com", "--lineage", "line"];
+    home.says(0, &register);
+    home.says(0, &["grant", "line/1", "--action", "mail/*", "--resource", "*"]);
+    let ask = |exit, action: &str, generation: &[&str]| {
+        home.says(exit, &[&["check", "line/1", action, "customer/42"], generation].concat())
+    };
+    ask(0, "mail/send", &[]);
+    home.says(0, &["generations", "set", "line", "--action", "mail/send", "--staleness-ms", "1500"]);
+    assert_eq!(ask(10, "mail/read", &[])["decision"]["code"], "lineage_constraint");
+
+    std::fs::write(home.path("prompt.txt"), "You send mail.").unwrap();
+    let made = |model: &str, parent: &[&str]| {
+        let digest = |text: &str| chancery_ledger::hash::Hash::of(&[text.as_bytes()]).to_string();
+        let (model, rest) = (digest(model), digest("the same"));
+        let make = ["generations", "register", "line", "--model", &model, "--prompt", "prompt.txt"];
+        let rest = ["--tools", &rest, "--parameters", &rest, "--memory", &rest];
+        home.says(0, &[&make[..], &rest, parent].concat())["generation"].as_str().unwrap().to_owned()
+    };
+    let first = made("model-1", &[]);
+    assert_eq!(ask(10, "mail/send", &[])["decision"]["code"], "unregistered_generation");
+    let as_first = ["--generation", &first];
+    assert_eq!(ask(10, "mail/send", &as_first)["decision"]["code"], "quarantined_generation");
+    home.says(0, &["generations", "release", "line", &first]);
+    let permit = ask(0, "mail/send", &as_first);
+    let decision = &permit["decision"];
+    assert_eq!(decision["generation"], serde_json::json!({ "number": 1, "id": first }));
+    assert_eq!(decision["max_staleness_ms"], 1_500);
+
+    let second = made("model-2", &["--parent", &first]);
+    home.says(0, &["generations", "release", "line", &second]);
+    assert_eq!(ask(10, "mail/send", &as_first)["decision"]["code"], "superseded_generation");
+    ask(0, "mail/send", &["--generation", &second]);
+    let listed = home.says(0, &["generations", "list", "line/1"]);
+    let ids: Vec<_> = listed["generations"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
+    assert_eq!(ids, [&Value::from(first.as_str()), &Value::from(second.as_str())]);
+    assert_eq!(listed["generations"][1]["in_service"], true);
+    let changed = home.says(0, &["generations", "diff", "line/1", "1", "2"]);
+    assert_eq!(changed["changed"].as_array().unwrap().len(), 1);
+    assert_eq!(changed["changed"][0]["what"], "model");
+    assert_eq!(home.says(14, &["generations", "diff", "line/1", "1", "3"])["code"], "unknown_generation");
+    assert_eq!(home.says(14, &["generations", "rollback", "line", "2", &first])["code"], "other_generation");
+    let rolled_back = home.says(0, &["generations", "rollback", "line", "1", &first]);
+    ask(0, "mail/send", &as_first);
+    home.says(
+        0,
+        &["evidence", "line/1", "mail/send", "a", "--generation", &second, "--file", "superseded.json"],
+    );
+    // By the nodes' clocks, and about the past, the generation is part of the question too.
+    ask(0, "mail/send", &["--generation", &first, "--consistency", "fresh-within=60s"]);
+    let then = format!("at-block={}", rolled_back["block"].as_u64().unwrap() - 1);
+    ask(0, "mail/send", &["--generation", &second, "--consistency", &then]);
+    let superseded = ask(10, "mail/send", &["--generation", &first, "--consistency", &then]);
+    assert_eq!(superseded["decision"]["code"], "superseded_generation");
 }
 
 fn start_dev(home: &Home) -> (Running, Value) {

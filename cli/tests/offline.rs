@@ -11,7 +11,7 @@ use chancery_ledger::authority::{Block, State};
 use chancery_ledger::command::{LedgerId, Name};
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::evidence::{Contradiction, Evidence};
+use chancery_ledger::evidence::{Contradiction, Evidence, Proof};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Fresh, Head, Number, RosterChain, Statement};
 use chancery_ledger::log::nonces::NonceTree;
@@ -107,7 +107,7 @@ fn a_founded_ledger_loads_and_proves() {
         let block = Block::decode(&std::fs::read(config.genesis).unwrap()).unwrap();
         assert_eq!(LedgerId(block.hash()), trust.ledger);
     }
-    for name in ["operator", "issuer", "revoker", "gate"] {
+    for name in ["operator", "issuer", "revoker", "gate", "halter", "resumer"] {
         let context = Context::open(dir.join("contexts").join(name)).unwrap();
         assert_eq!((context.endpoints.len(), context.trust.ledger), (3, trust.ledger));
         assert!(context.key.is_some());
@@ -178,6 +178,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         args_digest: Hash::of(&[b""]),
         args: None,
         knowledge: None,
+        generation: None,
         hint: None,
     };
     let nonce = Nonce([7; 32]);
@@ -197,7 +198,7 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         head,
         statements: statements.to_vec(),
         head_statements: Vec::new(),
-        nonce_path: tree.path(0).unwrap(),
+        nonce_path: tree.path(0),
         tree: prune(&nodes, root, &recording.into_keys()).unwrap(),
         hint: None,
         language: LANGUAGE_VERSION.into(),
@@ -206,15 +207,15 @@ fn verify_evidence(home: &Path, dir: &Path, trust: Trust) {
         origin: trust.origin.clone(),
         ledger: trust.ledger,
         request,
-        nonce,
-        answer,
+        proof: Proof::Check { nonce, answer },
         rosters: RosterChain::default(),
         cause: None,
     };
     let good = home.join("good.json");
     std::fs::write(&good, evidence.to_json()).unwrap();
     let mut tampered = evidence.clone();
-    tampered.answer.statements[0].fresh.as_mut().unwrap().clock_ms ^= 1;
+    let Proof::Check { answer, .. } = &mut tampered.proof else { panic!() };
+    answer.statements[0].fresh.as_mut().unwrap().clock_ms ^= 1;
     let bad = home.join("bad.json");
     std::fs::write(&bad, tampered.to_json()).unwrap();
 

@@ -135,6 +135,7 @@ impl Ledger {
             resource: name("resource", resource)?,
             args_digest: args.digest(),
             args: args.disclosed().map(Into::into),
+            generation: self.options().generation,
             knowledge: None,
             hint: None,
             parent: None,
@@ -169,7 +170,7 @@ impl Ledger {
         let id = DecisionId::of(self.trust().ledger, signed.command_bytes());
         let decision = DecisionRef { agent: asked.agent.clone(), number: verdict.number, id };
         let (chain, bounds, deadline_ms) = match verdict.decided {
-            Decided::Permit { chain, deadline_ms, bounds } => (chain, bounds, deadline_ms),
+            Decided::Permit { chain, deadline_ms, bounds, .. } => (chain, bounds, deadline_ms),
             Decided::Denied(denial) => {
                 let denied = RecordedDenial { denial, decision, asked, receipt };
                 return Err(AuthorizeError::Denied(Box::new(denied)));

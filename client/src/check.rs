@@ -1,23 +1,29 @@
 //! Checks: may this agent do this, now? Asked, proven, and decided here.
+//!
+//! Now is, by default, after the question was asked: a nonce of the client's own proves it. Who accepts less, by
+//! the nodes' clocks, spares the nodes a round ([`CheckOptions::fresh_within`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_ledger::answer::{Answer, AnswerError, Nonce, Verified, decode_answer, verify};
+use chancery_ledger::answer::{
+    Answer, AnswerError, HeadProof, Nonce, Verified, decode_answer, verify, verify_recent,
+};
 use chancery_ledger::authority::{Cause, ViewError};
 use chancery_ledger::command::{LedgerId, Name, NameError};
 use chancery_ledger::decide::{Authority, Decision, Denial, Explanation, Request, explain};
-use chancery_ledger::evidence::{Evidence, Leaf};
+use chancery_ledger::evidence::{Evidence, Leaf, Proof};
 use chancery_ledger::head::{RosterChain, RosterId};
 use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::state::{PrunedReadError, PrunedView};
-use chancery_ledger::trust::{Trust, TrustError};
+use chancery_ledger::trust::TrustError;
 use chancery_proto::v1::api::CheckRequest;
 use tokio::time::Instant;
 
 use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call};
 use crate::permit::Bounds;
+use crate::proven::Known;
 use crate::rosters::NeedsRoster;
 use crate::{Args, Ledger, Permit, RostersError};
 
@@ -31,6 +37,10 @@ pub struct CheckOptions {
     pub timeout: Duration,
     /// The staleness that the caller accepts, in milliseconds; the grants' own counts if it is less.
     pub staleness_ms_max: u64,
+    /// `None`: nothing is missing that was acknowledged before the question was asked. Otherwise nothing that was
+    /// acknowledged before this long ago, and the clocks' bounds: proven by the nodes' clocks, held against this
+    /// machine's. It spares the nodes a round of statements.
+    pub fresh_within: Option<Duration>,
 }
 
 /// Why there is no permit.
@@ -81,6 +91,12 @@ pub enum CheckError {
     /// It might, but each answer came when its permit's deadline had passed.
     #[error("the answer came after the permit's deadline")]
     Expired {
+        /// What was tried.
+        tries: Vec<Try>,
+    },
+    /// No answer was as recent as was asked for.
+    #[error("no answer was as recent as was asked for: {}", list(.tries))]
+    Stale {
         /// What was tried.
         tries: Vec<Try>,
     },
@@ -164,8 +180,8 @@ pub struct Checked {
     pub ledger: LedgerId,
     /// What was asked.
     pub request: Request,
-    /// Under which nonce.
-    pub nonce: Nonce,
+    /// Under which nonce; none if it is recent by the nodes' clocks.
+    pub nonce: Option<Nonce>,
     /// What proves it.
     pub answer: Answer,
     /// How the rosters that it names came about, from genesis on.
@@ -186,12 +202,16 @@ impl Checked {
 
     /// The evidence, with the leaf of the command that brought the decision about, if one did.
     pub(crate) fn evidence(&self, cause: Option<Leaf>) -> Evidence {
+        let answer = self.answer.clone();
+        let proof = match self.nonce {
+            Some(nonce) => Proof::Check { nonce, answer },
+            None => Proof::Recent { answer },
+        };
         Evidence {
             origin: self.origin.clone(),
             ledger: self.ledger,
             request: self.request.clone(),
-            nonce: self.nonce,
-            answer: self.answer.clone(),
+            proof,
             rosters: self.rosters.clone(),
             cause,
         }
@@ -241,6 +261,7 @@ impl Ledger {
             resource: name("resource", resource)?,
             args_digest: args.digest(),
             args: args.disclosed().map(Into::into),
+            generation: self.options().generation,
             knowledge: None,
             hint: None,
         };
@@ -253,13 +274,16 @@ impl Ledger {
     /// As [`Ledger::check`].
     pub async fn check_with(&self, request: Request, options: CheckOptions) -> Result<Permit, CheckError> {
         let request = Request { hint: None, ..request };
+        let mut within_ms = options.fresh_within.map(milliseconds);
         let mut tries = self.tries(Instant::now() + options.timeout);
         while let Some(attempt) = tries.next().await {
-            let mut nonce = Nonce([0; 32]);
             // The time is taken before the nonce is made: the answer is at least as new as the nonce.
             let sent = self.clock().since_boot();
-            getrandom::fill(&mut nonce.0).map_err(CheckError::Randomness)?;
-            let checked = match self.ask(&attempt, &request, nonce).await {
+            let freshness = match within_ms {
+                Some(within_ms) => Freshness::Within(within_ms),
+                None => Freshness::Nonce(nonce().map_err(CheckError::Randomness)?),
+            };
+            let checked = match self.ask(&attempt, &request, freshness).await {
                 Ok(checked) => checked,
                 Err(Failure::Contradiction(convicted)) => {
                     let (endpoint, tries) = (attempt.endpoint.name.clone(), tries.into_failed());
@@ -284,10 +308,14 @@ impl Ledger {
                         staleness_ms_max: options.staleness_ms_max,
                         clock_skew_ms: self.clock_skew_ms(),
                     };
+                    let staleness_ms = authority.max_staleness_ms.min(options.staleness_ms_max);
+                    let sent = within_ms.is_none().then_some(sent);
                     let permit = Permit::new(checked, authority, sent, bounds, self.clock().clone());
                     if !permit.is_expired() {
                         return Ok(permit.after(tries.served(&attempt)));
                     }
+                    // Recent as asked for, and too old for the grant: what is half as old leaves time to act.
+                    within_ms = within_ms.map(|within_ms| within_ms.min(staleness_ms / 2));
                     tries.failed(&attempt, Failure::Expired);
                 }
             }
@@ -296,46 +324,51 @@ impl Ledger {
     }
 
     /// One try at one node: sends, decodes, verifies.
-    async fn ask(&self, attempt: &Attempt<'_>, request: &Request, nonce: Nonce) -> Result<Checked, Failure> {
-        // What was verified before the nonce was made, the answer must not precede. What is verified while
-        // this answer is under way, it may.
-        let (newest, known) = (self.newest().known(), self.trust());
+    async fn ask(
+        &self,
+        attempt: &Attempt<'_>,
+        request: &Request,
+        freshness: Freshness,
+    ) -> Result<Checked, Failure> {
+        let known = self.known();
         let deadline = Instant::now() + attempt.time;
         let size_bytes_max = self.proof_size_bytes_max() + ANSWER_OVERHEAD_BYTES;
         let mut client = attempt.endpoint.client(size_bytes_max + 16);
-        let message = CheckRequest {
-            agent: request.agent.to_string(),
-            action: request.action.to_string(),
-            resource: request.resource.to_string(),
-            args_digest: request.args_digest.0.to_vec(),
-            nonce: nonce.0.to_vec(),
-            args: request.args.clone().unwrap_or_default(),
-            knowledge: request.knowledge.as_ref().map(Knowledge::encode).unwrap_or_default(),
-        };
+        let mut message = question(request);
+        match freshness {
+            Freshness::Nonce(nonce) => message.nonce = nonce.0.to_vec(),
+            Freshness::Within(within_ms) => {
+                message.fresh_within_ms = Some(within_ms);
+                message.since_block = known.newest.block;
+            }
+        }
         let reply = call(attempt.time, client.check(attempt.request(message))).await?;
         let answer = decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?;
-        let prove = |trust: &Trust| {
-            let trust = trust.clone().since(newest.block).since_roster(known.minimum_roster);
-            let verified = verify(&trust, request, nonce, &answer)?;
-            newest.check(&verified.head).map_err(ProofError::RolledBack)?;
-            let rosters = trust.roster_chain_to(answer.newest_roster()).map_err(ProofError::RolledBack)?;
-            Ok::<_, ProofError>((verified, rosters))
+        let Answer { head, statements, head_statements, .. } = &answer;
+        let signed = HeadProof {
+            head: *head,
+            statements: statements.clone(),
+            head_statements: head_statements.clone(),
         };
-        let proven = self.verified(attempt, deadline, prove).await;
-        // Also what came with an answer that is refused: it may convict a later one.
-        let statements = answer.statements.iter().chain(&answer.head_statements).copied().collect();
-        if let Some(convicted) = self.convictions().hear(&self.trust(), statements, proven.is_ok()).await {
-            return Err(Failure::Contradiction(convicted));
+        let proven = self.proven(attempt, deadline, &known, &signed, |trust| match freshness {
+            Freshness::Nonce(nonce) => verify(trust, request, nonce, &answer),
+            Freshness::Within(_) => verify_recent(trust, request, &answer),
+        });
+        let (verified, rosters) = proven.await?;
+        if let Freshness::Within(within_ms) = freshness {
+            let age_ms = self.clock().wall_ms().saturating_sub(verified.freshness.clock_min_ms);
+            if age_ms > within_ms {
+                return Err(Failure::Stale { age_ms, within_ms });
+            }
         }
-        let (verified, rosters) = proven.map_err(|failure| match failure {
-            Failure::Rosters(source) => ProofError::Rosters(source).into(),
-            failure => failure,
-        })?;
-        self.demand_honest_quorums(&answer)?;
-        self.newest().note(&verified.head);
+        let nonce = match freshness {
+            Freshness::Nonce(nonce) => Some(nonce),
+            Freshness::Within(_) => None,
+        };
+        let Known { trust, .. } = known;
         Ok(Checked {
-            origin: known.origin.clone(),
-            ledger: known.ledger,
+            origin: trust.origin.clone(),
+            ledger: trust.ledger,
             request: request.clone(),
             nonce,
             answer,
@@ -343,31 +376,48 @@ impl Ledger {
             verified,
         })
     }
+}
 
-    /// Demands that the verified `answer` has its quorums without the nodes that are convicted.
-    fn demand_honest_quorums(&self, answer: &Answer) -> Result<(), ProofError> {
-        let unknown = |error| ProofError::Answer(chancery_ledger::answer::ProofError::Trust(error));
-        let (all, head, trust) = (&answer.statements, answer.head, self.trust());
-        if let Some(fresh) = all.iter().find_map(|statement| statement.fresh) {
-            let named = trust.roster(fresh.tail_roster).map_err(unknown)?;
-            let nodes = all.iter().map(|statement| statement.node);
-            if let Some(convicted) = self.convictions().needed(|nodes| named.has_quorum(nodes), nodes) {
-                return Err(ProofError::Convicted(convicted));
-            }
-        }
-        let signed = all.iter().filter(|s| s.head == head).chain(&answer.head_statements);
-        let voters = trust.voters_of(&head).map_err(unknown)?;
-        match self.convictions().needed(|nodes| voters.has_quorum(nodes), signed.map(|s| s.node)) {
-            Some(convicted) => Err(ProofError::Convicted(convicted)),
-            None => Ok(()),
-        }
+/// What makes an answer fresh.
+#[derive(Clone, Copy)]
+enum Freshness {
+    /// This nonce was made before it.
+    Nonce(Nonce),
+    /// By the nodes' clocks: at most so many milliseconds old.
+    Within(u64),
+}
+
+/// `request` on the wire, without what makes it fresh.
+pub(crate) fn question(request: &Request) -> CheckRequest {
+    CheckRequest {
+        agent: request.agent.to_string(),
+        action: request.action.to_string(),
+        resource: request.resource.to_string(),
+        args_digest: request.args_digest.0.to_vec(),
+        args: request.args.clone().unwrap_or_default(),
+        knowledge: request.knowledge.as_ref().map(Knowledge::encode).unwrap_or_default(),
+        generation: request.generation.map(|id| id.0.0.to_vec()).unwrap_or_default(),
+        nonce: Vec::new(),
+        fresh_within_ms: None,
+        since_block: 0,
     }
+}
+
+fn nonce() -> Result<Nonce, getrandom::Error> {
+    let mut nonce = Nonce([0; 32]);
+    getrandom::fill(&mut nonce.0)?;
+    Ok(nonce)
+}
+
+/// Whole milliseconds, never more than there are.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl CheckError {
     /// What failed tries amount to. The worst is told: an answer that proves nothing before a refusal, a
     /// refusal before an answer that was late, and that before none.
-    fn of(mut tries: Vec<Try>) -> Self {
+    pub(crate) fn of(mut tries: Vec<Try>) -> Self {
         let unproven = tries.iter().position(|one| matches!(one.failure, Failure::Unproven(_)));
         if let Some(Try { endpoint, failure: Failure::Unproven(source) }) =
             unproven.map(|position| tries.remove(position))
@@ -382,7 +432,23 @@ impl CheckError {
         if tries.iter().any(|one| matches!(one.failure, Failure::Expired)) {
             return Self::Expired { tries };
         }
+        if tries.iter().any(|one| matches!(one.failure, Failure::Stale { .. })) {
+            return Self::Stale { tries };
+        }
         Self::Unavailable { tries }
+    }
+
+    /// What was tried.
+    pub(crate) fn into_tries(self) -> Vec<Try> {
+        match self {
+            Self::Unproven { tries, .. }
+            | Self::Contradiction { tries, .. }
+            | Self::Unavailable { tries }
+            | Self::Refused { tries, .. }
+            | Self::Expired { tries }
+            | Self::Stale { tries } => tries,
+            Self::Denied(_) | Self::Bounded(_) | Self::Name { .. } | Self::Randomness(_) => Vec::new(),
+        }
     }
 }
 

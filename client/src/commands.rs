@@ -1,9 +1,11 @@
 //! The commands, one method each: made, signed with the context's key, and submitted.
 
 use chancery_ledger::command::{
-    Body, Command, GrantId, Name, Principal, PublicKey, RequestId, SignedCommand, Terms,
+    Body, Command, Generation, GenerationId, GrantId, HaltScope, Name, Principal, PublicKey, RequestId,
+    SignedCommand, Terms,
 };
 use chancery_ledger::condition::Schema;
+use chancery_ledger::hash::Hash;
 use ed25519_dalek::SigningKey;
 
 use crate::Ledger;
@@ -46,12 +48,44 @@ impl Ledger {
     /// Registers an agent, with the person accountable for it, and the key that signs its delegations if it
     /// may delegate.
     pub async fn register_agent(&self, agent: Name, owner: Name, key: Option<PublicKey>) -> Result<Receipt> {
-        self.command(Body::RegisterAgent { agent, owner, key }).await
+        self.command(Body::RegisterAgent { agent, owner, key, lineage: None }).await
+    }
+
+    /// [`Ledger::register_agent`] as one of a lineage, whose agents can be halted together.
+    pub async fn register_agent_of(
+        &self,
+        lineage: Name,
+        agent: Name,
+        owner: Name,
+        key: Option<PublicKey>,
+    ) -> Result<Receipt> {
+        self.command(Body::RegisterAgent { agent, owner, key, lineage: Some(lineage) }).await
     }
 
     /// Retires an agent for good.
     pub async fn retire_agent(&self, agent: Name) -> Result<Receipt> {
         self.command(Body::RetireAgent { agent }).await
+    }
+
+    /// Stops everything in `scope`. The receipt's `index`, and the hash of its `command`, name the halt.
+    pub async fn halt(&self, scope: HaltScope, reason: impl Into<String>) -> Result<Receipt> {
+        self.command(Body::Halt { scope, reason: reason.into() }).await
+    }
+
+    /// Says that the halt of the leaf at `halt` may end, whose command has the hash `halt_command`. It ends once
+    /// as many resumers have said so as the ledger's limits demand.
+    pub async fn resume(&self, halt: u64, halt_command: Hash) -> Result<Receipt> {
+        self.command(Body::Resume { halt, halt_command }).await
+    }
+
+    /// Registers a version of the agents of a lineage. Its id is [`Generation::id`].
+    pub async fn register_generation(&self, generation: Generation) -> Result<Receipt> {
+        self.command(Body::RegisterGeneration(Box::new(generation))).await
+    }
+
+    /// Goes back to an older generation, by its number and its id; later ones act no more.
+    pub async fn roll_back(&self, lineage: Name, number: u64, generation: GenerationId) -> Result<Receipt> {
+        self.command(Body::RollbackLineage { lineage, number, generation }).await
     }
 
     /// Admits a principal.

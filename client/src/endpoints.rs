@@ -94,6 +94,30 @@ pub enum Failure {
     /// The permit's deadline had passed when the answer came.
     #[error("the answer came after the permit's deadline")]
     Expired,
+    /// What the answer shows is older than was asked for.
+    #[error("the oldest clock of its quorum is {age_ms} ms behind this machine's, {within_ms} are allowed")]
+    Stale {
+        /// This machine's clock less the oldest of the quorum, in milliseconds.
+        age_ms: u64,
+        /// What was asked for.
+        within_ms: u64,
+    },
+    /// The node keeps the state no more that was asked about, or there was none yet. It is only its word.
+    #[error("the oldest state that it keeps is of block {oldest_block}")]
+    NotKept {
+        /// The oldest block whose state it keeps.
+        oldest_block: u64,
+        /// Its ledger time, in milliseconds since 1970.
+        oldest_time_ms: u64,
+    },
+    /// What was asked about is after what the node knows.
+    #[error("the newest block that it knows is {newest_block}")]
+    NotReached {
+        /// The newest block.
+        newest_block: u64,
+        /// The oldest clock of its quorum, in milliseconds since 1970.
+        clock_ms: u64,
+    },
     /// The acknowledgement proves nothing.
     #[error("the acknowledgement proves nothing: {0}")]
     Unacknowledged(#[from] ReceiptError),
@@ -207,6 +231,11 @@ impl Endpoints {
         &self.list
     }
 
+    /// A try at one of them, which has `time`.
+    pub(crate) fn attempt(&self, number: usize, time: Duration) -> Option<Attempt<'_>> {
+        Some(Attempt { endpoint: self.list.get(number)?, time, number })
+    }
+
     /// At most `tries_max` tries until `deadline`.
     pub(crate) fn tries(&self, deadline: Instant, tries_max: usize) -> Tries<'_> {
         let first = self.preferred.load(Ordering::Relaxed);
@@ -255,6 +284,11 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// The endpoint's place among all.
+    pub(crate) const fn number(&self) -> usize {
+        self.number
+    }
+
     /// `message`, with the time that the node has.
     pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
@@ -303,6 +337,14 @@ impl<'a> Tries<'a> {
             tracing::debug!(endpoint, %failure, "a try failed");
         }
         self.failed.push(Try { endpoint, failure });
+    }
+
+    /// Whether every endpoint was tried, and each one's last failure is such.
+    pub(crate) fn all_say(&self, such: impl Fn(&Failure) -> bool) -> bool {
+        self.endpoints.list.iter().all(|endpoint| {
+            let last = self.failed.iter().rfind(|one| one.endpoint == endpoint.name);
+            last.is_some_and(|one| such(&one.failure))
+        })
     }
 
     /// All tries, none of which served.

@@ -10,8 +10,8 @@ use chancery_ledger::command::{Body, Name, Terms};
 use chancery_ledger::head::Head;
 use chancery_ledger::log::{Frontier, leaf_hash};
 
+use crate::Ledger;
 use crate::watch::WatchError;
-use crate::{Event, Ledger};
 
 /// Why the log could not be read whole.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +53,14 @@ impl Ledger {
         let mut log = Frontier::new();
         let mut watch = self.watch(0).await?;
         while log.size() < head.log_size {
-            let next = tokio::time::timeout(self.options().read_timeout, watch.next()).await;
+            let next = tokio::time::timeout(self.options().read_timeout, watch.next_change()).await;
             let late = |_| GrantedError::TimedOut { index: log.size(), size: head.log_size };
-            let Event { entry, .. } = next.map_err(late)??;
+            let entry = match next.map_err(late)? {
+                Ok(change) => change.entry,
+                // Hashing took its time: nothing is lost by going on.
+                Err(WatchError::TooSlow { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
             log.append(leaf_hash(&entry.encode()));
             let Entry::Command { signed, .. } = entry else { continue };
             let (Body::Grant { terms, .. } | Body::Delegate { terms, .. }) = &signed.command().body else {

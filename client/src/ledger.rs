@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chancery_ledger::command::PublicKey;
+use chancery_ledger::command::{GenerationId, PublicKey};
 use chancery_ledger::trust::{Newest, Trust};
 use ed25519_dalek::SigningKey;
 use tokio::time::Instant;
@@ -35,6 +35,9 @@ pub struct Options {
     pub execute_within: Duration,
     /// Longest proof that is read, in bytes: at least what the ledger's genesis allows.
     pub proof_size_bytes_max: usize,
+    /// The generation as which the agents run that are checked for: what they are made of. None while their
+    /// lineages have none.
+    pub generation: Option<GenerationId>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
 }
@@ -49,6 +52,7 @@ impl Default for Options {
             command_lifetime_ms: 60_000,
             execute_within: Duration::from_secs(30),
             proof_size_bytes_max: 4 * 1024 * 1024,
+            generation: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -136,7 +140,7 @@ impl Ledger {
 
     /// What [`Ledger::check`] does with: the timeout of the options, and no staleness but the grants' own.
     pub fn check_options(&self) -> CheckOptions {
-        CheckOptions { timeout: self.options().check_timeout, staleness_ms_max: u64::MAX }
+        CheckOptions { timeout: self.options().check_timeout, staleness_ms_max: u64::MAX, fresh_within: None }
     }
 
     /// The options.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::answer::Nonce;
+use chancery_ledger::authority::GenerationRef;
 use chancery_ledger::command::Name;
 use chancery_ledger::decide::Authority;
 use chancery_ledger::evidence::Evidence;
@@ -44,7 +45,8 @@ pub struct Permit {
 /// When a permit ends: as soon as either clock reaches its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deadline {
-    /// On the clock that counts suspend: when the check was sent, and the staleness allowed.
+    /// On the clock that counts suspend: when the check was sent, and the staleness allowed; without a nonce, when
+    /// the wall clock should reach its limit.
     pub since_boot: Duration,
     /// On the wall clock, in milliseconds since 1970: the earlier of the quorum's least clock and the
     /// staleness allowed, and the end of the authority; less what the client's own clock may be off.
@@ -107,7 +109,7 @@ impl Permit {
     }
 
     /// The agent's generation.
-    pub const fn generation(&self) -> u64 {
+    pub const fn generation(&self) -> Option<GenerationRef> {
         self.authority.generation
     }
 
@@ -126,8 +128,8 @@ impl Permit {
         self.checked.request.args_digest
     }
 
-    /// The nonce that it was proven fresh under.
-    pub const fn nonce(&self) -> Nonce {
+    /// The nonce that it was proven fresh under; none if it is recent by the nodes' clocks.
+    pub const fn nonce(&self) -> Option<Nonce> {
         self.checked.nonce
     }
 
@@ -157,20 +159,26 @@ impl Permit {
     }
 
     /// A permit from a check whose decision is `authority`; `sent` is what the clock that counts suspend
-    /// said before the nonce was made.
+    /// said before the nonce was made, if there was one.
     pub(crate) fn new(
         checked: Checked,
         authority: Authority,
-        sent: Duration,
+        sent: Option<Duration>,
         bounds: Bounds,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let staleness_ms = bounds.staleness_ms_max.min(authority.max_staleness_ms);
         let fresh_until_ms = checked.verified.freshness.clock_min_ms.saturating_add(staleness_ms);
-        let deadline = Deadline {
-            since_boot: sent.saturating_add(Duration::from_millis(staleness_ms)),
-            wall_ms: fresh_until_ms.min(authority.not_after_ms).saturating_sub(bounds.clock_skew_ms),
+        let wall_ms = fresh_until_ms.min(authority.not_after_ms).saturating_sub(bounds.clock_skew_ms);
+        let since_boot = match sent {
+            Some(sent) => sent.saturating_add(Duration::from_millis(staleness_ms)),
+            None => {
+                // So that a wall clock that is set back from here on prolongs nothing.
+                let now = clock.since_boot();
+                now.saturating_add(Duration::from_millis(wall_ms.saturating_sub(clock.wall_ms())))
+            }
         };
+        let deadline = Deadline { since_boot, wall_ms };
         Self { checked, authority, deadline, clock, failed_tries: Vec::new() }
     }
 

@@ -2,7 +2,7 @@
 
 use chancery_ledger::authority::{Decided, ENTRY_SIZE_BYTES_MAX, Entry, Verdict};
 use chancery_ledger::command::roster_from_wire;
-use chancery_ledger::decide::Decision;
+use chancery_ledger::decide::Denial;
 use chancery_ledger::evidence::{Evidence, EvidenceError, Leaf, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Roster, RosterId};
@@ -169,14 +169,7 @@ impl Ledger {
     /// # Errors
     /// No node gave that leaf in time, or what it gave is not the one that the denial names.
     pub async fn evidence(&self, checked: &Checked) -> Result<Evidence, ReadError> {
-        let cause = match &checked.verified.decision {
-            Decision::Denied(denial) => denial.cause(),
-            Decision::Permit(_) => None,
-        };
-        let leaf = match cause {
-            Some(cause) => Some(self.leaf_in(&checked.verified.head, cause.index).await?.0),
-            None => None,
-        };
+        let leaf = self.cause_in(checked.verified.decision.denial(), &checked.verified.head).await?;
         let evidence = checked.evidence(leaf);
         evidence.verify(&self.trust())?;
         Ok(evidence)
@@ -188,15 +181,12 @@ impl Ledger {
     /// # Errors
     /// No node gave that leaf in time, or what it gave is not the one that the denial names.
     pub async fn record(&self, receipt: &Receipt) -> Result<Record, ReadError> {
-        let cause = match &receipt.verdict {
-            Some(Verdict { decided: Decided::Denied(denial), .. }) => denial.cause(),
+        let head = &receipt.head.head;
+        let denial = match &receipt.verdict {
+            Some(Verdict { decided: Decided::Denied(denial), .. }) => Some(denial),
             _ => None,
         };
-        let head = &receipt.head.head;
-        let cause = match cause {
-            Some(cause) => Some(self.leaf_in(head, cause.index).await?.0),
-            None => None,
-        };
+        let cause = self.cause_in(denial, head).await?;
         let trust = self.trust();
         let record = Record {
             origin: trust.origin.clone(),
@@ -208,6 +198,18 @@ impl Ledger {
         };
         record.verify(&trust)?;
         Ok(record)
+    }
+
+    /// The leaf of the command that brought a denial about, if one did, in the log of `head`.
+    pub(crate) async fn cause_in(
+        &self,
+        denial: Option<&Denial>,
+        head: &Head,
+    ) -> Result<Option<Leaf>, ReadError> {
+        match denial.and_then(Denial::cause) {
+            Some(cause) => Ok(Some(self.leaf_in(head, cause.index).await?.0)),
+            None => Ok(None),
+        }
     }
 
     /// The first leaf from any node that is what `verify` demands.

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use chancery_ledger::authority::{Entry, EntryError, Verdict};
+use chancery_ledger::authority::{Entry, INCLUSION_HASHES_MAX, LeafError, Verdict, ViewError};
 use chancery_ledger::command::{Body, EnvelopeError, GrantId, MalformedCommand, SignedCommand};
+use chancery_ledger::decide::staleness_after;
 use chancery_ledger::evidence::Leaf;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, HeadQuorum, QuorumError, RosterId, StatementError, decode_statements};
-use chancery_ledger::log::{VerifyError, leaf_hash, verify_inclusion};
+use chancery_ledger::state::{PrunedDecodeError, PrunedReadError, PrunedTree, PrunedView, UnusedError};
 use chancery_ledger::trust::{Newest, Trust, TrustError};
 use chancery_proto::v1::api::Acknowledged;
 
 use crate::convictions::Convicted;
 use crate::rosters::NeedsRoster;
 
-/// Most hashes in an inclusion proof.
-pub(crate) const INCLUSION_HASHES_MAX: usize = 64;
+/// Longest proof of how long what a command takes away may still be used, in bytes: two records and their paths.
+const STALENESS_TREE_SIZE_BYTES_MAX: usize = 160 * 1024;
 
 /// A command that took effect: in the log at `index`, under a head that a quorum signed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +40,28 @@ pub struct Receipt {
     pub head: HeadQuorum,
     /// The leaf, with its place in that head's log.
     pub leaf: Leaf,
+    /// When the last use of what the command takes away has begun, if it takes anything away.
+    pub dead: Option<Dead>,
+}
+
+/// The end of what a revocation takes away: permits from before it can start no call any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dead {
+    /// The greatest staleness of such a permit, in milliseconds: proven from the state.
+    pub staleness_ms: u64,
+    /// So long after the receipt, in milliseconds by a clock that does not jump, the last one is dead.
+    pub after_ms: u64,
+    /// The same by any wall clock that is in its bounds, in milliseconds since 1970: `dead_at`.
+    pub at_ms: u64,
+}
+
+/// The clocks that say when a revocation has taken the last permit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    /// This machine's, after the acknowledgement came, in milliseconds since 1970.
+    pub(crate) now_ms: u64,
+    /// How far it may be off.
+    pub(crate) own_skew_ms: u64,
 }
 
 /// Why an acknowledgement is not believed. The command may have taken effect all the same.
@@ -62,12 +85,21 @@ pub enum ReceiptError {
     /// It needs the signature of a node that contradicted itself.
     #[error("it rests on a node that was convicted: {0}")]
     Convicted(Arc<Convicted>),
-    /// The leaf is not in the head's log.
-    #[error("the leaf is not in the log: {0}")]
-    Inclusion(#[from] VerifyError),
-    /// The leaf is no log entry.
-    #[error("leaf: {0}")]
-    Entry(#[from] EntryError),
+    /// The leaf is not in the head's log, or is no log entry.
+    #[error(transparent)]
+    Leaf(#[from] LeafError),
+    /// What should show how long permits from before live is no pruned tree.
+    #[error("how long permits from before live: {0}")]
+    StalenessTree(#[from] PrunedDecodeError),
+    /// It is of another state than the head's.
+    #[error("how long permits from before live is shown of another state than the head's")]
+    StalenessRoot,
+    /// It does not show it.
+    #[error("how long permits from before live: {0}")]
+    Staleness(#[from] ViewError<PrunedReadError>),
+    /// It shows more.
+    #[error("how long permits from before live: {0}")]
+    StalenessUnused(#[from] UnusedError),
     /// The leaf's command is not signed as it must be.
     #[error("the leaf's command: {0}")]
     Command(#[from] EnvelopeError),
@@ -98,6 +130,7 @@ impl Receipt {
         newest: &Newest,
         sent: &SignedCommand,
         reply: &Acknowledged,
+        clocks: Clocks,
     ) -> Result<Self, ReceiptError> {
         let Acknowledged { index, block, time_ms, before, .. } = *reply;
         let head = Head::decode(&reply.head)?;
@@ -123,14 +156,44 @@ impl Receipt {
         command.verify(trust.ledger)?;
         let grants = matches!(sent.command().body, Body::Grant { .. } | Body::Delegate { .. });
         let grant = grants.then(|| GrantId::of(trust.ledger, sent.command_bytes()));
-        Ok(Self { grant, index, block, time_ms, before, command, verdict, head, leaf })
+        let staleness_ms = staleness(&head.head, &sent.command().body, &reply.staleness_tree)?;
+        let dead = staleness_ms.map(|staleness_ms| Dead::new(staleness_ms, trust, reply.clock_ms, clocks));
+        Ok(Self { grant, index, block, time_ms, before, command, verdict, head, leaf, dead })
     }
+}
+
+impl Dead {
+    /// By the later of the node's clock and this machine's, both after the acknowledgement: this machine's alone
+    /// is enough, so that a node cannot say an earlier time; nor does it say a later one than its bound allows.
+    fn new(staleness_ms: u64, trust: &Trust, node_clock_ms: u64, clocks: Clocks) -> Self {
+        let (nodes, own) = (trust.clock_skew_ms_max, clocks.own_skew_ms);
+        let latest_ms = clocks.now_ms.saturating_add(nodes).saturating_add(own);
+        let acknowledged_ms = node_clock_ms.clamp(clocks.now_ms, latest_ms);
+        let after_ms = staleness_ms.saturating_add(nodes).saturating_add(own);
+        Self { staleness_ms, after_ms, at_ms: acknowledged_ms.saturating_add(after_ms).saturating_add(nodes) }
+    }
+}
+
+/// How long what `body` takes away may still be used, as the part of the state after `head` in `encoded` shows.
+fn staleness(head: &Head, body: &Body, encoded: &[u8]) -> Result<Option<u64>, ReceiptError> {
+    if encoded.is_empty() {
+        // Whatever takes something away needs the state; the empty one answers for what does not.
+        let nothing = PrunedTree::decode(&[5], 1)?;
+        return Ok(staleness_after(&PrunedView::new(&nothing), body)?);
+    }
+    let tree = PrunedTree::decode(encoded, STALENESS_TREE_SIZE_BYTES_MAX)?;
+    if tree.root_hash() != head.state_root {
+        return Err(ReceiptError::StalenessRoot);
+    }
+    let view = PrunedView::new(&tree);
+    let staleness_ms = staleness_after(&view, body)?;
+    view.finish()?;
+    staleness_ms.map(Some).ok_or(ReceiptError::Bounds("a part of the state that nothing needs"))
 }
 
 /// Demands that the leaf is in the log of `head`, and decodes it.
 pub(crate) fn verify_leaf(leaf: &Leaf, head: &Head) -> Result<Entry, ReceiptError> {
-    verify_inclusion(&leaf_hash(&leaf.entry), leaf.index, head.log_size, &leaf.proof, &head.log_root)?;
-    Ok(Entry::decode(&leaf.entry)?)
+    Ok(leaf.verify(head)?)
 }
 
 /// The hashes of an inclusion proof.
@@ -153,6 +216,11 @@ fn has_effect_of(earlier: &SignedCommand, sent: &SignedCommand) -> bool {
         (Body::RevokeGrant { grant: earlier, .. }, Body::RevokeGrant { grant: sent, .. }) => earlier == sent,
         (Body::RetireAgent { agent: earlier }, Body::RetireAgent { agent: sent }) => earlier == sent,
         (Body::Outcome(earlier), Body::Outcome(sent)) => earlier == sent,
+        (Body::RegisterGeneration(earlier), Body::RegisterGeneration(sent)) => earlier == sent,
+        // One voice, once; another resumer's word is none of this one.
+        (Body::Resume { .. }, Body::Resume { .. }) => {
+            earlier.command().body == sent.command().body && earlier.command().signer == sent.command().signer
+        }
         _ => false,
     }
 }

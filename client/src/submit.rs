@@ -17,10 +17,10 @@ use crate::Ledger;
 use crate::check::list;
 use crate::convictions::Convicted;
 use crate::endpoints::{Attempt, Failure, Try, call, printable};
-use crate::receipt::{Receipt, ReceiptError};
+use crate::receipt::{Clocks, Receipt, ReceiptError};
 
-/// Longest acknowledgement, in bytes: an entry, a head, 62 statements and a proof fit well.
-const REPLY_SIZE_BYTES_MAX: usize = 256 * 1024;
+/// Longest acknowledgement, in bytes: an entry, a head, 62 statements, two records and proofs fit well.
+const REPLY_SIZE_BYTES_MAX: usize = 512 * 1024;
 
 /// Why there is no receipt.
 #[derive(Debug, thiserror::Error)]
@@ -164,7 +164,8 @@ impl Ledger {
         sent: &SignedCommand,
         reply: &Acknowledged,
     ) -> Result<Receipt, Failure> {
-        let verify = |trust: &Trust| Receipt::verify(trust, newest, sent, reply);
+        let clocks = Clocks { now_ms: self.clock().wall_ms(), own_skew_ms: self.clock_skew_ms() };
+        let verify = |trust: &Trust| Receipt::verify(trust, newest, sent, reply, clocks);
         let receipt = self.verified(attempt, deadline, verify).await;
         let decoded = reply.statements.iter().take(STATEMENTS_MAX).map(|bytes| Statement::decode(bytes));
         let statements: Vec<_> = decoded.filter_map(Result::ok).collect();

@@ -8,7 +8,9 @@
 
 use std::str::from_utf8;
 
-use chancery_ledger::answer::{Nonce, decode_answer, verify};
+use chancery_ledger::answer::{
+    Moment, Nonce, decode_answer, decode_past_answer, verify, verify_past, verify_recent,
+};
 use chancery_ledger::authority::{
     BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, DEDUP_ENTRY_SIZE_BYTES, DedupEntry,
     ENTRY_SIZE_BYTES_MAX, Entry,
@@ -25,6 +27,7 @@ use chancery_ledger::condition::{
 };
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence, Record};
+use chancery_ledger::follow::{Follower, RESUME_TOKEN_TEXT_SIZE_MAX, ResumeToken};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, ROSTER_LINKS_MAX, RosterChain, Statement, VOTERS_MAX};
 use chancery_ledger::knowledge::{
@@ -66,8 +69,10 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("newest", newest),
     ("nonce_path", nonce_path),
     ("note", note),
+    ("past_answer", past_answer),
     ("pruned_tree", pruned_tree),
     ("record", record),
+    ("resume_token", resume_token),
     ("roster", roster),
     ("roster_chain", roster_chain),
     ("statement", statement),
@@ -88,6 +93,18 @@ fn answer(bytes: &[u8]) {
     // Nobody trusted signed it: whatever it says, it must not verify.
     let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
     assert!(verify(&trust, &some_request(), Nonce([7; 32]), &answer).is_err());
+    assert!(verify_recent(&trust, &some_request(), &answer).is_err());
+}
+
+fn past_answer(bytes: &[u8]) {
+    let Ok(answer) = decode_past_answer(bytes, PROOF_SIZE_BYTES_MAX) else { return };
+    assert_eq!(answer.encode(), bytes);
+    assert!(answer.statements.len().max(answer.head_statements.len()) <= 2 * VOTERS_MAX);
+    assert_eq!(decode_past_answer(bytes, bytes.len() - 1).ok(), None, "a bound below its size admits it");
+    let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
+    for moment in [Moment::Block(7), Moment::Time(TIME_MS)] {
+        assert!(verify_past(&trust, &some_request(), moment, &answer).is_err());
+    }
 }
 
 fn arguments(bytes: &[u8]) {
@@ -319,6 +336,14 @@ fn pruned_tree(bytes: &[u8]) {
     assert!(PrunedTree::decode(bytes, bytes.len() - 1).is_err(), "a bound below its size admits it");
 }
 
+fn resume_token(bytes: &[u8]) {
+    let Ok(text) = from_utf8(bytes) else { return };
+    let Ok(token) = text.parse::<ResumeToken>() else { return };
+    assert_eq!(token.to_string().as_bytes(), bytes);
+    assert!(bytes.len() <= RESUME_TOKEN_TEXT_SIZE_MAX);
+    assert_eq!(Follower::resume(token.clone()).token(), token);
+}
+
 fn roster(bytes: &[u8]) {
     if let Ok(limits) = decode_strict::<wire::Limits>(bytes, 4096) {
         let _ = limits_from_wire(limits);
@@ -434,6 +459,7 @@ fn some_request() -> Request {
         args_digest: Hash::ZERO,
         args: None,
         knowledge: None,
+        generation: None,
         hint: None,
     }
 }

@@ -92,7 +92,7 @@ impl Client {
     /// Registers an agent, with a key if it is to delegate.
     pub async fn register(&mut self, agent: &Name, key: Option<&SigningKey>) -> Outcome {
         let key = key.map(|key| PublicKey(key.verifying_key().to_bytes()));
-        let body = Body::RegisterAgent { agent: agent.clone(), owner: name(OWNER), key };
+        let body = Body::RegisterAgent { agent: agent.clone(), owner: name(OWNER), key, lineage: None };
         let ledger = self.issuer.clone();
         let signed = ledger.sign(body, &[]);
         self.submit(&ledger, signed, |_| Call::Register { agent: agent.to_string() }).await

@@ -131,7 +131,7 @@ async fn once(cluster: &mut Cluster) -> Result<(Duration, Duration), HarnessErro
 async fn write(ledger: Ledger, served: Served, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         let agent = name(&format!("downtime/{}", NAMED.fetch_add(1, Ordering::Relaxed)));
-        let body = Body::RegisterAgent { agent, owner: name("ada@example.com"), key: None };
+        let body = Body::RegisterAgent { agent, owner: name("ada@example.com"), key: None, lineage: None };
         if ledger.command(body).await.is_ok() {
             served.note();
         }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use chancery_client::chancery_ledger::trust::Trust;
 
 use crate::checkers::porcupine::{self, Porcupine};
-use crate::checkers::{Finding, Verdict, heads, linearizability, proofs, witnessed};
+use crate::checkers::{Finding, Verdict, following, heads, linearizability, proofs, witnessed};
 use crate::edn;
 use crate::fault::HarnessError;
+use crate::follower::Followed;
 use crate::history::{NodeLog, Operation, Proof};
 
 /// Configurations that the search for an order may look at, all questions of a round together.
@@ -32,6 +33,8 @@ pub struct Record {
     pub proofs: PathBuf,
     /// The log as each node served it in the end.
     pub logs: Vec<NodeLog>,
+    /// What followers of the log were told.
+    pub followed: Vec<Followed>,
     /// Proofs that the SDK did not believe.
     pub refused_proofs: Vec<String>,
     /// The program that others wrote, where it could be built.
@@ -52,6 +55,7 @@ pub fn judge(record: &Record) -> Result<Vec<Finding>, HarnessError> {
     let rosters: Vec<_> = std::iter::once(record.trust.genesis.clone()).chain(later).collect();
     let log = record.logs.first().map_or(&[][..], |log| &log.leaves);
     findings.push(heads::check(&rosters, log, &proofs));
+    findings.push(following::check(&record.followed, &record.logs));
     findings.push(linearizability::check(operations, STEPS_MAX));
     if let Some(porcupine) = &record.porcupine {
         let found = porcupine.check(&record.history, PORCUPINE_TIMEOUT);

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod downtime;
 pub mod edn;
 pub mod fault;
+pub mod follower;
 pub mod history;
 pub mod judge;
 pub mod nemesis;

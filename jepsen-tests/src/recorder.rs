@@ -129,12 +129,13 @@ impl Recorder {
         locked(&self.operations).push(operation);
     }
 
-    /// Keeps the answer to a check.
+    /// Keeps the answer to a check under a nonce: another one has no question to be judged by.
     pub fn keep_answer(&self, open: &Open, checked: &Checked) {
+        let Some(nonce) = checked.nonce else { return };
         self.keep(&Proof::Answer {
             operation: open.id,
             args_digest: to_hex(&checked.request.args_digest.0),
-            nonce: to_hex(&checked.nonce.0),
+            nonce: to_hex(&nonce.0),
             answer: to_hex(&checked.answer.encode()),
         });
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use crate::checkers::{Finding, Verdict};
 use crate::client::Client;
 use crate::cluster::{Cluster, Plan};
 use crate::fault::HarnessError;
+use crate::follower::{Followed, Follower};
 use crate::history::{Operation, Outcome};
 use crate::judge::{Record, judge, write_edn};
 use crate::nemesis::{Counts, Group, Nemesis};
@@ -131,6 +132,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
     let recorder = Arc::new(Recorder::new(cluster.folder())?);
     let began = Instant::now();
     let crowd = Crowd::gather(&cluster, &recorder, setting).await?;
+    let followers = Followers::gather(&cluster, setting).await?;
 
     let mut nemesis =
         Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max, &cluster)
@@ -158,9 +160,16 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
     };
     let recovered_in = healed.elapsed();
     let logs = crowd.end(settled.is_ok()).await;
+    let mut followed = Vec::new();
     let settled = match (settled, logs) {
         (Ok(()), Ok(())) => match cluster.settle(RECOVERY_TIMEOUT).await {
-            Ok(head) => cluster.logs(head.log_size).await.map_err(|error| error.to_string()),
+            Ok(head) => match followers.end(head.log_size).await {
+                Ok(all) => {
+                    followed = all;
+                    cluster.logs(head.log_size).await.map_err(|error| error.to_string())
+                }
+                Err(what) => Err(what),
+            },
             Err(error) => Err(error.to_string()),
         },
         (Err(what), _) | (_, Err(what)) => Err(what),
@@ -178,6 +187,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
                 history,
                 proofs,
                 logs,
+                followed,
                 refused_proofs: refused_proofs::take(),
                 porcupine: setting.porcupine.clone(),
             };
@@ -192,6 +202,41 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         fs::remove_dir_all(&setting.folder).map_err(HarnessError::at(&setting.folder))?;
     }
     Ok(report)
+}
+
+/// All followers of the log of a round.
+struct Followers {
+    all: JoinSet<Followed>,
+    until: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Followers {
+    async fn gather(cluster: &Cluster, setting: &Setting) -> Result<Self, HarnessError> {
+        let (until, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let mut all = JoinSet::new();
+        for node in [Some(1), None] {
+            let choices = Choices::of_part(setting.seed, &format!("follower {node:?}"));
+            let (until, stop) = (Arc::clone(&until), Arc::clone(&stop));
+            all.spawn(Follower::connect(cluster, node, choices, until, stop).await?.follow());
+        }
+        Ok(Self { all, until, stop })
+    }
+
+    /// Lets each follow until it has `size` leaves, proven: what they were told.
+    async fn end(mut self, size: u64) -> Result<Vec<Followed>, String> {
+        self.until.store(size, Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
+        let all = async {
+            let mut followed = Vec::new();
+            while let Some(one) = self.all.join_next().await {
+                followed.push(one.map_err(|error| format!("a follower: {error}"))?);
+            }
+            Ok(followed)
+        };
+        let ended = timeout(CLIENTS_END_TIMEOUT, all).await;
+        ended.unwrap_or_else(|_| Err("the followers of the log do not come to its end".into()))
+    }
 }
 
 /// All clients of a round.

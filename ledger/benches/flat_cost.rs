@@ -213,7 +213,10 @@ impl House {
 
     fn register_numbered(&self, number: u64) -> SignedCommand {
         let agent = Name::new(format!("agent/{number}")).unwrap();
-        self.sign(number, Body::RegisterAgent { agent, owner: Name::new("owner").unwrap(), key: None })
+        self.sign(
+            number,
+            Body::RegisterAgent { agent, owner: Name::new("owner").unwrap(), key: None, lineage: None },
+        )
     }
 
     fn block(&self, summary: &Summary, run: u64, commands: Vec<SignedCommand>) -> Block {

@@ -13,6 +13,7 @@ pub mod command;
 pub mod condition;
 pub mod decide;
 pub mod evidence;
+pub mod follow;
 pub mod hash;
 pub mod head;
 pub mod knowledge;

@@ -239,19 +239,21 @@ fn only_the_clients_own_nonce_is_fresh() {
     assert_refused!(asked.verify(&stale), ProofError::Freshness(QuorumError::NotFresh(2)));
 
     let mut path = whole.clone();
-    path.nonce_path.index = 3;
+    path.nonce_path.as_mut().unwrap().index = 3;
     assert_refused!(asked.verify(&path), ProofError::Freshness(QuorumError::WrongNonce(1)));
-    path.nonce_path.index = 5;
+    path.nonce_path.as_mut().unwrap().index = 5;
     assert_refused!(asked.verify(&path), ProofError::NoncePath(VerifyError::OutOfRange));
     let mut path = whole.clone();
-    path.nonce_path.hashes.pop();
+    path.nonce_path.as_mut().unwrap().hashes.pop();
     assert_refused!(asked.verify(&path), ProofError::NoncePath(VerifyError::ProofLength));
     let mut path = whole.clone();
-    path.nonce_path.count = 0;
+    path.nonce_path.as_mut().unwrap().count = 0;
     assert_refused!(asked.verify(&path), ProofError::NoncePath(VerifyError::OutOfRange));
     let mut path = whole;
-    path.nonce_path.count = 6;
+    path.nonce_path.as_mut().unwrap().count = 6;
     assert_refused!(asked.verify(&path), ProofError::Freshness(QuorumError::WrongNonce(1)));
+    let without = Answer { nonce_path: None, ..asked.answer() };
+    assert_refused!(asked.verify(&without), ProofError::OtherMode);
 }
 
 #[test]
@@ -397,8 +399,10 @@ fn what_is_not_shown_is_not_absent() {
     asked.request = request("a", "drop", "prod/db");
     let whole = asked.answer();
     let all = keys_read(&asked, &asked.request);
-    assert_eq!(all.len(), 3, "the agent, its page and its grant");
-    for missing in &all {
+    assert_eq!(all.len(), 5, "what is halted, the agent, its lineage, its page and its grant");
+    // There is no record of the lineage, and the agent's, which stands where it would, shows that too.
+    let lineage = Place::lineage(&name("a")).key();
+    for missing in all.iter().filter(|key| **key != lineage) {
         let mut keys = all.clone();
         keys.remove(missing);
         let less = Answer { tree: cut(&asked, &keys), ..whole.clone() };

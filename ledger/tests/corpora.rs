@@ -194,6 +194,12 @@ fn write_seeds() {
     for answer in list(&vectors, "refused_answers") {
         add("answer", unhex(&answer["answer"]));
     }
+    for answer in list(&vectors, "recent_answers") {
+        add("answer", unhex(&answer["answer"]));
+    }
+    for answer in list(&vectors, "past_answers") {
+        add("past_answer", unhex(&answer["answer"]));
+    }
     for evidence in list(&vectors, "evidence") {
         add("evidence", evidence["file"].as_str().unwrap().into());
     }
@@ -251,6 +257,11 @@ fn write_seeds() {
             "ledger = \"{digits}\"\nblock = {number}\nroster_block = 7\nroster_digest = \"{digits}\"\n"
         );
         add("newest", newest.into());
+    }
+    for size in [0_u64, 1, 5] {
+        let fixed = "07".repeat(32 + 8 + 8);
+        let hashes = "07".repeat(32 * size.count_ones() as usize);
+        add("resume_token", format!("chancery-resume-v1:{fixed}{size:016x}{hashes}").into());
     }
     for size in [0_u64, 1, 2, 7] {
         let hashes = vec![size.count_ones().to_be_bytes()[3]; 32 * size.count_ones() as usize];

@@ -114,6 +114,7 @@ fn wire_authorize(change: impl FnOnce(&mut wire::Authorize)) -> wire::Command {
         resource: "prod/db".into(),
         args_digest: vec![1; 32],
         args: b"{}".to_vec(),
+        generation: vec![8; 32],
         knowledge: Some(wire_knowledge()),
         hint: Some(wire::GrantRef { grant: vec![2; 32], root: vec![3; 32] }),
         parent: Some(wire_decision()),
@@ -163,6 +164,7 @@ fn a_recorded_decision_has_one_encoding() {
         (wire_authorize(|a| a.hint.as_mut().unwrap().root.clear()), M::Length("root")),
         (wire_authorize(|a| a.traceparent.push('0')), M::OutOfBounds("traceparent")),
         (wire_authorize(|a| a.args = vec![b' '; 4_097]), M::OutOfBounds("args")),
+        (wire_authorize(|a| a.generation.push(8)), M::Length("generation")),
         (
             wire_authorize(|a| a.knowledge.as_mut().unwrap().root = vec![0; 32]),
             M::Knowledge(KnowledgeError::Path {
@@ -186,13 +188,20 @@ fn a_recorded_decision_has_one_encoding() {
     }
 }
 
+fn wire_halt(scope: Option<wire::HaltScope>, reason: &str) -> wire::command::Body {
+    wire::command::Body::Halt(wire::Halt { scope, reason: reason.into() })
+}
+
 #[test]
 fn a_command_has_one_encoding() {
     use MalformedCommand as M;
+    use wire::halt_scope::Scope as S;
     let good = wire_grant().encode_to_vec();
     Command::decode(&good).unwrap();
     let name = |field, source| M::Name { field, source };
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let everything = wire::HaltScope { scope: Some(S::Everything(wire::Everything {})) };
+    let halt_of = |scope| with_body(wire_halt(Some(wire::HaltScope { scope: Some(scope) }), ""));
     let many: Vec<String> = (0..65).map(|number| format!("p{number:02}")).collect();
     let cases: Vec<(&str, wire::Command, MalformedCommand)> = vec![
         ("no body", wire::Command { body: None, ..wire_grant() }, M::Missing("the command's body")),
@@ -228,6 +237,32 @@ fn a_command_has_one_encoding() {
         ("negative role", with_body(wire_principal(vec![-1])), M::Unknown("role")),
         ("roles unsorted", with_body(wire_principal(vec![2, 1])), M::Unsorted("roles")),
         ("role twice", with_body(wire_principal(vec![1, 1])), M::Unsorted("roles")),
+        ("no halt scope", with_body(wire_halt(None, "")), M::Missing("the halt's scope")),
+        (
+            "empty halt scope",
+            with_body(wire_halt(Some(wire::HaltScope { scope: None }), "")),
+            M::Missing("the halt's scope"),
+        ),
+        (
+            "halt of a pattern of agents",
+            halt_of(S::Agent("team/*".into())),
+            name("agent", NameError::Wildcard),
+        ),
+        ("halt of no lineage", halt_of(S::Lineage(String::new())), name("lineage", NameError::Empty)),
+        ("halt of no action", halt_of(S::Action(String::new())), name("action", NameError::Empty)),
+        ("halt of a*", halt_of(S::Resource("a*".into())), name("resource", NameError::Wildcard)),
+        ("halt of half a grant", halt_of(S::Subtree(vec![1; 16])), M::Length("subtree")),
+        (
+            "halt for a long reason",
+            with_body(wire_halt(Some(everything.clone()), &"x".repeat(513))),
+            M::OutOfBounds("reason"),
+        ),
+        ("halt for two lines", with_body(wire_halt(Some(everything), "a\nb")), M::OutOfBounds("reason")),
+        (
+            "resume without a command",
+            with_body(wire::command::Body::Resume(wire::Resume { halt: 4, halt_command: vec![] })),
+            M::Length("halt_command"),
+        ),
     ];
     for (what, command, expected) in cases {
         assert_eq!(Command::decode(&command.encode_to_vec()), Err(expected), "{what}");
@@ -243,7 +278,7 @@ fn bytes_that_no_encoder_writes_are_refused() {
     let more = |bytes: &[u8]| Command::decode(&[&good, bytes].concat());
     let not_canonical = Err(MalformedCommand::NotCanonical);
     assert_eq!(more(&[0xa0, 0x1f, 1]), not_canonical, "unknown field 500");
-    assert_eq!(more(&[0xda, 0x01, 0]), not_canonical, "unknown command 27");
+    assert_eq!(more(&[0xfa, 0x03, 0]), not_canonical, "unknown command 63");
     assert_eq!(more(&[0x18, 5]), not_canonical, "not_after_ms twice");
     assert_eq!(more(&[0x18, 0]), not_canonical, "a default written out");
     assert_eq!(more(&[0xc2, 0x01, 0]), not_canonical, "two bodies");
@@ -531,7 +566,7 @@ fn a_command_lives_from_24_hours_before_its_end_to_its_end() {
     house.now_ms += 1_000;
     let now_ms = house.now_ms;
     let at = |house: &mut House, not_after_ms: u64, agent: &str| {
-        let body = Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None };
+        let body = Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None, lineage: None };
         let command = Command { not_after_ms, ..house.command("operator-1", body) };
         house.sign(&command, &["operator-1"])
     };
@@ -558,7 +593,7 @@ fn time_never_goes_back() {
     house.register("team/a");
     let time_ms = house.head().time_ms;
     house.now_ms -= HOUR_MS;
-    let body = Body::RegisterAgent { agent: name("b"), owner: name("o"), key: None };
+    let body = Body::RegisterAgent { agent: name("b"), owner: name("o"), key: None, lineage: None };
     let command = Command { not_after_ms: time_ms, ..house.command("operator-1", body) };
     let signed = house.sign(&command, &["operator-1"]);
     let applied = house.block(vec![signed]);
@@ -569,7 +604,7 @@ fn time_never_goes_back() {
 #[test]
 fn a_retry_returns_the_first_outcome_and_adds_no_leaf() {
     let mut house = House::found();
-    let body = Body::RegisterAgent { agent: name("a"), owner: name("o"), key: None };
+    let body = Body::RegisterAgent { agent: name("a"), owner: name("o"), key: None, lineage: None };
     let command = house.command("operator-1", body.clone());
     let signed = house.sign(&command, &["operator-1"]);
     // Twice in one block: the second is a retry of the first.
@@ -581,7 +616,7 @@ fn a_retry_returns_the_first_outcome_and_adds_no_leaf() {
     assert_eq!(house.send(&signed), Outcome::Before(first));
     assert_eq!(house.head().log_size, size);
 
-    let other = Body::RegisterAgent { agent: name("b"), owner: name("o"), key: None };
+    let other = Body::RegisterAgent { agent: name("b"), owner: name("o"), key: None, lineage: None };
     let reused = house.sign(&Command { body: other, ..command.clone() }, &["operator-1"]);
     refused(&mut house, &reused, &Refusal::RequestIdReused { index: first.index });
     // Another signer's request id is its own.
@@ -603,7 +638,7 @@ fn one_signer_cannot_fill_the_ledgers_memory() {
     for agent in ["a", "b", "c"] {
         house.register(agent);
     }
-    let body = |agent| Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None };
+    let body = |agent| Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None, lineage: None };
     refuse(&mut house, "operator-1", body("d"), &Refusal::TooManyPending(3));
     house.applied("issuer", body("d"));
     house.now_ms += 2 * HOUR_MS;
@@ -620,7 +655,8 @@ fn who_may_do_what() {
     house.register("team/a");
     let now_ms = house.now_ms;
     let grant = || Body::grant(terms("team/a", &["deploy"], &["prod/db"], now_ms));
-    let register = |agent| Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None };
+    let register =
+        |agent| Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None, lineage: None };
     let revoke_all = || Body::RevokeAgent { agent: name("team/a"), reason: String::new() };
     let revoke = || Body::RevokeGrant { grant: GrantId(Hash::ZERO), reason: String::new() };
     let add = || Body::AddPrincipal(principal("new", &[Role::Gate], scope(&["team/a"], &[], &[])));
@@ -671,7 +707,8 @@ fn a_scope_ends_where_it_ends() {
     };
     let out = |what| Refusal::OutOfScope(what);
     let whole = out("the principal's scope");
-    let register = |agent| Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None };
+    let register =
+        |agent| Body::RegisterAgent { agent: name(agent), owner: name("o"), key: None, lineage: None };
     let cases = [
         ("team-issuer", grant("other", &["deploy"], &["prod/db"]), out("agent")),
         ("team-issuer", grant("team/a", &["*"], &["prod/db"]), out("actions")),
@@ -715,7 +752,10 @@ fn principals_end_and_do_not_come_back() {
     cause(house.send(&signed));
     let unknown = Refusal::UnknownPrincipal(public("issuer"));
     refuse(&mut house, "issuer", Body::RetireAgent { agent: name("a") }, &unknown);
-    house.applied("issuer-2", Body::RegisterAgent { agent: name("a"), owner: name("o"), key: None });
+    house.applied(
+        "issuer-2",
+        Body::RegisterAgent { agent: name("a"), owner: name("o"), key: None, lineage: None },
+    );
     let command = house.command("operator-1", rotate("gate", "issuer"));
     let signed = house.sign(&command, &["operator-1", "issuer"]);
     refused(&mut house, &signed, &Refusal::PrincipalExists(public("issuer")));
@@ -736,7 +776,7 @@ fn principals_end_and_do_not_come_back() {
 fn a_name_is_registered_once() {
     let mut house = House::found();
     house.register("a");
-    let register = || Body::RegisterAgent { agent: name("a"), owner: name("o"), key: None };
+    let register = || Body::RegisterAgent { agent: name("a"), owner: name("o"), key: None, lineage: None };
     refuse(&mut house, "operator-1", register(), &Refusal::AgentExists(name("a")));
     let retired = house.applied("operator-1", Body::RetireAgent { agent: name("a") });
     refuse(&mut house, "operator-1", register(), &Refusal::AgentExists(name("a")));
@@ -782,7 +822,10 @@ fn a_delegation_only_narrows() {
     for agent in ["team/a", "team/b", "team/c", "team/d"] {
         house.register(agent);
     }
-    house.applied("operator-1", Body::RegisterAgent { agent: name("keyless"), owner: name("o"), key: None });
+    house.applied(
+        "operator-1",
+        Body::RegisterAgent { agent: name("keyless"), owner: name("o"), key: None, lineage: None },
+    );
     let now_ms = house.now_ms;
     let parent = house.grant(terms("team/a", &["repo/*"], &["prod/*"], now_ms));
     let good = || Terms { delegable_depth: 1, ..terms("team/b", &["repo/read"], &["prod/db"], now_ms) };

@@ -14,9 +14,9 @@ use chancery_ledger::authority::{
     Block, Decided, Dedup, Entry, GrantRef, Outcome, Place, Replay, ReplayError, State, Verdict,
 };
 use chancery_ledger::command::{
-    ActionOutcome, Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, GrantId,
-    LedgerId, Limits, OutcomeKind, Patterns, Per, Principal, RequestId, Requirements, Role, SignedCommand,
-    Terms, VerifiedBatches,
+    ActionOutcome, Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, GenerationId,
+    GrantId, HaltScope, LedgerId, Limits, LineageConstraints, LineagePolicy, OutcomeKind, Pattern, Patterns,
+    Per, Principal, RequestId, Requirements, Role, SignedCommand, Terms, VerifiedBatches,
 };
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::hash::Hash;
@@ -30,7 +30,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::Message;
 
-const SIGNERS: [&str; 15] = [
+const SIGNERS: [&str; 20] = [
     "operator-1",
     "operator-2",
     "issuer",
@@ -38,6 +38,11 @@ const SIGNERS: [&str; 15] = [
     "revoker",
     "team-revoker",
     "gate",
+    "halter",
+    "team-halter",
+    "resumer-1",
+    "resumer-2",
+    "team-resumer",
     "spare-1",
     "spare-2",
     "stranger",
@@ -51,6 +56,9 @@ const AGENTS: [&str; 5] = ["team/a", "team/b", "team/c", "team/d", "other"];
 const ACTIONS: [&[&str]; 6] =
     [&["*"], &["repo/*"], &["repo/read"], &["repo/write", "repo/read"], &["deploy"], &["deploy", "repo/*"]];
 const RESOURCES: [&[&str]; 4] = [&["*"], &["prod/*"], &["prod/db"], &["prod/db", "test"]];
+const LINEAGES: [&str; 4] = ["team/x", "team/a", "other", "team/d"];
+const HALTED_ACTIONS: [&str; 4] = ["*", "repo/*", "repo/write", "deploy"];
+const HALTED_RESOURCES: [&str; 4] = ["*", "prod/*", "prod/db", "test"];
 const REQUESTED_ACTIONS: [&str; 3] = ["repo/read", "repo/write", "deploy"];
 const REQUESTED_RESOURCES: [&str; 3] = ["prod/db", "prod/web", "test"];
 
@@ -72,6 +80,7 @@ enum Ask {
     Register {
         agent: usize,
         keyed: bool,
+        lineage: Option<usize>,
     },
     Retire {
         agent: usize,
@@ -90,6 +99,42 @@ enum Ask {
     RevokeAhead(AskTerms),
     RevokeAgent {
         agent: usize,
+    },
+    Halt {
+        what: usize,
+        which: Index,
+    },
+    /// By one resumer, or by two.
+    Resume {
+        halt: Index,
+        both: bool,
+        /// Under the hash of another command.
+        other: bool,
+    },
+    SetLineage {
+        lineage: usize,
+        policy: LineagePolicy,
+        actions: Option<usize>,
+        resources: Option<usize>,
+        max_staleness_ms: u64,
+        with: Option<usize>,
+    },
+    RegisterGeneration {
+        lineage: usize,
+        model: usize,
+        /// The one before it, or another.
+        parent: Option<Index>,
+    },
+    Release {
+        lineage: usize,
+        which: Index,
+        with: Option<usize>,
+    },
+    RollBack {
+        lineage: usize,
+        which: Index,
+        /// With the number of another.
+        other: bool,
     },
     SetRules(u32),
     SetRoster(AskRoster),
@@ -143,6 +188,14 @@ struct AskAuthorize {
     parent: Option<(Index, bool)>,
     execute_within_ms: u64,
     shown: AskShown,
+    generation: AskGeneration,
+}
+
+#[derive(Clone, Debug)]
+struct AskGeneration {
+    /// None, nobody's, any of the lineage's, or else what is in service.
+    kind: u8,
+    which: Index,
 }
 
 #[derive(Clone, Debug)]
@@ -236,6 +289,10 @@ fn ask_shown() -> impl Strategy<Value = AskShown> {
     (args, knows).prop_map(|(args, knows)| AskShown { args, knows })
 }
 
+fn ask_generation() -> impl Strategy<Value = AskGeneration> {
+    (0..12_u8, any::<Index>()).prop_map(|(kind, which)| AskGeneration { kind, which })
+}
+
 fn ask_roster() -> impl Strategy<Value = AskRoster> {
     let other = || prop::option::weighted(0.1, 1..=8_u64);
     let operators = prop_oneof![
@@ -257,15 +314,10 @@ fn ask_authorize() -> impl Strategy<Value = AskAuthorize> {
         prop::option::weighted(0.2, (any::<Index>(), prop::bool::weighted(0.2))),
         prop_oneof![4 => Just(60_000), 2 => Just(2_000), 1 => Just(1), 1 => Just(60_001)],
         ask_shown(),
+        ask_generation(),
     )
-        .prop_map(|(agent, action, resource, hint, parent, execute_within_ms, shown)| AskAuthorize {
-            shown,
-            agent,
-            action,
-            resource,
-            hint,
-            parent,
-            execute_within_ms,
+        .prop_map(|(agent, action, resource, hint, parent, execute_within_ms, shown, generation)| {
+            AskAuthorize { shown, generation, agent, action, resource, hint, parent, execute_within_ms }
         })
 }
 
@@ -283,8 +335,8 @@ fn asks() -> impl Strategy<Value = Ask> {
             .prop_map(|(who, role, wide)| Ask::AddPrincipal { who, role, wide }),
         1 => signer.clone().prop_map(|who| Ask::RemovePrincipal { who }),
         1 => (signer.clone(), signer).prop_map(|(old, new)| Ask::RotatePrincipal { old, new }),
-        3 => (agent.clone(), prop::bool::weighted(0.9))
-            .prop_map(|(agent, keyed)| Ask::Register { agent, keyed }),
+        3 => (agent.clone(), prop::bool::weighted(0.9), prop::option::weighted(0.4, 0..LINEAGES.len()))
+            .prop_map(|(agent, keyed, lineage)| Ask::Register { agent, keyed, lineage }),
         1 => agent.clone().prop_map(|agent| Ask::Retire { agent }),
         14 => ask_terms().prop_map(Ask::Grant),
         16 => (any::<Index>(), ask_terms(), prop_oneof![4 => Just(0), 1 => any::<u8>()])
@@ -293,6 +345,17 @@ fn asks() -> impl Strategy<Value = Ask> {
         3 => any::<Index>().prop_map(|grant| Ask::Revoke { grant }),
         1 => ask_terms().prop_map(Ask::RevokeAhead),
         1 => agent.prop_map(|agent| Ask::RevokeAgent { agent }),
+        3 => (prop_oneof![1 => Just(0), 10 => 1..6_usize, 10 => Just(5)], any::<Index>())
+            .prop_map(|(what, which)| Ask::Halt { what, which }),
+        4 => (any::<Index>(), prop::bool::weighted(0.7), prop::bool::weighted(0.05))
+            .prop_map(|(halt, both, other)| Ask::Resume { halt, both, other }),
+        2 => ask_lineages(),
+        5 => (lineages(), 0..3_usize, prop::option::weighted(0.2, any::<Index>()))
+            .prop_map(|(lineage, model, parent)| Ask::RegisterGeneration { lineage, model, parent }),
+        8 => (lineages(), any::<Index>(), co_signers())
+            .prop_map(|(lineage, which, with)| Ask::Release { lineage, which, with }),
+        3 => (lineages(), any::<Index>(), prop::bool::weighted(0.1))
+            .prop_map(|(lineage, which, other)| Ask::RollBack { lineage, which, other }),
         1 => (1..3_u32).prop_map(Ask::SetRules),
         1 => ask_roster().prop_map(Ask::SetRoster),
         14 => ask_authorize().prop_map(Ask::Authorize),
@@ -301,6 +364,40 @@ fn asks() -> impl Strategy<Value = Ask> {
         2 => any::<Index>().prop_map(Ask::Again),
         1 => any::<Index>().prop_map(Ask::Reuse),
     ]
+}
+
+/// One of a few most often, so that it comes to have several generations.
+fn lineages() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 0..2_usize, 1 => 2..LINEAGES.len()]
+}
+
+/// The second operator, most often.
+fn co_signers() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![8 => Just(Some(1)), 1 => Just(None), 1 => (0..SIGNERS.len()).prop_map(Some)]
+}
+
+fn ask_lineages() -> impl Strategy<Value = Ask> {
+    let policy = (prop::bool::weighted(0.6), prop_oneof![4 => 1..=2_u32, 1 => Just(3)], 1..=3_u32).prop_map(
+        |(quarantine, threshold, in_service_max)| LineagePolicy { quarantine, threshold, in_service_max },
+    );
+    let staleness_ms = prop_oneof![4 => Just(0), 1 => Just(1_000), 1 => Just(20_000)];
+    let patterns = |count: usize| prop::option::weighted(0.3, 0..count);
+    (
+        0..LINEAGES.len(),
+        policy,
+        patterns(ACTIONS.len()),
+        patterns(RESOURCES.len()),
+        staleness_ms,
+        co_signers(),
+    )
+        .prop_map(|(lineage, policy, actions, resources, max_staleness_ms, with)| Ask::SetLineage {
+            lineage,
+            policy,
+            actions,
+            resources,
+            max_staleness_ms,
+            with,
+        })
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
@@ -336,6 +433,7 @@ struct AskRequest {
     spread_ms: u64,
     hint: Option<Index>,
     shown: AskShown,
+    generation: AskGeneration,
 }
 
 fn ask_requests() -> impl Strategy<Value = AskRequest> {
@@ -348,16 +446,10 @@ fn ask_requests() -> impl Strategy<Value = AskRequest> {
         0..3_u64,
         prop::option::of(any::<Index>()),
         ask_shown(),
+        ask_generation(),
     )
-        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint, shown)| AskRequest {
-            shown,
-            agent,
-            action,
-            resource,
-            edge,
-            low_ms,
-            spread_ms,
-            hint,
+        .prop_map(|(agent, action, resource, edge, low_ms, spread_ms, hint, shown, generation)| {
+            AskRequest { shown, generation, agent, action, resource, edge, low_ms, spread_ms, hint }
         })
 }
 
@@ -463,6 +555,25 @@ impl Run {
         Some(KnowledgeTree::new(items).unwrap().show(&[name(&source)]).unwrap())
     }
 
+    /// Who signs beside the signer.
+    fn beside(&self, sent: &Sent, with: Option<usize>) -> Vec<chancery_ledger::command::PublicKey> {
+        let signer = public(sent.by.map_or("operator-1", |by| SIGNERS[by]));
+        with.map(|with| public(SIGNERS[with])).into_iter().filter(|key| *key != signer).collect()
+    }
+
+    fn some_generation(
+        &self,
+        lineage: &chancery_ledger::command::Name,
+        which: &Index,
+    ) -> (u64, GenerationId) {
+        let there = self.plain.generations(lineage);
+        if there.is_empty() {
+            return (1, GenerationId(Hash::ZERO));
+        }
+        let place = which.index(there.len());
+        (place as u64 + 1, there[place].id)
+    }
+
     fn some_grant(&self, index: &Index) -> Option<GrantId> {
         let granted = &self.plain.granted;
         (!granted.is_empty()).then(|| granted[index.index(granted.len())])
@@ -491,10 +602,12 @@ impl Run {
                 let (old_key, new_key) = (public(SIGNERS[*old]), public(SIGNERS[*new]));
                 (SIGNERS[*old], Body::RotatePrincipal { old_key, new_key })
             }
-            Ask::Register { agent, keyed } => {
+            Ask::Register { agent, keyed, lineage } => {
                 let agent = AGENTS[*agent];
                 let key = keyed.then(|| public(agent));
-                ("operator-1", Body::RegisterAgent { agent: name(agent), owner: name("owner"), key })
+                let lineage = lineage.map(|which| name(LINEAGES[which]));
+                let (agent, owner) = (name(agent), name("owner"));
+                ("operator-1", Body::RegisterAgent { agent, owner, key, lineage })
             }
             Ask::Retire { agent } => ("issuer", Body::RetireAgent { agent: name(AGENTS[*agent]) }),
             Ask::Grant(terms) => ("issuer", Body::grant(self.terms(terms))),
@@ -522,6 +635,70 @@ impl Run {
             }
             Ask::RevokeAgent { agent } => {
                 ("revoker", Body::RevokeAgent { agent: name(AGENTS[*agent]), reason: "all".into() })
+            }
+            Ask::Halt { what, which } => {
+                let pattern = |of: &[&str]| Pattern::new(of[which.index(of.len())]).unwrap();
+                let scope = match what {
+                    0 => HaltScope::Everything,
+                    1 => HaltScope::Agent(name(AGENTS[which.index(AGENTS.len())])),
+                    2 => HaltScope::Lineage(name(LINEAGES[which.index(LINEAGES.len())])),
+                    3 => HaltScope::Action(pattern(&HALTED_ACTIONS)),
+                    4 => HaltScope::Resource(pattern(&HALTED_RESOURCES)),
+                    _ => HaltScope::Subtree(self.some_grant(which).unwrap_or(unknown)),
+                };
+                ("halter", Body::Halt { scope, reason: "halted".into() })
+            }
+            Ask::Resume { halt, both, other } => {
+                let halts: Vec<_> =
+                    self.plain.halts.iter().map(|(index, halt)| (*index, halt.command)).collect();
+                let (halt, halt_command) =
+                    if halts.is_empty() { (0, Hash::ZERO) } else { halts[halt.index(halts.len())] };
+                let halt_command = if *other { Hash::ZERO } else { halt_command };
+                let resume = Body::Resume { halt, halt_command };
+                if *both {
+                    let first = self.command("resumer-2", resume.clone(), lives);
+                    let first = self.envelope(&first, "resumer-2", Signatures::Good);
+                    let by = sent.by.map_or("resumer-1", |by| SIGNERS[by]);
+                    let second = self.command(by, resume, lives);
+                    return vec![first, self.envelope(&second, by, sent.envelope)];
+                }
+                ("resumer-1", resume)
+            }
+            Ask::SetLineage { lineage, policy, actions, resources, max_staleness_ms, with } => {
+                let list = |of: &[&[&str]], which: &Option<usize>| {
+                    which.map_or_else(Patterns::default, |which| patterns(of[which]))
+                };
+                let constraints = LineageConstraints {
+                    actions: list(&ACTIONS, actions),
+                    resources: list(&RESOURCES, resources),
+                    max_staleness_ms: *max_staleness_ms,
+                };
+                let (lineage, operators) = (name(LINEAGES[*lineage]), self.beside(sent, *with));
+                ("operator-1", Body::SetLineage { lineage, policy: *policy, constraints, operators })
+            }
+            Ask::RegisterGeneration { lineage, model, parent } => {
+                let there = self.plain.generations(&name(LINEAGES[*lineage]));
+                let parent = match parent {
+                    None => there.last().map(|made| made.id),
+                    Some(which) if !there.is_empty() => Some(there[which.index(there.len())].id),
+                    // Nobody's, or none where there should be one.
+                    Some(which) => (which.index(2) == 0).then_some(GenerationId(Hash::ZERO)),
+                };
+                let parent = if *model == 2 && there.len() == 1 { None } else { parent };
+                let made = house::generation(LINEAGES[*lineage], parent, ["a", "b", "c"][*model]);
+                ("operator-1", Body::RegisterGeneration(Box::new(made)))
+            }
+            Ask::Release { lineage, which, with } => {
+                let lineage = name(LINEAGES[*lineage]);
+                let generation = self.some_generation(&lineage, which).1;
+                let reviewers = self.beside(sent, *with);
+                ("operator-1", Body::ReleaseGeneration { lineage, generation, reviewers })
+            }
+            Ask::RollBack { lineage, which, other } => {
+                let lineage = name(LINEAGES[*lineage]);
+                let (number, generation) = self.some_generation(&lineage, which);
+                let number = if *other { number + 1 } else { number };
+                ("operator-1", Body::RollbackLineage { lineage, number, generation })
             }
             Ask::SetRules(rules_version) => ("operator-1", Body::SetRules { rules_version: *rules_version }),
             Ask::SetRoster(ask) => ("operator-1", self.set_roster(ask, sent.by)),
@@ -566,6 +743,7 @@ impl Run {
             resource: request.resource,
             args_digest: request.args_digest,
             args: request.args,
+            generation: self.generation(AGENTS[ask.agent], &ask.generation),
             knowledge: self.knowledge(&ask.shown),
             hint: hint.map(|grant| self.plain.reference(grant)),
             parent,
@@ -650,7 +828,9 @@ impl Run {
                 signers.extend(SIGNERS.iter().find(|label| public(label) == *new_key));
             }
             Body::Genesis(_) => signers.extend(["operator-1", "operator-2"]),
-            Body::SetRoster { operators, .. } => {
+            Body::SetRoster { operators, .. }
+            | Body::SetLineage { operators, .. }
+            | Body::ReleaseGeneration { reviewers: operators, .. } => {
                 signers.extend(SIGNERS.iter().filter(|label| operators.contains(&public(label))));
             }
             _ => {}
@@ -723,6 +903,9 @@ impl Run {
             assert_ne!(head.state_root, head_before.state_root);
         }
         count(&expected);
+        if self.plain.halts.values().any(|halt| halt.ended.is_some()) {
+            *MET.lock().unwrap().entry("a halt ended").or_default() += 1;
+        }
     }
 
     /// A change of the voters, if it may be: else no block may be proposed.
@@ -762,6 +945,16 @@ impl Run {
         *MET.lock().unwrap().entry("voters changed").or_default() += 1;
     }
 
+    fn generation(&self, agent: &str, ask: &AskGeneration) -> Option<GenerationId> {
+        let agent = name(agent);
+        match ask.kind {
+            0 => None,
+            1 => Some(GenerationId(Hash::ZERO)),
+            2..7 => Some(self.some_generation(&self.plain.lineage(&agent), &ask.which).1),
+            _ => self.plain.in_service(&agent),
+        }
+    }
+
     fn request(&self, ask: &AskRequest) -> (Request, Interval) {
         let around_ms = match &ask.edge {
             Some((grant, end)) => self.some_grant(grant).map_or(self.plain.time_ms, |grant| {
@@ -775,6 +968,7 @@ impl Run {
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
         let request = Request {
             hint: hint.map(|grant| self.plain.reference(grant)),
+            generation: self.generation(AGENTS[ask.agent], &ask.generation),
             knowledge: self.knowledge(&ask.shown),
             ..with_arguments(
                 house::request(
@@ -868,7 +1062,9 @@ impl Run {
         let Some((index, verdict)) = verdicts.last() else { return };
         verdict.decided = match verdict.decided {
             Decided::Permit { .. } => Decided::Denied(Denial::NoGrant),
-            Decided::Denied(_) => Decided::Permit { chain: Vec::new(), deadline_ms: 0, bounds: Vec::new() },
+            Decided::Denied(_) => {
+                Decided::Permit { chain: Vec::new(), deadline_ms: 0, bounds: Vec::new(), generation: None }
+            }
         };
         let error = replayed(self.house.ledger, &entries).unwrap_err();
         assert!(matches!(error, ReplayError::Differs { index: at } if at == index), "{error}");
@@ -948,12 +1144,18 @@ fn count(outcomes: &[Seen]) {
 
 fn count_decision(decision: &Decision) {
     let code = match decision {
+        Decision::Permit(authority) if authority.generation.is_some() => "permit of a generation",
         Decision::Permit(authority) if authority.bounds.iter().any(|left| left.used > 0) => {
             "permit of what is left"
         }
         Decision::Permit(authority) if authority.chain.len() > 1 => "permit by delegation",
         Decision::Permit(_) => "permit",
         Decision::Denied(denial) => match denial.code() {
+            "halted" => "denied: halted",
+            "unregistered_generation" => "denied: unregistered generation",
+            "superseded_generation" => "denied: superseded generation",
+            "quarantined_generation" => "denied: quarantined generation",
+            "lineage_constraint" => "denied: lineage constraint",
             "revoked" => "denied: revoked",
             "retired" => "denied: retired",
             "all_revoked" => "denied: all revoked",
@@ -974,7 +1176,7 @@ fn count_verdict(verdict: &Verdict) {
     *MET.lock().unwrap().entry(code).or_default() += 1;
 }
 
-const MUST_MEET: [&str; 57] = [
+const MUST_MEET: [&str; 79] = [
     "permit of what is left",
     "denied: bound exhausted",
     "denied: knowledge missing",
@@ -1023,6 +1225,28 @@ const MUST_MEET: [&str; 57] = [
     "not_executed",
     "recorded permit",
     "recorded denial",
+    "unknown_halt",
+    "other_halt",
+    "halt_ended",
+    "halted",
+    "a halt ended",
+    "threshold_out_of_reach",
+    "lineage_unchanged",
+    "unknown_generation",
+    "other_generation",
+    "parent_needed",
+    "unknown_reviewer",
+    "too_few_reviewers",
+    "in_service",
+    "not_released",
+    "not_older",
+    "permit of a generation",
+    "denied: unregistered generation",
+    "denied: superseded generation",
+    "denied: quarantined generation",
+    "denied: lineage constraint",
+    "superseded",
+    "denied: halted",
     "permit",
     "permit by delegation",
     "denied: revoked",
@@ -1049,8 +1273,8 @@ fn replicas_agree_and_do_what_the_model_says() {
             .run(&blocks, |blocks| {
                 let mut run = Run::found();
                 // Most agents are there from the start, so that short runs do something.
-                for agent in &AGENTS[..4] {
-                    run.house.register(agent);
+                for (agent, lineage) in AGENTS.iter().zip([None, None, Some("team/x"), Some("team/x")]) {
+                    run.house.applied("operator-1", house::registration(agent, lineage));
                     let command = Block::decode(run.house.blocks.last().unwrap()).unwrap().commands.remove(0);
                     let _ = run.plain.apply(run.house.now_ms, &[(command, Signatures::Good)]);
                 }

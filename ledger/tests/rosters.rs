@@ -13,7 +13,7 @@ use chancery_ledger::command::{
     Body, Command, EnvelopeError, Limits, PublicKey, Role, SignedCommand, VerifiedBatches,
 };
 use chancery_ledger::decide::Decision;
-use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError};
+use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError, Proof};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
     Fresh, Head, QuorumError, ROSTER_LINKS_MAX, Roster, RosterChain, RosterLink, RosterLinkError, Voter,
@@ -662,7 +662,8 @@ fn who_left_and_kept_the_keys_is_not_believed() {
     };
     replaced(&house.trust, &mixed);
     // In evidence it is believed only by who knows no better.
-    let evidence = Evidence { rosters: chain(&[]), answer: removed, ..house.evidence(&asked, nonce) };
+    let proof = Proof::Check { nonce, answer: removed };
+    let evidence = Evidence { rosters: chain(&[]), proof, ..house.evidence(&asked, nonce) };
     assert!(evidence.verify(&house.founding_trust()).is_ok());
     let error = evidence.verify(&since).unwrap_err();
     assert!(
@@ -694,7 +695,7 @@ fn evidence_carries_the_rosters_that_it_needs() {
     for trust in [&founding, &some, &house.trust] {
         for evidence in [&before, &after] {
             let shown = read(evidence).verify(trust).unwrap();
-            assert!(is_permit(&shown.verified.decision));
+            assert!(is_permit(shown.proven.decision()));
         }
         let since = trust.clone().since(u64::MAX).since_roster(trust.newest_roster());
         assert!(before.verify(&since).is_ok());

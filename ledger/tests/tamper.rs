@@ -6,9 +6,9 @@
 mod house;
 
 use chancery_ledger::answer::{Answer, Nonce, Verified, decode_answer, verify};
-use chancery_ledger::authority::{Block, Entry};
-use chancery_ledger::command::{Body, GrantId, SignedCommand, Terms};
-use chancery_ledger::decide::{Decision, Request};
+use chancery_ledger::authority::{Block, Entry, LeafError};
+use chancery_ledger::command::{Body, GrantId, HaltScope, SignedCommand, Terms};
+use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError, Record, Shown};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, RosterChain, Statement};
@@ -114,6 +114,21 @@ fn no_byte_of_a_permit_can_be_changed() {
 #[test]
 fn no_byte_of_a_denial_can_be_changed() {
     every_change_is_refused(&denial());
+}
+
+#[test]
+fn no_byte_of_a_halt_can_be_changed() {
+    let (mut house, grant) = founded();
+    let request = request("team/b", "deploy", "prod/db");
+    house.halt(HaltScope::Subtree(grant));
+    let by_chain = Subject::new(&house, request.clone());
+    every_change_is_refused(&by_chain);
+    let (whole, _) = house.halt(HaltScope::Everything);
+    let by_itself = Subject::new(&house, request);
+    let Decision::Denied(Denial::Halted { cause, .. }) = &by_itself.means.decision else { panic!() };
+    assert_eq!(cause.index, whole);
+    every_change_is_refused(&by_itself);
+    assert_ne!(by_itself.means.decision, by_chain.means.decision);
 }
 
 #[test]
@@ -380,9 +395,22 @@ fn an_evidence_file_is_spelled_in_one_way() {
     }
     let mut list = value.clone();
     let question = list["question"].as_object().unwrap();
-    let members = ["kind", "agent", "action", "resource", "args_digest", "args", "knowledge", "nonce"];
-    let one = |member: &&str| question.get(*member).cloned().unwrap_or_default();
-    list["question"] = members.iter().map(one).collect();
+    // Those that are absent as null: a list has a place for each.
+    let members = [
+        "kind",
+        "agent",
+        "action",
+        "resource",
+        "args_digest",
+        "args",
+        "knowledge",
+        "generation",
+        "nonce",
+        "block",
+        "time_ms",
+    ];
+    let member = |name: &&str| question.get(*name).cloned().unwrap_or_default();
+    list["question"] = members.iter().map(member).collect();
     let error = Evidence::from_json(list.to_string().as_bytes()).unwrap_err();
     assert!(matches!(error, EvidenceFileError::Spelling), "{error}");
     let mut null = value.clone();
@@ -413,10 +441,10 @@ fn the_leaf_is_the_command_that_the_denial_names() {
     }
     let mut moved = good.clone();
     moved.cause.as_mut().unwrap().index = index - 1;
-    assert!(matches!(verify(&moved), Err(EvidenceError::Inclusion { .. })));
+    assert!(matches!(verify(&moved), Err(EvidenceError::Leaf(LeafError::Inclusion { .. }))));
     let mut short = good.clone();
     short.cause.as_mut().unwrap().proof.pop();
-    assert!(matches!(verify(&short), Err(EvidenceError::Inclusion { .. })));
+    assert!(matches!(verify(&short), Err(EvidenceError::Leaf(LeafError::Inclusion { .. }))));
     let mut with_leaf = permit;
     with_leaf.cause = Some(house.leaf(2));
     assert!(matches!(verify(&with_leaf), Err(EvidenceError::OtherLeaf)));

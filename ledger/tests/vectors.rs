@@ -8,15 +8,21 @@ mod house;
 mod limits;
 
 use base64::Engine;
-use chancery_ledger::answer::{Answer, Nonce, ProofError, decode_answer, verify};
-use chancery_ledger::authority::{Applied, Block, Decided, DedupEntry, Entry, GrantRef, Outcome, Verdict};
+use chancery_ledger::answer::{
+    Answer, Moment, Nonce, PastAnswer, PastFault, ProofError, VerifiedPast, decode_answer,
+    decode_past_answer, verify, verify_past, verify_recent,
+};
+use chancery_ledger::authority::{
+    Applied, Block, Decided, DedupEntry, Entry, GenerationRef, GrantRef, LeafError, Outcome, Verdict,
+};
 use chancery_ledger::command::{
-    ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GrantId, LedgerId, Name, OutcomeKind,
-    Pattern, Role, SignedCommand, Terms, Traceparent,
+    ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GenerationId, GrantId, HaltScope,
+    LedgerId, LineageConstraints, LineagePolicy, Name, OutcomeKind, Pattern, PublicKey, Role, SignedCommand,
+    Terms, Traceparent,
 };
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::evidence::{
-    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage, Record,
+    Contradiction, ContradictionError, Evidence, EvidenceError, Message as NodeMessage, Proof, Record,
 };
 use chancery_ledger::hash::{Hash, to_hex};
 use chancery_ledger::head::{
@@ -59,6 +65,8 @@ struct Story {
     commands: Vec<Value>,
     answers: Vec<Value>,
     refused: Vec<Value>,
+    recent: Vec<Value>,
+    past: Vec<Value>,
     evidence: Vec<Value>,
     records: Vec<Value>,
     dedup: Vec<Value>,
@@ -148,10 +156,30 @@ impl Story {
         }));
     }
 
+    fn recent(&mut self, what: &str, request: &Request, answer: &Answer) {
+        let shows = recent_shows(&self.house.trust, request, answer);
+        let question = request_json(request);
+        self.recent.push(
+            json!({ "name": what, "question": question, "answer": hex(answer.encode()), "shows": shows }),
+        );
+    }
+
+    fn past(&mut self, what: &str, request: &Request, moment: Moment, answer: &PastAnswer) {
+        let mut question = request_json(request);
+        match moment {
+            Moment::Block(block) => question["block"] = block.into(),
+            Moment::Time(time_ms) => question["time_ms"] = time_ms.into(),
+        }
+        let shows = past_shows(&self.house.trust, request, moment, answer);
+        self.past.push(
+            json!({ "name": what, "question": question, "answer": hex(answer.encode()), "shows": shows }),
+        );
+    }
+
     fn keep_evidence(&mut self, what: &str, evidence: &Evidence) {
         let shown = match evidence.verify(&self.house.founding_trust()) {
             Ok(shown) => json!({
-                "decision": decision_json(&shown.verified.decision),
+                "decision": decision_json(shown.proven.decision()),
                 "cause": shown.cause.map(|signed| hex(signed.encode())),
             }),
             Err(error) => json!({ "error": evidence_error(&error) }),
@@ -194,6 +222,9 @@ fn command_json(what: &str, ledger: LedgerId, signed: &SignedCommand) -> Value {
         "envelope": hex(signed.encode()),
         "command_hash": hash(signed.command_hash()),
     });
+    if let Body::RegisterGeneration(generation) = &signed.command().body {
+        value["generation_id"] = hash(generation.id(ledger).0);
+    }
     if matches!(signed.command().body, Body::Grant { .. } | Body::Delegate { .. }) {
         value["grant_id"] = hash(GrantId::of(ledger, bytes).0);
     }
@@ -257,7 +288,7 @@ fn block_json(what: &str, encoded: &[u8], applied: &Applied) -> Value {
     })
 }
 
-fn question_json(request: &Request, nonce: Nonce) -> Value {
+fn request_json(request: &Request) -> Value {
     json!({
         "agent": request.agent.as_str(),
         "action": request.action.as_str(),
@@ -265,22 +296,61 @@ fn question_json(request: &Request, nonce: Nonce) -> Value {
         "args_digest": hash(request.args_digest),
         "args": request.args.as_deref().map(|text| std::str::from_utf8(text).unwrap()),
         "knowledge": request.knowledge.as_ref().map(|knowledge| hex(knowledge.encode())),
-        "nonce": hex(nonce.0),
-        "question": hex(nonce.question(request)),
+        "generation": request.generation.map(|generation| hash(generation.0)),
     })
 }
 
-fn question_from(value: &Value) -> (Request, Nonce) {
+fn question_json(request: &Request, nonce: Nonce) -> Value {
+    let mut question = request_json(request);
+    question["nonce"] = hex(nonce.0);
+    question["question"] = hex(nonce.question(request));
+    question
+}
+
+fn recent_shows(trust: &Trust, request: &Request, answer: &Answer) -> Value {
+    match verify_recent(trust, request, answer) {
+        Ok(verified) => json!({
+            "block": verified.head.block,
+            "nodes": verified.nodes,
+            "interval_ms": [verified.interval.low_ms, verified.interval.high_ms],
+            "clock_min_ms": verified.freshness.clock_min_ms,
+            "decision": decision_json(&verified.decision),
+        }),
+        Err(error) => json!({ "error": proof_error(&error) }),
+    }
+}
+
+fn past_shows(trust: &Trust, request: &Request, moment: Moment, answer: &PastAnswer) -> Value {
+    match verify_past(trust, request, moment, answer) {
+        Ok(VerifiedPast { decision, block, block_time_ms, state_root, time_ms, head, nodes, .. }) => json!({
+            "block": block,
+            "block_time_ms": block_time_ms,
+            "state_root": hash(state_root),
+            "time_ms": time_ms,
+            "head_block": head.block,
+            "nodes": nodes,
+            "decision": decision_json(&decision),
+        }),
+        Err(error) => json!({ "error": proof_error(&error) }),
+    }
+}
+
+fn request_from(value: &Value) -> Request {
     let text = |field: &str| value[field].as_str().unwrap();
-    let request = Request {
+    Request {
         args_digest: Hash::from_hex(text("args_digest")).unwrap(),
-        args: value.get("args").and_then(|args| args.as_str()).map(Into::into),
+        args: value["args"].as_str().map(Into::into),
         knowledge: value["knowledge"]
             .as_str()
             .map(|_| Knowledge::decode(&unhex(&value["knowledge"])).unwrap()),
+        generation: value["generation"].as_str().map(|id| GenerationId(Hash::from_hex(id).unwrap())),
         ..request(text("agent"), text("action"), text("resource"))
-    };
-    let nonce = Nonce(Hash::from_hex(text("nonce")).unwrap().0);
+    }
+}
+
+fn question_from(value: &Value) -> (Request, Nonce) {
+    let request = request_from(value);
+    let nonce = Nonce(Hash::from_hex(value["nonce"].as_str().unwrap()).unwrap().0);
     assert_eq!(hex(nonce.question(&request)), value["question"]);
     (request, nonce)
 }
@@ -306,8 +376,9 @@ fn record_shows(file: &str, trust: &Trust) -> Value {
 
 fn verdict_json(verdict: &Verdict) -> Value {
     let mut value = match &verdict.decided {
-        Decided::Permit { chain, deadline_ms, bounds } => json!({ "permit": {
+        Decided::Permit { chain, generation, deadline_ms, bounds } => json!({ "permit": {
             "chain": chain_json(chain),
+            "generation": generation_json(generation.as_ref()),
             "deadline_ms": deadline_ms,
             "bounds": bounds.iter().map(limits::taken_json).collect::<Vec<_>>(),
         } }),
@@ -317,12 +388,16 @@ fn verdict_json(verdict: &Verdict) -> Value {
     value
 }
 
+fn generation_json(generation: Option<&GenerationRef>) -> Value {
+    json!(generation.map(|generation| json!({ "number": generation.number, "id": hash(generation.id.0) })))
+}
+
 fn decision_json(decision: &Decision) -> Value {
     match decision {
         Decision::Permit(authority) => {
             json!({ "permit": {
                 "chain": chain_json(&authority.chain),
-                "generation": authority.generation,
+                "generation": generation_json(authority.generation.as_ref()),
                 "max_staleness_ms": authority.max_staleness_ms,
                 "not_after_ms": authority.not_after_ms,
                 "bounds": authority.bounds.iter().map(limits::allowance_json).collect::<Vec<_>>(),
@@ -337,6 +412,20 @@ fn decision_json(decision: &Decision) -> Value {
                 });
             }
             match denial {
+                Denial::Halted { scope, reason, .. } => {
+                    value["scope"] = json!({ "kind": scope.kind(), "subject": scope.subject() });
+                    value["reason"] = reason.as_str().into();
+                }
+                Denial::UnregisteredGeneration { lineage } => value["lineage"] = lineage.as_str().into(),
+                Denial::SupersededGeneration { lineage, number, .. }
+                | Denial::QuarantinedGeneration { lineage, number, .. } => {
+                    value["lineage"] = lineage.as_str().into();
+                    value["generation_number"] = (*number).into();
+                }
+                Denial::LineageConstraint { lineage, outside, .. } => {
+                    value["lineage"] = lineage.as_str().into();
+                    value["outside"] = (*outside).into();
+                }
                 Denial::Revoked { grant, .. } => value["grant"] = hash(grant.grant.0),
                 Denial::Retired { agent, .. } | Denial::AllRevoked { agent, .. } => {
                     value["agent"] = agent.as_str().into();
@@ -387,6 +476,19 @@ fn proof_error(error: &ProofError) -> String {
         ProofError::Undecided(_) => "undecided".into(),
         ProofError::Unused(_) => "unused".into(),
         ProofError::UnusedHint => "unused_hint".into(),
+        ProofError::OtherMode => "other_mode".into(),
+        ProofError::Leaf(error) => leaf_error(error).into(),
+        ProofError::Past(PastFault::NotReached) => "past/not_reached".into(),
+        ProofError::Past(PastFault::NotAState(_)) => "past/not_a_state".into(),
+        ProofError::Past(PastFault::TooLate(_)) => "past/too_late".into(),
+        ProofError::Past(PastFault::NotTheLast(_)) => "past/not_the_last".into(),
+    }
+}
+
+fn leaf_error(error: &LeafError) -> &'static str {
+    match error {
+        LeafError::Inclusion { .. } => "inclusion",
+        LeafError::Entry(_) => "entry",
     }
 }
 
@@ -423,8 +525,7 @@ fn evidence_error(error: &EvidenceError) -> String {
         EvidenceError::Answer(error) => format!("answer/{}", proof_error(error)),
         EvidenceError::Trust(error) => trust_error(error).into(),
         EvidenceError::Head(error) => format!("head/{}", quorum_error(error)),
-        EvidenceError::Inclusion { .. } => "inclusion".into(),
-        EvidenceError::Entry(_) => "entry".into(),
+        EvidenceError::Leaf(error) => leaf_error(error).into(),
         EvidenceError::Command(_) => "command".into(),
         EvidenceError::OtherLeaf => "other_leaf".into(),
     }
@@ -456,6 +557,8 @@ fn tell() -> (Story, Value) {
         commands: vec![founding],
         answers: Vec::new(),
         refused: Vec::new(),
+        recent: Vec::new(),
+        past: Vec::new(),
         evidence: Vec::new(),
         records: Vec::new(),
         dedup: Vec::new(),
@@ -465,9 +568,10 @@ fn tell() -> (Story, Value) {
         agent: name(agent),
         owner: name("ada@example.com"),
         key: key.then(|| public(agent)),
+        lineage: (agent == "team/b").then(|| name("team/desk")),
     };
     let a = story.command("register_agent", &["operator-1"], register("team/a", true));
-    let b = story.command("register_agent, another", &["operator-1"], register("team/b", true));
+    let b = story.command("register_agent, of a lineage", &["operator-1"], register("team/b", true));
     let c = story.command("register_agent, without a key", &["issuer"], register("other", false));
     story.block("three agents", vec![a.clone(), b, c]);
 
@@ -525,6 +629,7 @@ fn tell() -> (Story, Value) {
     };
     // Node 3 is counted for freshness by one statement and for the head by another.
     story.keep("permit by a mixed quorum", &by_grant, asked, &mixed);
+    halts(&mut story, grant_id, &by_grant, &by_delegation);
 
     decisions(&mut story, &by_delegation);
 
@@ -537,7 +642,7 @@ fn tell() -> (Story, Value) {
     story.check("denied: revoked above", &by_delegation);
     evidence(&mut story, &by_delegation, permitted);
 
-    let add = Body::AddPrincipal(principal("halter", &[Role::Halter, Role::Reviewer], everything()));
+    let add = Body::AddPrincipal(principal("reviewer", &[Role::Halter, Role::Reviewer], everything()));
     let add = story.command("add_principal", &["operator-1"], add);
     let rotate = Body::RotatePrincipal { old_key: public("gate"), new_key: public("gate-2") };
     let rotate = story.command("rotate_principal", &["gate", "gate-2"], rotate);
@@ -576,7 +681,9 @@ fn tell() -> (Story, Value) {
     story.check("denied: ended, and revoked before", &by_delegation);
     limits::desk(&mut story);
     condition_vectors::tell(&mut story);
+    lineages(&mut story);
     rosters(&mut story, &by_delegation);
+    other_times(&mut story, &by_grant, &by_delegation);
     let delegated = json!({ "grant": hash(grant_id.0), "delegation": hash(delegated_id.0) });
     (story, delegated)
 }
@@ -648,10 +755,254 @@ fn decisions(story: &mut Story, request: &Request) {
     }
 }
 
+/// A halt of each scope, and the end of all but the last; two resumers must sign.
+fn halts(story: &mut Story, grant: GrantId, by_grant: &Request, by_delegation: &Request) {
+    let nobody = request("nobody", "deploy", "prod/db");
+    let pattern = |text: &str| Pattern::new(text).unwrap();
+    let cases = [
+        (HaltScope::Everything, &nobody),
+        (HaltScope::Agent(name("team/a")), by_grant),
+        (HaltScope::Lineage(name("team/desk")), by_delegation),
+        (HaltScope::Action(pattern("repo/*")), by_grant),
+        (HaltScope::Resource(pattern("prod/db")), by_grant),
+        (HaltScope::Subtree(grant), by_delegation),
+        // Of whom it was delegated by.
+        (HaltScope::Agent(name("team/a")), by_delegation),
+    ];
+    for (number, (scope, request)) in cases.into_iter().enumerate() {
+        let what = format!("{} {number}", scope.kind());
+        let reason = format!("ticket 14{number:02}");
+        let halt = story.command(&format!("halt: {what}"), &["halter"], Body::Halt { scope, reason });
+        story.block(&format!("a halt: {what}"), vec![halt.clone()]);
+        story.check(&format!("denied: halted: {what}"), request);
+        let index = story.house.head().log_size - 2;
+        let resume = Body::Resume { halt: index, halt_command: halt.command_hash() };
+        let first = story.command(&format!("resume: {what}, the first"), &["resumer-1"], resume.clone());
+        let again =
+            story.command(&format!("resume: {what}, the first again"), &["resumer-1"], resume.clone());
+        let other = Body::Resume { halt: index, halt_command: Hash::ZERO };
+        let other = story.command(&format!("resume: {what}, another"), &["resumer-2"], other);
+        story.block(&format!("one resumer is too few: {what}"), vec![first, again, other]);
+        story.check(&format!("denied: still halted: {what}"), request);
+        let second = story.command(&format!("resume: {what}, the second"), &["resumer-2"], resume);
+        story.block(&format!("a halt ends: {what}"), vec![second]);
+        story.check(&format!("not halted any more: {what}"), request);
+    }
+    // This one stays: it stops none of what follows.
+    let scope = HaltScope::Resource(pattern("staging/*"));
+    let halt = story.command("halt, that stays", &["halter"], Body::Halt { scope, reason: String::new() });
+    let late = HaltScope::Subtree(GrantId(Hash::of(&[b"no such grant"])));
+    let late = Body::Halt { scope: late, reason: String::new() };
+    let late = story.command("halt, of a grant that there is not", &["halter"], late);
+    let narrow = Body::Halt { scope: HaltScope::Everything, reason: String::new() };
+    let narrow = story.command("halt, of more than the signer's scope", &["team-halter"], narrow);
+    story.block("a halt that stays, and two that are none", vec![halt, late, narrow]);
+    let halted = request("team/a", "deploy", "staging/db");
+    let evidence = story.house.evidence(&halted, nonce("halted"));
+    story.keep_evidence("a halt and its cause", &evidence);
+}
+
+/// A lineage that is narrowed, two generations of it, and back to the first.
+fn lineages(story: &mut Story) {
+    let lineage = || name("bots/line");
+    let bot = Body::RegisterAgent {
+        agent: name("bots/1"),
+        owner: name("ada@example.com"),
+        key: None,
+        lineage: Some(lineage()),
+    };
+    let bot = story.command("register_agent, of bots/line", &["operator-1"], bot);
+    let granted = terms("bots/1", &["*"], &["*"], story.house.now_ms);
+    let granted = story.command("grant, of everything", &["issuer"], Body::grant(granted));
+    let constraints = LineageConstraints {
+        actions: house::patterns(&["deploy", "repo/*"]),
+        resources: house::patterns(&["prod/*"]),
+        max_staleness_ms: 1_500,
+    };
+    let set = |policy, constraints: &LineageConstraints, operators: Vec<PublicKey>| Body::SetLineage {
+        lineage: lineage(),
+        policy,
+        constraints: constraints.clone(),
+        operators,
+    };
+    let tighten = story.command("set_lineage", &["issuer"], set(house::STRICT, &constraints, vec![]));
+    let open = LineagePolicy { quarantine: false, threshold: 1, in_service_max: 8 };
+    let loosen = set(open, &LineageConstraints::default(), vec![]);
+    let loosen = story.command("set_lineage, looser, by one", &["operator-1"], loosen);
+    story.block("a lineage is narrowed, and not widened", vec![bot, granted, tighten, loosen]);
+    let plain = request("bots/1", "deploy", "prod/db");
+    story.check("permit without a generation", &plain);
+    story.check("denied: lineage constraint", &request("bots/1", "drop", "prod/db"));
+
+    let first = house::generation("bots/line", None, "model-1");
+    let first_id = first.id(story.house.ledger);
+    let second = house::generation("bots/line", Some(first_id), "model-2");
+    let second_id = second.id(story.house.ledger);
+    let of = |id| Request { generation: Some(id), ..plain.clone() };
+    let first =
+        story.command("register_generation", &["operator-1"], Body::RegisterGeneration(Box::new(first)));
+    let second = story.command(
+        "register_generation, of a parent",
+        &["issuer"],
+        Body::RegisterGeneration(Box::new(second)),
+    );
+    story.block("two generations", vec![first, second]);
+    story.check("denied: quarantined generation", &of(first_id));
+    story.check("denied: unregistered generation", &of(GenerationId(Hash::of(&[b"rewritten"]))));
+    story.check("denied: no generation named", &plain);
+    // The second operator is of a team; the lineage is not.
+    let third = story.command(
+        "add_principal, a third operator",
+        &["operator-1"],
+        Body::AddPrincipal(principal("operator-3", &[Role::Operator], everything())),
+    );
+    story.block("a third operator", vec![third]);
+    let by = ["operator-1", "operator-3"];
+    let release =
+        |generation, reviewers| Body::ReleaseGeneration { lineage: lineage(), generation, reviewers };
+    let alone = story.command("release_generation, by one", &["operator-1"], release(first_id, vec![]));
+    let both = vec![public("operator-3")];
+    let released = story.command("release_generation", &by, release(first_id, both.clone()));
+    story.block("a release, and one by too few", vec![alone, released]);
+    story.check("permit of a generation", &of(first_id));
+    let released = story.command("release_generation, of the second", &by, release(second_id, both.clone()));
+    story.block("the second", vec![released]);
+    story.check("permit of the second generation", &of(second_id));
+    story.check("denied: superseded generation", &of(first_id));
+    let evidence = story.house.evidence(&of(first_id), nonce("superseded"));
+    story.keep_evidence("a superseded generation", &evidence);
+    let back = Body::RollbackLineage { lineage: lineage(), number: 1, generation: first_id };
+    let back = story.command("rollback_lineage", &["issuer"], back);
+    story.block("back to the first", vec![back]);
+    story.check("permit of the first generation again", &of(first_id));
+    story.check("denied: superseded by an older generation", &of(second_id));
+    let two = LineagePolicy { in_service_max: 2, ..house::STRICT };
+    let loosen = story.command("set_lineage, looser", &by, set(two, &constraints, both));
+    story.block("two in service", vec![loosen]);
+}
+
+/// Answers under no nonce, and about the past.
+fn other_times(story: &mut Story, by_grant: &Request, by_delegation: &Request) {
+    let recent = story.house.recent(by_grant);
+    story.recent("denied: all revoked", by_grant, &recent);
+    let under_a_nonce = story.house.answer(by_grant, nonce("recent"));
+    story.recent("under a nonce", by_grant, &under_a_nonce);
+    let mut two_rounds = recent.clone();
+    let (first, second) = (two_rounds.statements[0], &mut two_rounds.statements[1]);
+    let fresh = Fresh { nonce_root: Hash::ZERO, ..first.fresh.unwrap() };
+    *second = story.house.fresh_statement(second.node, fresh, second.head);
+    story.recent("statements of two rounds", by_grant, &two_rounds);
+
+    let house = &story.house;
+    let mut blocks = house.replicas[0].summaries.iter().map(|summary| summary.head);
+    let revoked = blocks.find(|head| {
+        let decision = house.past(by_grant, Moment::Block(head.block));
+        let shown = verify_past(&house.trust, by_grant, Moment::Block(head.block), &decision).unwrap();
+        matches!(shown.decision, Decision::Denied(Denial::Revoked { .. }))
+    });
+    let revoked = revoked.unwrap();
+    let newest = *house.head();
+    let moments = [
+        ("genesis", Moment::Block(0)),
+        ("the block before the revocation", Moment::Block(revoked.block - 1)),
+        ("the block of the revocation", Moment::Block(revoked.block)),
+        ("a block without effect", Moment::Block(4)),
+        ("the newest block", Moment::Block(newest.block)),
+        ("a millisecond before the revocation", Moment::Time(revoked.time_ms - 1)),
+        ("the time of the revocation", Moment::Time(revoked.time_ms)),
+        ("after the newest block", Moment::Time(newest.time_ms + 100)),
+    ];
+    for (what, moment) in moments {
+        for (whose, request) in [("by grant", by_grant), ("by delegation", by_delegation)] {
+            let answer = story.house.past(request, moment);
+            story.past(&format!("{what}, {whose}"), request, moment, &answer);
+        }
+    }
+    let (before, at) = (Moment::Block(revoked.block - 1), Moment::Block(revoked.block));
+    let (good, late) = (story.house.past(by_grant, before), story.house.past(by_grant, at));
+    let command = story.house.leaf(good.state.index - 1);
+    let mut moved = good.clone();
+    moved.state.index += 1;
+    let mut short = good.clone();
+    short.state.proof.pop();
+    let beyond = Moment::Block(newest.block + 1);
+    let future = Moment::Time(newest.time_ms + 3_600_000);
+    let cases = [
+        ("a state that was the last no longer", at, good.clone()),
+        ("the state of a later block", before, late.clone()),
+        ("without the next state", before, PastAnswer { next: None, ..good.clone() }),
+        ("with another next state", before, PastAnswer { next: late.next.clone(), ..good.clone() }),
+        ("a command for the next state", before, PastAnswer { next: Some(command.clone()), ..good.clone() }),
+        ("a command for the state", before, PastAnswer { state: command, ..good.clone() }),
+        ("a leaf at another place", before, moved),
+        ("a leaf without all of its proof", before, short),
+        ("the read set of another state", before, PastAnswer { tree: late.tree.clone(), ..good.clone() }),
+        ("one node only", before, PastAnswer { statements: vec![good.statements[0]], ..good.clone() }),
+        ("a block that is not there yet", beyond, story.house.past(by_grant, Moment::Block(newest.block))),
+        ("a time that has not come", future, story.house.past(by_grant, future)),
+    ];
+    for (what, moment, answer) in cases {
+        story.past(what, by_grant, moment, &answer);
+    }
+    for (what, moment) in [("the past, permitted", before), ("the past, denied", at)] {
+        let evidence = story.house.past_evidence(by_grant, moment);
+        story.keep_evidence(what, &evidence);
+    }
+    let evidence = story.house.past_evidence(by_grant, Moment::Time(revoked.time_ms));
+    story.keep_evidence("the past by time", &evidence);
+    halts_and_generations(story, by_grant);
+    let proof = Proof::Recent { answer: recent };
+    story.keep_evidence("a recent check", &Evidence { proof, cause: None, ..evidence });
+}
+
+/// A halt that ended since, and generations as they were; by the nodes' clocks as they are.
+fn halts_and_generations(story: &mut Story, by_grant: &Request) {
+    let house = &story.house;
+    let decision = |request: &Request, block| {
+        let moment = Moment::Block(block);
+        verify_past(&house.trust, request, moment, &house.past(request, moment)).unwrap().decision
+    };
+    let blocks = 0..=house.head().block;
+    let is_halted =
+        |block: &u64| matches!(decision(by_grant, *block), Decision::Denied(Denial::Halted { .. }));
+    let halted = blocks.clone().find(is_halted).unwrap();
+    let resumed = (halted..=house.head().block).find(|block| !is_halted(block)).unwrap();
+    let first_id = house::generation("bots/line", None, "model-1").id(house.ledger);
+    let first = Request { generation: Some(first_id), ..request("bots/1", "deploy", "prod/db") };
+    let named = blocks.clone().find(|block| matches!(decision(&first, *block), Decision::Permit(_))).unwrap();
+    let is_superseded = |block: &u64| {
+        matches!(decision(&first, *block), Decision::Denied(Denial::SupersededGeneration { .. }))
+    };
+    let superseded = blocks.clone().find(is_superseded).unwrap();
+    let cases = [
+        ("before a halt", by_grant, halted - 1),
+        ("during a halt", by_grant, halted),
+        ("the last block of a halt", by_grant, resumed - 1),
+        ("after a halt", by_grant, resumed),
+        ("before there was a generation", &first, named - 3),
+        ("a generation is released", &first, named),
+        ("a generation is superseded", &first, superseded),
+    ];
+    for (what, request, block) in cases {
+        let answer = story.house.past(request, Moment::Block(block));
+        story.past(what, request, Moment::Block(block), &answer);
+    }
+    story.recent("permit of a generation", &first, &story.house.recent(&first));
+    let evidence = story.house.past_evidence(by_grant, Moment::Block(halted));
+    story.keep_evidence("a halt of the past", &evidence);
+    let evidence = story.house.past_evidence(&first, Moment::Block(superseded));
+    story.keep_evidence("a generation of the past", &evidence);
+}
+
 /// The voters change twice; who left is not believed.
 fn rosters(story: &mut Story, request: &Request) {
     let first = story.change("node 4 for node 1", &[2, 3, 4], request);
-    let e = Body::RegisterAgent { agent: name("team/g"), owner: name("ada@example.com"), key: None };
+    let e = Body::RegisterAgent {
+        agent: name("team/g"),
+        owner: name("ada@example.com"),
+        key: None,
+        lineage: None,
+    };
     let e = story.command("register_agent, under the second roster", &["operator-1"], e);
     story.block("between two changes", vec![e]);
     story.check("denied, under the second roster", request);
@@ -740,7 +1091,7 @@ fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
     let mut later = permit.statements[1].encode();
     later[1 + 24 + 32 + 7] ^= 1;
     let mut path = permit.nonce_path.clone();
-    path.hashes.pop();
+    path.as_mut().unwrap().hashes.pop();
     let cases = [
         ("one node only", Answer { statements: vec![permit.statements[0]], ..permit.clone() }),
         ("a node outside the roster", second(house.fresh_statement(4, fresh, head))),
@@ -776,6 +1127,7 @@ fn refusals(story: &mut Story, request: &Request, permit: &Answer) {
         ("another language", Answer { language: "4.5.0".into(), ..permit.clone() }),
         ("unknown rules", Answer { head: Head { rules_version: 2, ..head }, ..permit.clone() }),
         ("a nonce path that is too short", Answer { nonce_path: path, ..permit.clone() }),
+        ("no nonce path", Answer { nonce_path: None, ..permit.clone() }),
         ("the read set of another check", {
             let other = house::request("team/b", "deploy", "prod/db");
             Answer { tree: house.answer(&other, asked).tree, ..permit.clone() }
@@ -835,6 +1187,12 @@ fn keys() -> Value {
         "gate",
         "gate-2",
         "halter",
+        "team-halter",
+        "resumer-1",
+        "resumer-2",
+        "team-resumer",
+        "reviewer",
+        "operator-3",
         "team/a",
         "team/b",
     ];
@@ -983,7 +1341,7 @@ fn malformed_commands(house: &House) -> Value {
         ("good", good.clone()),
         ("good, with two roles", role(vec![1, 7])),
         ("an unknown field", more(&[0xa0, 0x1f, 1])),
-        ("an unknown command", more(&[0xda, 0x01, 0])),
+        ("an unknown command", more(&[0xfa, 0x03, 0])),
         ("a field twice", more(&[0x18, 5])),
         ("a default written out", more(&[0x18, 0])),
         ("cut short", good[..good.len() - 1].to_vec()),
@@ -1177,6 +1535,8 @@ fn vectors() -> Value {
         "knowledge_proofs": limits::knowledge_proofs(),
         "answers": story.answers,
         "refused_answers": story.refused,
+        "recent_answers": story.recent,
+        "past_answers": story.past,
         "evidence": story.evidence,
         "recorded": story.records,
         "contradictions": contradictions(house),
@@ -1227,6 +1587,20 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
         let error = verify(&trust, &request, nonce, &answer).unwrap_err();
         assert_eq!(proof_error(&error), vector["error"].as_str().unwrap());
     }
+    assert!(list("recent_answers").len() >= 3 && list("past_answers").len() >= 20);
+    for vector in list("recent_answers") {
+        let answer = decode_answer(&unhex(&vector["answer"]), 1 << 20).unwrap();
+        assert_eq!(recent_shows(&trust, &request_from(&vector["question"]), &answer), vector["shows"]);
+    }
+    for vector in list("past_answers") {
+        let question = &vector["question"];
+        let moment = match question["block"].as_u64() {
+            Some(block) => Moment::Block(block),
+            None => Moment::Time(question["time_ms"].as_u64().unwrap()),
+        };
+        let answer = decode_past_answer(&unhex(&vector["answer"]), 1 << 20).unwrap();
+        assert_eq!(past_shows(&trust, &request_from(question), moment, &answer), vector["shows"]);
+    }
     assert!(list("refused_chains").len() >= 10);
     for vector in list("refused_chains") {
         let chain = RosterChain::decode(&unhex(&vector["chain"])).unwrap();
@@ -1235,7 +1609,7 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
     for vector in list("evidence") {
         let evidence = Evidence::from_json(vector["file"].as_str().unwrap().as_bytes()).unwrap();
         match evidence.verify(&founding) {
-            Ok(shown) => assert_eq!(decision_json(&shown.verified.decision), vector["shows"]["decision"]),
+            Ok(shown) => assert_eq!(decision_json(shown.proven.decision()), vector["shows"]["decision"]),
             Err(error) => assert_eq!(evidence_error(&error), vector["shows"]["error"].as_str().unwrap()),
         }
     }

@@ -173,6 +173,7 @@ impl Foundation {
             store: applied.clone(),
             timeout: request_timeout,
             proof_size_bytes_max: limits.proof_size_bytes_max as usize,
+            clock: Arc::clone(clocks.clock()),
         });
         let status = Arc::new(StatusReport {
             raft: raft.clone(),

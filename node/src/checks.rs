@@ -4,23 +4,33 @@
 //! to every voter, takes the quorum whose logs reach least far among those that name one roster, serves from the state of the highest block
 //! that this quorum named, and answers every nonce with its own path. No leader is involved, and no clock
 //! is trusted.
+//!
+//! What the newest round proved of its head is kept: checks by the nodes' clocks and those about the past are
+//! answered by it, without a round of their own.
+
+mod past;
+mod prove;
+mod recent;
+
+pub use past::{PastError, PastQuestion};
+pub use recent::Recent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_ledger::answer::{Answer, Nonce};
-use chancery_ledger::condition::LANGUAGE_VERSION;
-use chancery_ledger::decide::{Decision, Interval, Request, decide};
+use chancery_ledger::answer::{Answer, HeadProof, Nonce};
+use chancery_ledger::decide::Request;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
 use chancery_ledger::log::nonces::{NONCES_MAX, NonceTree};
-use chancery_ledger::state::{Recording, Root, prune};
+use chancery_ledger::state::Root;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::clock::Clock;
 use crate::heads::{HeadQuorums, HeadsError};
 use crate::network::Peers;
 use crate::rosters::Rosters;
@@ -50,16 +60,32 @@ pub enum CheckError {
     NoProof(String),
 }
 
-struct Waiting {
-    request: Request,
-    nonce: Nonce,
-    reply: oneshot::Sender<Result<Answer, CheckError>>,
+/// What stands in the tree of a round that nobody asked for under a nonce. No question hashes to it.
+const NO_QUESTION: [u8; 32] = [0; 32];
+
+/// Who waits for a round.
+enum Waiting {
+    /// A check under a nonce.
+    Check { request: Box<Request>, nonce: Nonce, reply: oneshot::Sender<Result<Answer, CheckError>> },
+    /// Whoever needs a newer proof of a newer head.
+    Head { reply: oneshot::Sender<Result<Arc<HeadProof>, CheckError>> },
+}
+
+impl Waiting {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Check { reply, .. } => reply.is_closed(),
+            Self::Head { reply } => reply.is_closed(),
+        }
+    }
 }
 
 /// The way into the rounds.
 #[derive(Clone)]
 pub struct Checks {
     queue: mpsc::Sender<Waiting>,
+    rounds: Arc<Rounds>,
+    recent: Arc<Recent>,
 }
 
 /// What the rounds work with.
@@ -76,14 +102,24 @@ pub struct Rounds {
     pub timeout: Duration,
     /// Largest proof.
     pub proof_size_bytes_max: usize,
+    /// This node's clock, for how old a proof is.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Checks {
     /// Starts the rounds; they end when the last handle is dropped.
     pub fn start(rounds: Rounds) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(Arc::new(rounds), waiting));
-        Self { queue }
+        let rounds = Arc::new(rounds);
+        let (newest, known) = watch::channel(None);
+        tokio::spawn(run(Arc::clone(&rounds), newest, waiting));
+        let recent = Arc::new(Recent::new(queue.clone(), known, Arc::clone(&rounds.clock)));
+        Self { queue, rounds, recent }
+    }
+
+    /// The newest head, proven: for whoever follows the log.
+    pub const fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// Answers `request` under `nonce`, by a round that starts after this is called.
@@ -94,7 +130,9 @@ impl Checks {
         deadline: Instant,
     ) -> Result<Answer, CheckError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { request, nonce, reply }).map_err(|_| CheckError::Busy)?;
+        self.queue
+            .try_send(Waiting::Check { request: Box::new(request), nonce, reply })
+            .map_err(|_| CheckError::Busy)?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(CheckError::NoQuorum("the round did not end in time".into())),
@@ -102,7 +140,11 @@ impl Checks {
     }
 }
 
-async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
+async fn run(
+    rounds: Arc<Rounds>,
+    newest: watch::Sender<Option<Arc<HeadProof>>>,
+    mut queue: mpsc::Receiver<Waiting>,
+) {
     while let Some(first) = queue.recv().await {
         // Everything that arrived before this moment is in the round; what comes later waits for the next.
         let mut batch = vec![first];
@@ -110,7 +152,7 @@ async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
             let Ok(next) = queue.try_recv() else { break };
             batch.push(next);
         }
-        batch.retain(|waiting| !waiting.reply.is_closed());
+        batch.retain(|waiting| !waiting.is_closed());
         if batch.is_empty() {
             continue;
         }
@@ -123,12 +165,16 @@ async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
         match ended {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
+                newest.send_replace(Some(Arc::clone(&round.proof)));
                 let rounds = Arc::clone(&rounds);
                 crate::blocking::spawn(move || rounds.answer(&round, batch));
             }
             Err(error) => {
                 for waiting in batch {
-                    let _ = waiting.reply.send(Err(error.clone()));
+                    match waiting {
+                        Waiting::Check { reply, .. } => drop(reply.send(Err(error.clone()))),
+                        Waiting::Head { reply } => drop(reply.send(Err(error.clone()))),
+                    }
                 }
             }
         }
@@ -138,8 +184,7 @@ async fn run(rounds: Arc<Rounds>, mut queue: mpsc::Receiver<Waiting>) {
 /// A round that succeeded.
 struct Round {
     nonces: NonceTree,
-    statements: Vec<Statement>,
-    quorum: Arc<HeadQuorum>,
+    proof: Arc<HeadProof>,
     view: AppliedView,
     root: Root,
 }
@@ -147,8 +192,16 @@ struct Round {
 impl Rounds {
     async fn run(&self, batch: &[Waiting]) -> Result<Round, CheckError> {
         let no_quorum = |why: &dyn std::fmt::Display| CheckError::NoQuorum(why.to_string());
-        let nonces = batch.iter().map(|waiting| waiting.nonce.question(&waiting.request)).collect();
-        let nonces = NonceTree::new(nonces).map_err(|error| CheckError::NoProof(error.to_string()))?;
+        let mut questions: Vec<[u8; 32]> = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            if let Waiting::Check { request, nonce, .. } = waiting {
+                questions.push(nonce.question(request));
+            }
+        }
+        if questions.is_empty() {
+            questions.push(NO_QUESTION);
+        }
+        let nonces = NonceTree::new(questions).map_err(|error| CheckError::NoProof(error.to_string()))?;
         let deadline = Instant::now() + self.timeout;
         let (statements, block) = match sabotage::kept_round(nonces.root(), &self.store) {
             Some(kept) => kept,
@@ -162,6 +215,18 @@ impl Rounds {
                 self.heads.quorum(block, deadline).await.map_err(|error: HeadsError| no_quorum(&error))?
             }
         };
+        let (view, root) = self.state_of(block).await?;
+        // Statements with the head count for it already; only the others' signatures are added.
+        let head = quorum.head;
+        let counted: BTreeSet<u64> = statements.iter().filter(|s| s.head == head).map(|s| s.node).collect();
+        let head_statements =
+            quorum.statements.iter().filter(|s| !counted.contains(&s.node)).copied().collect();
+        let proof = Arc::new(HeadProof { head, statements, head_statements });
+        Ok(Round { nonces, proof, view, root })
+    }
+
+    /// What to read the state after `block` from.
+    async fn state_of(&self, block: u64) -> Result<(AppliedView, Root), CheckError> {
         let view = self.store.view();
         let (view, root) = crate::blocking::spawn(move || {
             let root = view.root_of(block);
@@ -172,7 +237,7 @@ impl Rounds {
         let root = root.map_err(|error| CheckError::NoProof(error.to_string()))?;
         let root =
             root.ok_or_else(|| CheckError::NoProof(format!("the state of block {block} is kept no more")))?;
-        Ok(Round { nonces, statements, quorum, view, root })
+        Ok((view, root))
     }
 
     /// Statements of a quorum over `nonce_root`, all naming one roster, and the highest block that they name,
@@ -285,50 +350,26 @@ impl Rounds {
 
     /// Makes every answer of a round. Runs on a thread that may block.
     fn answer(&self, round: &Round, batch: Vec<Waiting>) {
-        for (index, waiting) in (0_u32..).zip(batch) {
-            let answer = self.prove(round, index, &waiting.request);
-            let _ = waiting.reply.send(answer);
+        let mut index = 0;
+        for waiting in batch {
+            match waiting {
+                Waiting::Check { request, reply, .. } => {
+                    let _ = reply.send(self.prove(round, index, &request));
+                    index += 1;
+                }
+                Waiting::Head { reply } => {
+                    let _ = reply.send(Ok(Arc::clone(&round.proof)));
+                }
+            }
         }
     }
 
     fn prove(&self, round: &Round, index: u32, request: &Request) -> Result<Answer, CheckError> {
-        let no_proof = |why: &dyn std::fmt::Display| CheckError::NoProof(why.to_string());
-        let head = round.quorum.head;
-        let clocks = || round.statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
-        let interval = Interval {
-            low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
-            high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
-        };
-        let nodes = &round.view;
-        let look = |request: &Request| {
-            let view = Recording::new(nodes, round.root);
-            let decision = decide(&view, request, interval).map_err(|error| no_proof(&error))?;
-            Ok::<_, CheckError>((decision, view.into_keys()))
-        };
-        let (decision, mut keys) = look(request)?;
-        let mut hint = None;
-        if let Decision::Permit(authority) = &decision {
-            // A permit need only show the one chain: look again, at that one first.
-            hint = authority.chain.first().copied();
-            (_, keys) = look(&Request { hint, ..request.clone() })?;
-        }
-        let tree = prune(nodes, round.root, &keys).map_err(|error| no_proof(&error))?;
-        // Statements with the head count for it already; only the others' signatures are added.
-        let counted: BTreeSet<u64> =
-            round.statements.iter().filter(|s| s.head == head).map(|s| s.node).collect();
-        let head_statements =
-            round.quorum.statements.iter().filter(|s| !counted.contains(&s.node)).copied().collect();
         let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
+        let nonce_path = round.nonces.path(index).or_else(late);
         let nonce_path =
-            round.nonces.path(index).or_else(late).ok_or_else(|| no_proof(&"no such nonce in the round"))?;
-        let statements = round.statements.clone();
-        let language = LANGUAGE_VERSION.into();
-        let answer = Answer { head, statements, head_statements, nonce_path, tree, hint, language };
-        let size = answer.encode().len();
-        if size > self.proof_size_bytes_max {
-            return Err(no_proof(&format!("it has {size} bytes, {} are allowed", self.proof_size_bytes_max)));
-        }
-        Ok(answer)
+            nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
+        self.prove_now(&round.proof, (&round.view, round.root), Some(nonce_path), request)
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Tuning {
     pub client_connections_max: usize,
     /// How long a check or a command may take on the node, in milliseconds.
     pub request_timeout_ms: u64,
+    /// How long who watches the log may take nothing before it is cut off, in milliseconds.
+    pub watch_patience_ms: u64,
 }
 
 impl Default for Tuning {
@@ -92,6 +94,7 @@ impl Default for Tuning {
             node_cache_size_bytes: 64 << 20,
             client_connections_max: 2_048,
             request_timeout_ms: 5_000,
+            watch_patience_ms: 10_000,
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::api::{ApiServer, LedgerService};
+use crate::api::{ApiServer, LedgerService, ServiceBounds};
 use crate::assembly::{Assembled, Foundation};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ConfigError, NodeConfig, Tuning, read};
@@ -150,7 +150,10 @@ impl Node {
                 status,
                 Arc::clone(&memberships),
                 rosters,
-                request_timeout,
+                ServiceBounds {
+                    call: request_timeout,
+                    watch: Duration::from_millis(tuning.watch_patience_ms),
+                },
             ),
             tls: client_tls,
             connections_max: tuning.client_connections_max,

@@ -99,7 +99,7 @@ impl Workload {
         let agent = format!("agent-{client}");
         // The same bytes each time: once it is registered, another command to register it would be refused.
         let owner = name("owner@example.com");
-        let body = Body::RegisterAgent { agent: name(&agent), owner, key: None };
+        let body = Body::RegisterAgent { agent: name(&agent), owner, key: None, lineage: None };
         let signed = self.sign("operator", body);
         while !self.ends.get() && self.send(&signed, &mut random).await.is_none() {}
         while !self.ends.get() {
@@ -176,6 +176,7 @@ impl Workload {
             args_digest: Hash::of(&[b"arguments"]),
             args: None,
             knowledge: None,
+            generation: None,
             hint: None,
         };
         let nonce = Nonce(random.bytes());

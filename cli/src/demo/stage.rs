@@ -51,7 +51,7 @@ impl Stage {
         let plan = Plan {
             origin: origin.into(),
             nodes,
-            principals: one_per_role(1),
+            principals: one_per_role(1, 1),
             limits: Limits::default(),
             tuning: Tuning::default(),
         };

@@ -33,17 +33,21 @@ impl FirstPrincipal {
     }
 }
 
-/// One principal for each of the roles that a ledger needs, but as many operators as are wanted: `operator`,
-/// `operator-2` and so on.
-pub(crate) fn one_per_role(operators: u32) -> Vec<FirstPrincipal> {
-    let further = (2..=operators).map(|number| format!("operator-{number}"));
-    let operators = std::iter::once("operator".to_owned()).chain(further);
-    let mut principals: Vec<_> = operators.map(|name| FirstPrincipal::new(name, &[Role::Operator])).collect();
+/// One principal for each of the roles that a ledger needs, but as many operators and resumers as are wanted:
+/// `operator`, `operator-2` and so on.
+pub(crate) fn one_per_role(operators: u32, resumers: u32) -> Vec<FirstPrincipal> {
+    let several = |count: u32, name: &'static str, roles: &'static [Role]| {
+        let further = (2..=count).map(move |number| format!("{name}-{number}"));
+        std::iter::once(name.to_owned()).chain(further).map(move |name| FirstPrincipal::new(name, roles))
+    };
+    let mut principals: Vec<_> = several(operators, "operator", &[Role::Operator]).collect();
     principals.extend([
         FirstPrincipal::new("issuer", &[Role::Issuer]),
         FirstPrincipal::new("revoker", &[Role::Revoker]),
         FirstPrincipal::new("gate", &[Role::Gate]),
+        FirstPrincipal::new("halter", &[Role::Halter]),
     ]);
+    principals.extend(several(resumers, "resumer", &[Role::Resumer]));
     principals
 }
 

@@ -56,10 +56,19 @@ pub(crate) struct Init {
     /// Operators that must sign a change of the voters; more than half of them by default.
     #[arg(long, value_name = "N")]
     operator_threshold: Option<u32>,
+    /// First resumers, likewise.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=RESUMERS_MAX))]
+    resumers: u32,
+    /// Resumers that must say so before a halt ends; more than half of them by default.
+    #[arg(long, value_name = "N")]
+    resumer_threshold: Option<u32>,
 }
 
 /// Most first operators: all of them sign genesis.
 const OPERATORS_MAX: i64 = 8;
+
+/// Most first resumers: genesis has at most 64 principals.
+const RESUMERS_MAX: i64 = 32;
 
 impl Init {
     /// Runs `chancery init`.
@@ -69,12 +78,13 @@ impl Init {
             staleness_cap_ms: self.staleness_cap_ms,
             clock_skew_ms_max: self.clock_skew_ms_max,
             operator_threshold: self.operator_threshold.unwrap_or(self.operators / 2 + 1),
+            resumer_threshold: self.resumer_threshold.unwrap_or(self.resumers / 2 + 1),
             ..Limits::default()
         };
         let plan = Plan {
             origin: self.origin.clone(),
             nodes,
-            principals: one_per_role(self.operators),
+            principals: one_per_role(self.operators, self.resumers),
             limits,
             tuning: Tuning::default(),
         };

@@ -20,6 +20,12 @@ pub(crate) const fn kind(body: &Body) -> &'static str {
         Body::RevokeAgent { .. } => "revoke_agent",
         Body::SetRules { .. } => "set_rules",
         Body::SetRoster { .. } => "set_roster",
+        Body::Halt { .. } => "halt",
+        Body::Resume { .. } => "resume",
+        Body::SetLineage { .. } => "set_lineage",
+        Body::RegisterGeneration(_) => "register_generation",
+        Body::ReleaseGeneration { .. } => "release_generation",
+        Body::RollbackLineage { .. } => "rollback_lineage",
         Body::Authorize(_) => "authorize",
         Body::Outcome(_) => "outcome",
     }
@@ -38,8 +44,9 @@ pub(crate) fn words(body: &Body) -> String {
         Body::RotatePrincipal { old_key, new_key } => {
             format!("rotates {} to {}", short(old_key), short(new_key))
         }
-        Body::RegisterAgent { agent, owner, .. } => {
-            format!("registers {}, owner {owner}", name(agent.as_str()))
+        Body::RegisterAgent { agent, owner, lineage, .. } => {
+            let of = lineage.as_ref().map(|lineage| format!(" of {lineage}")).unwrap_or_default();
+            format!("registers {}{of}, owner {owner}", name(agent.as_str()))
         }
         Body::RetireAgent { agent } => format!("retires {}", name(agent.as_str())),
         Body::Grant { terms, .. } => format!("grants {}", terms_words(terms)),
@@ -53,6 +60,18 @@ pub(crate) fn words(body: &Body) -> String {
             format!("{} all of {}{}", style::bad("revokes"), name(agent.as_str()), because(reason))
         }
         Body::SetRules { rules_version } => format!("sets rules {rules_version}"),
+        Body::Halt { scope, reason } => format!("{} {scope}{}", style::bad("halts"), because(reason)),
+        Body::Resume { halt, .. } => format!("lets the halt at index {halt} end"),
+        Body::SetLineage { lineage, .. } => format!("sets what {} keeps to", name(lineage.as_str())),
+        Body::RegisterGeneration(generation) => {
+            format!("registers a generation of {}", name(generation.lineage.as_str()))
+        }
+        Body::ReleaseGeneration { lineage, generation, .. } => {
+            format!("releases generation {} of {}", short(generation), name(lineage.as_str()))
+        }
+        Body::RollbackLineage { lineage, number, .. } => {
+            format!("rolls {} back to generation {number}", name(lineage.as_str()))
+        }
         Body::SetRoster { voters, .. } => format!("has {} vote", voter_set(voters)),
         Body::Authorize(asked) => {
             format!("asks: may {} {} {}", name(asked.agent.as_str()), asked.action, asked.resource)
@@ -76,7 +95,7 @@ fn terms_words(terms: &Terms) -> String {
 }
 
 /// A reason is anybody's text: without what could command a terminal.
-fn because(reason: &str) -> String {
+pub(super) fn because(reason: &str) -> String {
     let plain: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if plain.is_empty() { plain } else { format!(" ({plain})") }
 }

@@ -15,8 +15,8 @@ pub(crate) use convicted::{conviction, conviction_json};
 pub(crate) use page::{Page, Table};
 pub(crate) use progress::Progress;
 pub(crate) use proven::{
-    allowances, denial, denial_json, head_json, node_names, proof, quorums, recorded_json, short, taken,
-    verdict, verdict_json,
+    allowances, denial, denial_json, head_json, node_names, past_json, past_proof, proof, proven,
+    proven_json, quorums, recorded_json, scope_json, short, taken, verdict, verdict_json,
 };
 pub(crate) use time::{milliseconds, now_ms, seconds, utc};
 

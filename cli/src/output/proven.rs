@@ -1,13 +1,16 @@
 //! What was proven, and by whom: the part that every checked answer's output shares.
 
-use chancery_ledger::answer::Verified;
-use chancery_ledger::authority::{Allowance, BoundTaken, Cause, Decided, Verdict};
+use chancery_ledger::answer::{Recorded, Verified, VerifiedPast};
+use chancery_ledger::authority::{Allowance, BoundTaken, Cause, Decided, GenerationRef, Verdict};
+use chancery_ledger::command::HaltScope;
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Authority, Decision, Denial};
-use chancery_ledger::head::{Head, Roster, Voter, VoterSet};
+use chancery_ledger::evidence::Proven;
+use chancery_ledger::head::{Freshness, Head, Roster, Voter, VoterSet};
 use chancery_ledger::trust::Trust;
 use serde_json::{Value, json};
 
+use super::commands::because;
 use super::{Page, style, utc};
 use crate::limits::{bound_words, duration_words};
 
@@ -34,13 +37,41 @@ pub(crate) fn quorums(roster: &Roster) -> String {
 
 /// Who signed which state, and when: the fields below a verdict.
 pub(crate) fn proof(page: Page, trust: &Trust, verified: &Verified) -> Page {
-    let (head, fresh) = (&verified.head, &verified.freshness);
-    let names: Vec<_> = node_names(trust, &verified.nodes).iter().map(|name| style::name(name)).collect();
+    let head = &verified.head;
+    let page = signers(page, trust, head, &verified.nodes)
+        .field("from state", format!("block {}, {}", head.block, utc(head.time_ms)))
+        .field("", style::dim(&format!("root {}, log of {} leaves", short(&head.state_root), head.log_size)));
+    clocks(page, &verified.freshness)
+}
+
+/// The same of a verdict about the past.
+pub(crate) fn past_proof(page: Page, trust: &Trust, past: &VerifiedPast) -> Page {
+    let head = &past.head;
+    let page = page
+        .field("from state", format!("block {}, {}", past.block, utc(past.block_time_ms)))
+        .field("", style::dim(&format!("root {}", short(&past.state_root))))
+        .field("decided for", utc(past.time_ms));
+    let page = signers(page, trust, head, &past.nodes)
+        .field("in the log of", format!("block {}, {}", head.block, utc(head.time_ms)));
+    clocks(page, &past.freshness)
+}
+
+/// The fields of either.
+pub(crate) fn proven(page: Page, trust: &Trust, proven: &Proven) -> Page {
+    match proven {
+        Proven::Check(verified) => proof(page, trust, verified),
+        Proven::Past(past) => past_proof(page, trust, past),
+    }
+}
+
+fn signers(page: Page, trust: &Trust, head: &Head, nodes: &[u64]) -> Page {
+    let names: Vec<_> = node_names(trust, nodes).iter().map(|name| style::name(name)).collect();
     let roster = trust.roster(head.roster).unwrap_or(&trust.genesis);
     page.field("proven by", format!("{} ({})", names.join(", "), quorums(roster)))
-        .field("from state", format!("block {}, {}", head.block, utc(head.time_ms)))
-        .field("", style::dim(&format!("root {}, log of {} leaves", short(&head.state_root), head.log_size)))
-        .field("clocks", format!("{} to {}", utc(fresh.clock_min_ms), utc(fresh.clock_max_ms)))
+}
+
+fn clocks(page: Page, fresh: &Freshness) -> Page {
+    page.field("clocks", format!("{} to {}", utc(fresh.clock_min_ms), utc(fresh.clock_max_ms)))
         .field("decided", "here, over the proof alone; no node's verdict was taken")
 }
 
@@ -55,6 +86,24 @@ pub(crate) fn short(hash: &impl ToString) -> String {
 pub(crate) fn denial(denial: &Denial) -> String {
     let by = |cause: &Cause| format!("at index {}, {}", cause.index, utc(cause.time_ms));
     match denial {
+        Denial::Halted { scope, reason, cause } => {
+            format!("{scope} was halted {}{}", by(cause), because(reason))
+        }
+        Denial::UnregisteredGeneration { lineage } => {
+            format!("what it runs as is no generation of lineage {lineage}")
+        }
+        Denial::SupersededGeneration { lineage, number, cause } => {
+            format!("generation {number} of lineage {lineage} was superseded {}", by(cause))
+        }
+        Denial::QuarantinedGeneration { lineage, number, cause } => {
+            format!(
+                "generation {number} of lineage {lineage} was registered {} and is not released",
+                by(cause)
+            )
+        }
+        Denial::LineageConstraint { lineage, outside, cause } => {
+            format!("the {outside} is outside what lineage {lineage} keeps to, as set {}", by(cause))
+        }
         Denial::UnknownAgent => "no agent of that name was ever registered".into(),
         Denial::Retired { agent, cause } => format!("agent {agent} was retired {}", by(cause)),
         Denial::Revoked { grant, cause } => {
@@ -95,21 +144,59 @@ pub(crate) fn denial(denial: &Denial) -> String {
 
 /// The verdict and its proof as JSON, for `check`, `evidence` and `verify`.
 pub(crate) fn verdict_json(trust: &Trust, verified: &Verified) -> Value {
-    let verdict = match &verified.decision {
+    json!({
+        "decision": decision_json(&verified.decision),
+        "proof": proof_json(trust, &verified.head, &verified.freshness, &verified.nodes),
+        "recorded": counted_json(verified.recorded),
+    })
+}
+
+/// The same of the past.
+pub(crate) fn past_json(trust: &Trust, past: &VerifiedPast) -> Value {
+    json!({
+        "decision": decision_json(&past.decision),
+        "proof": proof_json(trust, &past.head, &past.freshness, &past.nodes),
+        "state": {
+            "block": past.block,
+            "block_time_ms": past.block_time_ms,
+            "state_root": past.state_root.to_string(),
+            "time_ms": past.time_ms,
+        },
+        "recorded": counted_json(past.recorded),
+    })
+}
+
+/// The same of either.
+pub(crate) fn proven_json(trust: &Trust, proven: &Proven) -> Value {
+    match proven {
+        Proven::Check(verified) => verdict_json(trust, verified),
+        Proven::Past(past) => past_json(trust, past),
+    }
+}
+
+fn generation_json(generation: Option<&GenerationRef>) -> Value {
+    json!(
+        generation.map(|generation| json!({ "number": generation.number, "id": generation.id.to_string() }))
+    )
+}
+
+fn counted_json(recorded: Option<Recorded>) -> Value {
+    json!(recorded.map(|recorded| json!({ "decisions": recorded.decisions, "permits": recorded.permits })))
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    match decision {
         Decision::Permit(authority) => permit_json(authority),
         Decision::Denied(denial) => denial_json(denial),
-    };
+    }
+}
+
+fn proof_json(trust: &Trust, head: &Head, freshness: &Freshness, nodes: &[u64]) -> Value {
     json!({
-        "decision": verdict,
-        "proof": {
-            "nodes": node_names(trust, &verified.nodes),
-            "clock_min_ms": verified.freshness.clock_min_ms,
-            "clock_max_ms": verified.freshness.clock_max_ms,
-            "head": head_json(&verified.head),
-        },
-        "recorded": verified.recorded.map(|recorded| {
-            json!({ "decisions": recorded.decisions, "permits": recorded.permits })
-        }),
+        "nodes": node_names(trust, nodes),
+        "clock_min_ms": freshness.clock_min_ms,
+        "clock_max_ms": freshness.clock_max_ms,
+        "head": head_json(head),
     })
 }
 
@@ -118,7 +205,7 @@ fn permit_json(authority: &Authority) -> Value {
     json!({
         "verdict": if authority.bounds.is_empty() { "permit" } else { "must_be_recorded" },
         "chain": chain,
-        "generation": authority.generation,
+        "generation": generation_json(authority.generation.as_ref()),
         "max_staleness_ms": authority.max_staleness_ms,
         "not_after_ms": authority.not_after_ms,
         "bounds": authority.bounds.iter().map(allowance_json).collect::<Vec<_>>(),
@@ -182,10 +269,15 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
 /// A recorded verdict as JSON.
 pub(crate) fn recorded_json(verdict: &Verdict) -> Value {
     let mut value = match &verdict.decided {
-        Decided::Permit { chain, deadline_ms, bounds } => {
+        Decided::Permit { chain, generation, deadline_ms, bounds } => {
             let chain: Vec<_> = chain.iter().map(|link| link.grant.to_string()).collect();
-            let bounds: Vec<_> = bounds.iter().map(taken_json).collect();
-            json!({ "verdict": "permit", "chain": chain, "deadline_ms": deadline_ms, "bounds": bounds })
+            json!({
+                "verdict": "permit",
+                "chain": chain,
+                "generation": generation_json(generation.as_ref()),
+                "deadline_ms": deadline_ms,
+                "bounds": bounds.iter().map(taken_json).collect::<Vec<_>>(),
+            })
         }
         Decided::Denied(denial) => denial_json(denial),
     };
@@ -215,7 +307,12 @@ pub(crate) fn denial_json(denial: &Denial) -> Value {
     value
 }
 
-/// What a denial by what a grant demands says besides.
+/// What is halted, as JSON.
+pub(crate) fn scope_json(scope: &HaltScope) -> Value {
+    json!({ "kind": scope.kind(), "subject": scope.subject() })
+}
+
+/// What a denial says besides its code and its cause.
 fn demanded_json(denial: &Denial) -> Option<serde_json::Map<String, Value>> {
     let facts = match denial {
         Denial::BoundExhausted { grant, name, limit, used, wanted } => json!({
@@ -238,6 +335,15 @@ fn demanded_json(denial: &Denial) -> Option<serde_json::Map<String, Value>> {
             "policies": reason.policies(),
             "language": LANGUAGE_VERSION,
         }),
+        Denial::Halted { scope, reason, .. } => json!({ "scope": scope_json(scope), "reason": reason }),
+        Denial::UnregisteredGeneration { lineage } => json!({ "lineage": lineage.as_str() }),
+        Denial::SupersededGeneration { lineage, number, .. }
+        | Denial::QuarantinedGeneration { lineage, number, .. } => {
+            json!({ "lineage": lineage.as_str(), "generation_number": number })
+        }
+        Denial::LineageConstraint { lineage, outside, .. } => {
+            json!({ "lineage": lineage.as_str(), "outside": outside })
+        }
         _ => return None,
     };
     facts.as_object().cloned()

@@ -104,7 +104,7 @@ async fn unknown_principal(house: &mut House) {
         assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
         let leaf = client.leaf(LeafRequest { index: 0, log_size: house.leaves }).await.unwrap_err();
         assert_eq!(leaf.code(), Code::PermissionDenied, "{leaf:?}");
-        let watch = client.watch(WatchRequest { from_index: 0 }).await.unwrap_err();
+        let watch = client.watch(WatchRequest::default()).await.unwrap_err();
         assert_eq!(watch.code(), Code::PermissionDenied, "{watch:?}");
     }
     let ledger = connect(house, context, "unknown").await;

@@ -47,7 +47,7 @@ fn command(key: &SigningKey, body: Body) -> Command {
 }
 
 fn registration() -> Body {
-    Body::RegisterAgent { agent: name("never"), owner: name("ada@example.com"), key: None }
+    Body::RegisterAgent { agent: name("never"), owner: name("ada@example.com"), key: None, lineage: None }
 }
 
 /// Any bytes, signed as a command is.
@@ -257,6 +257,7 @@ async fn decisions(house: &mut House) {
         resource: name("documents/1"),
         args_digest: Hash::of(&[b""]),
         args: None,
+        generation: None,
         knowledge: None,
         hint: None,
         parent: None,

@@ -407,7 +407,7 @@ impl Cluster {
         let mut watch = ledger.watch(0).await.unwrap();
         let mut leaves = Vec::new();
         for index in 0..count {
-            let event = timeout(PATIENCE, watch.next()).await;
+            let event = timeout(PATIENCE, watch.next_change()).await;
             let event = event.unwrap_or_else(|_| panic!("node {node} sends no leaf {index}")).unwrap();
             assert_eq!(event.index, index);
             leaves.push(event.entry);

@@ -13,3 +13,5 @@ mod restart;
 mod retries;
 mod revocation;
 mod storm;
+mod times;
+mod watching;

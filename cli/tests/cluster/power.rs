@@ -66,7 +66,7 @@ async fn power_failure(
     let signed: Vec<SignedCommand> = (0..WRITES)
         .map(|number| {
             let (agent, owner) = (name(&format!("bots/{number}")), name("ada@example.com"));
-            issuer.sign(Body::RegisterAgent { agent, owner, key: None }, &[]).unwrap()
+            issuer.sign(Body::RegisterAgent { agent, owner, key: None, lineage: None }, &[]).unwrap()
         })
         .collect();
 

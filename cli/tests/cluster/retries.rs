@@ -69,7 +69,7 @@ async fn again_everywhere(cluster: &Cluster, signed: &SignedCommand, other: &Sig
 }
 
 fn registration(agent: &str) -> Body {
-    Body::RegisterAgent { agent: name(agent), owner: name("ada@example.com"), key: None }
+    Body::RegisterAgent { agent: name(agent), owner: name("ada@example.com"), key: None, lineage: None }
 }
 
 /// Another command under the request id of `signed`.

@@ -105,7 +105,8 @@ async fn write_until_over(
             break;
         }
         let (agent, owner) = (name(&format!("bots/{writer}/{number}")), name("ada@example.com"));
-        let signed = issuer.sign(Body::RegisterAgent { agent, owner, key: None }, &[]).unwrap();
+        let signed =
+            issuer.sign(Body::RegisterAgent { agent, owner, key: None, lineage: None }, &[]).unwrap();
         let index = match issuer.submit(&signed).await {
             Ok(receipt) => {
                 acknowledged.fetch_add(1, Ordering::SeqCst);

@@ -153,6 +153,7 @@ impl House {
             agent: name(&agent),
             owner: name("ada@example.com"),
             key: None,
+            lineage: None,
         };
         let signed = self.issuer.sign(body, &[]).unwrap();
         let deadline = Instant::now() + PATIENCE;

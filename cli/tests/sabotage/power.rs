@@ -33,8 +33,12 @@ pub(crate) async fn of_all_nodes(setting: Setting) -> Vec<Finding> {
         let options = Options { tries_max: 1, submit_timeout: Duration::from_secs(10), ..Options::default() };
         let client = house.cluster.connect_with("issuer", Some(node), options).await;
         for number in (0..WRITES).filter(|number| *number as u64 % NODES + 1 == node) {
-            let body =
-                Body::RegisterAgent { agent: agent(number), owner: name("ada@example.com"), key: None };
+            let body = Body::RegisterAgent {
+                agent: agent(number),
+                owner: name("ada@example.com"),
+                key: None,
+                lineage: None,
+            };
             let signed = client.sign(body, &[]).unwrap();
             let (client, record) = (client.clone(), Arc::clone(&record));
             let (acknowledged, under_way) = (Arc::clone(&acknowledged), Arc::clone(&under_way));

@@ -128,7 +128,12 @@ impl Record {
 
     /// Registers an agent.
     pub(crate) async fn register(&self, issuer: &Ledger, agent: &str) -> Outcome {
-        let body = Body::RegisterAgent { agent: name(agent), owner: name("ada@example.com"), key: None };
+        let body = Body::RegisterAgent {
+            agent: name(agent),
+            owner: name("ada@example.com"),
+            key: None,
+            lineage: None,
+        };
         let signed = issuer.sign(body, &[]).unwrap();
         self.submit(issuer, &signed, Call::Register { agent: agent.into() }).await
     }
@@ -186,8 +191,9 @@ impl Record {
             action: "read".into(),
             resource: "documents/1".into(),
             args_digest: args_digest.0.to_vec(),
+            generation: Vec::new(),
             nonce: nonce.0.to_vec(),
-            args: Vec::new(),
+            ..Default::default()
         };
         let outcome = match client.check(request).await {
             Ok(reply) => {

@@ -145,7 +145,8 @@ async fn a_verdict_is_believed_from_the_log_alone() {
         let mut entry = wire::Entry::decode(reply.entry.as_slice()).unwrap();
         let Some(wire::entry::Body::Command(command)) = &mut entry.body else { panic!() };
         let link = wire::GrantRef { grant: vec![1; 32], root: vec![1; 32] };
-        let permit = wire::Permit { chain: vec![link], deadline_ms: u64::MAX, bounds: vec![] };
+        let permit =
+            wire::Permit { chain: vec![link], generation: None, deadline_ms: u64::MAX, bounds: vec![] };
         let decision = Some(wire::verdict::Decision::Permit(permit));
         command.verdict = Some(wire::Verdict { number: 1, decision });
         reply.entry = entry.encode_to_vec();

@@ -24,7 +24,7 @@ async fn cluster() -> Cluster {
         per: Per::Grant,
     };
     let seen = Requirement { source: Template::new("account/{args.id}").unwrap(), max_age_ms: 3_600_000 };
-    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
+    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None, lineage: None });
     cluster.apply(Body::grant(Terms {
         bounds: Bounds::collect([money]).unwrap(),
         knowledge: Requirements::collect([seen]).unwrap(),
@@ -47,13 +47,15 @@ fn asked(knowledge: Option<Knowledge>) -> Request {
         resource: name("account/7"),
         args_digest: Hash::of(&[ARGS]),
         args: Some(ARGS.to_vec()),
+        generation: None,
         knowledge,
         hint: None,
     }
 }
 
 fn recorded(knowledge: Option<Knowledge>) -> Authorize {
-    let Request { agent, action, resource, args_digest, args, knowledge, hint } = asked(knowledge);
+    let Request { agent, action, resource, args_digest, args, generation, knowledge, hint } =
+        asked(knowledge);
     let (parent, traceparent) = (None, None);
     Authorize {
         agent,
@@ -61,6 +63,7 @@ fn recorded(knowledge: Option<Knowledge>) -> Authorize {
         resource,
         args_digest,
         args,
+        generation,
         knowledge,
         hint,
         parent,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chancery_client::{CheckError, CheckOptions, Failure, Options};
 use chancery_ledger::command::{Body, GrantId};
 use chancery_ledger::decide::Denial;
+use chancery_ledger::evidence::Proof;
 
 use crate::fake::{Cluster, Fault, PATIENCE, name, terms};
 
@@ -16,7 +17,7 @@ async fn a_permit_is_bound_to_what_was_checked() {
     assert_eq!(permit.agent(), &name("bot"));
     assert_eq!(permit.action(), &name("pay"));
     assert_eq!(permit.resource(), &name("account/7"));
-    assert_eq!(permit.generation(), 1);
+    assert_eq!(permit.generation(), None);
     assert_eq!(permit.block(), 2);
     assert_eq!(permit.authority().max_staleness_ms, 5_000);
     assert!(permit.failed_tries().is_empty());
@@ -24,7 +25,8 @@ async fn a_permit_is_bound_to_what_was_checked() {
     assert_eq!(permit.run(b"100", || 42), Ok(42));
     evidence.verify(&ledger.trust()).unwrap();
     let nonce = ledger.check("bot", "pay", "account/7", b"100").await.unwrap().nonce();
-    assert_ne!(nonce, evidence.nonce);
+    let Proof::Check { nonce: first, .. } = evidence.proof else { panic!() };
+    assert_ne!(nonce, Some(first));
 }
 
 #[tokio::test]
@@ -44,7 +46,7 @@ async fn a_denial_names_the_command_that_brought_it_about() {
 #[tokio::test]
 async fn a_denial_of_a_revoked_grant_names_the_grant() {
     let cluster = Cluster::start(1).await;
-    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
+    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None, lineage: None });
     let ledger = cluster.connect().await;
     let grant: GrantId = ledger.grant(terms()).await.unwrap().grant.unwrap();
     let revoked = ledger.revoke(grant, "").await.unwrap();
@@ -102,7 +104,7 @@ async fn a_slow_node_has_only_its_share_of_the_time() {
     assert!(matches!(permit.failed_tries()[0].failure, Failure::TimedOut));
     // A retry is a new question.
     let first = cluster.nodes[0].shared.nonces.lock().unwrap()[0].clone();
-    assert_ne!(first, permit.nonce().0);
+    assert_ne!(first, permit.nonce().unwrap().0);
 }
 
 #[tokio::test]
@@ -118,6 +120,7 @@ async fn without_an_answer_in_time_there_is_no_permit() {
         args_digest: chancery_ledger::hash::Hash::of(&[b""]),
         args: None,
         knowledge: None,
+        generation: None,
         hint: None,
     };
     let ended = tokio::time::timeout(PATIENCE, ledger.check_with(question, options)).await;

@@ -11,7 +11,7 @@ use crate::fake::{Cluster, name, terms};
 const LIMIT: &str = "permit(principal, action, resource) when { context.args.amount <= 100 };";
 
 async fn granted(cluster: &Cluster) -> Ledger {
-    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
+    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None, lineage: None });
     let ledger = cluster.connect().await;
     let terms = Terms { condition: Some(Condition::new(LIMIT).unwrap()), ..terms() };
     let schema = "entity Agent, Resource; action pay appliesTo { principal: [Agent], resource: [Resource], \
@@ -81,7 +81,7 @@ async fn a_condition_that_does_not_hold_is_a_proven_denial() {
     let shown = other.verify(&ledger.trust()).unwrap();
     // Without them, it shows less, but never a permit.
     assert!(matches!(
-        shown.verified.decision,
+        shown.proven.decision(),
         chancery_ledger::decide::Decision::Denied(Denial::ConditionFailed {
             reason: ConditionFault::Undisclosed,
             ..

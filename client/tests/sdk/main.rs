@@ -21,3 +21,5 @@ mod permits;
 mod reading;
 mod rosters;
 mod submits;
+mod times;
+mod watching;

@@ -54,7 +54,7 @@ async fn a_clock_that_is_set_back_does_not_prolong_a_permit() {
 #[tokio::test]
 async fn a_permit_ends_with_its_authority() {
     let cluster = Cluster::start(1).await;
-    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
+    cluster.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None, lineage: None });
     let not_after_ms = NOW_MS + 2_500;
     cluster.apply(Body::grant(Terms { not_after_ms, ..terms() }));
     let (clock, ledger) = (Arc::clone(&cluster.clock), cluster.connect().await);

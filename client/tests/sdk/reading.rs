@@ -3,6 +3,7 @@
 use chancery_client::{Failure, GrantedError, Options, ReadError, WatchError};
 use chancery_ledger::authority::Entry;
 use chancery_ledger::command::{Body, Patterns, Terms};
+use chancery_ledger::follow::FollowError;
 
 use crate::fake::{Cluster, Fault, name, terms};
 
@@ -59,12 +60,12 @@ async fn watching_goes_on_over_broken_streams_without_a_gap() {
     let cluster = Cluster::start(2).await.with_grant();
     for number in 0..3 {
         let agent = name(&format!("agent-{number}"));
-        cluster.apply(Body::RegisterAgent { agent, owner: name("ann"), key: None });
+        cluster.apply(Body::RegisterAgent { agent, owner: name("ann"), key: None, lineage: None });
     }
     let leaves = cluster.world.lock().unwrap().leaves.clone();
     let mut watch = cluster.connect().await.watch(1).await.unwrap();
     for (index, leaf) in (0..).zip(&leaves).skip(1) {
-        let event = watch.next().await.unwrap();
+        let event = watch.next_change().await.unwrap();
         assert_eq!((event.index, &event.entry.encode()), (index, leaf));
     }
     assert_eq!(watch.next_index(), leaves.len() as u64);
@@ -78,7 +79,8 @@ async fn a_gap_is_an_error() {
     cluster.nodes[0].misbehave(Fault::Gap);
     let mut watch = cluster.connect().await.watch(0).await.unwrap();
     let error = watch.next().await.unwrap_err();
-    assert!(matches!(error, WatchError::NotTheNext { index: 0, .. }), "{error}");
+    let WatchError::Untrue { source, .. } = &error else { panic!("{error}") };
+    assert!(matches!(**source, FollowError::NotTheNext { found: 1, due: 0 }), "{error}");
 }
 
 #[tokio::test]
@@ -87,7 +89,12 @@ async fn who_was_granted_something_is_told_from_the_whole_log() {
     let ledger = cluster.connect().await;
     let (pay, account) = (name("pay"), name("account/7"));
     for agent in ["other", "third"] {
-        cluster.apply(Body::RegisterAgent { agent: name(agent), owner: name("ann"), key: None });
+        cluster.apply(Body::RegisterAgent {
+            agent: name(agent),
+            owner: name("ann"),
+            key: None,
+            lineage: None,
+        });
     }
     cluster.apply(Body::grant(Terms { agent: name("other"), ..terms() }));
     let narrow = Terms { agent: name("third"), actions: Patterns::collect(["read"]).unwrap(), ..terms() };

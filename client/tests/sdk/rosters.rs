@@ -39,7 +39,7 @@ async fn a_check_follows_the_voters() {
     permit.evidence().verify(&founding).unwrap();
 
     cluster.world.lock().unwrap().change(&[4, 5, 6]);
-    cluster.apply(Body::RegisterAgent { agent: name("other"), owner: name("ann"), key: None });
+    cluster.apply(Body::RegisterAgent { agent: name("other"), owner: name("ann"), key: None, lineage: None });
     check(&ledger).await.unwrap().evidence().verify(&founding).unwrap();
     let newest = ledger.trust().newest_roster();
     assert_eq!(asked(&cluster)[2..], [uniform.block, uniform.block + 1]);

@@ -5,10 +5,12 @@
 //!   result from the log up to its block).
 //! * Without them: [`linearizability`] searches an order that explains what clients saw, and [`porcupine`] has a
 //!   program that others wrote do the same.
+//! * [`following`] compares what followers of the log were told with the log.
 //! * [`permits`] compares every permit with the acknowledged revocations; [`proofs`] verifies every answer again,
 //!   from its bytes; [`heads`] holds all that nodes ever signed against one another and the log.
 
 mod authority;
+pub mod following;
 pub mod heads;
 mod leaves;
 pub mod linearizability;

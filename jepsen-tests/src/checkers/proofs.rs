@@ -81,6 +81,7 @@ fn verify_again(
         args_digest: Hash::from_hex(args_digest).ok_or("the argument digest is none")?,
         args: None,
         knowledge: None,
+        generation: None,
         hint: None,
     };
     let nonce = Nonce(Hash::from_hex(nonce).ok_or("the nonce is none")?.0);

@@ -106,7 +106,7 @@ impl Cluster {
             let mut watch = ledger.watch(0).await.map_err(|error| failed(error.to_string()))?;
             let mut leaves = Vec::new();
             while watch.next_index() < size {
-                let event = timeout(LEAF_TIMEOUT, watch.next()).await;
+                let event = timeout(LEAF_TIMEOUT, watch.next_change()).await;
                 let event = event.map_err(|_| failed("a leaf does not come".into()))?;
                 leaves.push(event.map_err(|error| failed(error.to_string()))?.entry.encode());
             }

@@ -34,7 +34,8 @@ impl Run {
     pub fn register(&mut self, agent: &str) -> (SignedCommand, Call) {
         let (name, owner, key) =
             (house::name(agent), house::name("owner@example.com"), Some(house::public(agent)));
-        let signed = self.house.signed("operator-1", Body::RegisterAgent { agent: name, owner, key });
+        let signed =
+            self.house.signed("operator-1", Body::RegisterAgent { agent: name, owner, key, lineage: None });
         (signed, Call::Register { agent: agent.into() })
     }
 

@@ -3,18 +3,25 @@
 //! An [`Answer`] carries no verdict. [`verify`] establishes which state was decided from (a quorum signed its
 //! head), that nothing later was acknowledged before the nonce was made (a quorum of fresh statements over
 //! it), and then runs [`decide`](crate::decide::decide()) itself, over the pruned tree alone.
+//!
+//! [`verify_recent`] does the same without a nonce of the client's own: how new the state is, the nodes' clocks
+//! say. [`verify_past`] decides over an earlier state, which says nothing of now.
 
+mod head_proof;
+mod past;
 mod wire;
 
-pub use wire::{AnswerError, decode_answer};
+pub use head_proof::HeadProof;
+pub use past::{Moment, PastAnswer, PastFault, VerifiedPast, verify_past};
+pub use wire::{AnswerError, decode_answer, decode_past_answer};
 
-use std::collections::BTreeSet;
+use head_proof::{newest_roster, verify_head_proof};
 
-use crate::authority::{AgentRecord, GrantRef, Place, RULES_VERSION, ViewError, record};
+use crate::authority::{AgentRecord, GrantRef, LeafError, Place, ViewError, record};
 use crate::condition::LANGUAGE_VERSION;
 use crate::decide::{Decision, Interval, Request, decide};
 use crate::hash::Hash;
-use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, verify_fresh};
+use crate::head::{Freshness, Head, QuorumError, RosterId, Statement};
 use crate::knowledge::Knowledge;
 use crate::log::{VerifyError, nonces::NoncePath};
 use crate::state::{PrunedReadError, PrunedTree, PrunedView, UnusedError};
@@ -28,8 +35,8 @@ impl Nonce {
     /// What stands in the round's tree: the nonce bound to the question, so that no answer can later be passed
     /// off as one to another question.
     ///
-    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ knowledge root ‖ agent ‖ action ‖
-    /// resource)`; without knowledge its root is zero, and each name stands after its length in two bytes.
+    /// `SHA-256("chancery/question/v1" ‖ 00 ‖ nonce ‖ argument digest ‖ generation ‖ knowledge root ‖ agent ‖ action ‖
+    /// resource)`: 32 zero bytes each without a generation or knowledge, each name after its length in two bytes.
     pub fn question(&self, request: &Request) -> [u8; 32] {
         let mut names = Vec::with_capacity(128);
         for name in [&request.agent, &request.action, &request.resource] {
@@ -38,8 +45,11 @@ impl Nonce {
             names.extend([high, low]);
             names.extend_from_slice(name.as_str().as_bytes());
         }
+        let generation = request.generation.map_or(Hash::ZERO, |id| id.0);
         let knowledge = request.knowledge.as_ref().map_or(Hash::ZERO, Knowledge::root);
-        let parts: [&[u8]; 4] = [&self.0, request.args_digest.as_bytes(), knowledge.as_bytes(), &names];
+        let hashes = [request.args_digest, generation, knowledge];
+        let [args_digest, generation, knowledge] = hashes.each_ref().map(|hash| hash.as_bytes().as_slice());
+        let parts = [&self.0, args_digest, generation, knowledge, names.as_slice()];
         Hash::labelled("chancery/question/v1", &parts).0
     }
 }
@@ -53,8 +63,8 @@ pub struct Answer {
     pub statements: Vec<Statement>,
     /// Further signatures on `head`, sorted by node.
     pub head_statements: Vec<Statement>,
-    /// From [`Nonce::question`] to the round's root.
-    pub nonce_path: NoncePath,
+    /// From [`Nonce::question`] to the round's root; none if the check was not under a nonce.
+    pub nonce_path: Option<NoncePath>,
     /// The read set.
     pub tree: PrunedTree,
     /// The grant that a permit rests on, so that it shows no other. A denial has none.
@@ -79,6 +89,9 @@ pub enum ProofError {
     /// The nonce path is not one.
     #[error("nonce path: {0}")]
     NoncePath(#[from] VerifyError),
+    /// There is no nonce path, and one is needed; or there is one, and nothing for it to show.
+    #[error("the answer has a nonce path, or none, where it must be otherwise")]
+    OtherMode,
     /// The fresh statements do not prove freshness.
     #[error("freshness: {0}")]
     Freshness(#[source] QuorumError),
@@ -102,6 +115,12 @@ pub enum ProofError {
     /// The answer has a hint, and the decision does not rest on it.
     #[error("the hint is not the grant that the decision rests on")]
     UnusedHint,
+    /// A leaf is not in the head's log.
+    #[error(transparent)]
+    Leaf(#[from] LeafError),
+    /// The leaves do not show which state was the one that was asked about.
+    #[error(transparent)]
+    Past(#[from] PastFault),
 }
 
 /// A check, proven.
@@ -132,24 +151,9 @@ pub struct Recorded {
 }
 
 impl Answer {
-    /// The one roster that the fresh statements must name: the first one's.
-    fn named_roster(&self) -> Option<RosterId> {
-        self.statements.iter().find_map(|statement| statement.fresh).map(|fresh| fresh.tail_roster)
-    }
-
     /// The newest roster that a verifier must know.
     pub fn newest_roster(&self) -> RosterId {
-        let named = self.named_roster().filter(|named| named.block > self.head.roster.block);
-        named.unwrap_or(self.head.roster)
-    }
-
-    /// The interval that the statements' clocks and the head leave. The server cannot choose the time: these
-    /// are signed by a quorum.
-    fn interval(&self, freshness: Freshness) -> Interval {
-        Interval {
-            low_ms: self.head.time_ms.max(freshness.clock_min_ms),
-            high_ms: self.head.time_ms.max(freshness.clock_max_ms),
-        }
+        newest_roster(&self.head, &self.statements)
     }
 }
 
@@ -163,48 +167,82 @@ pub fn verify(
     nonce: Nonce,
     answer: &Answer,
 ) -> Result<Verified, ProofError> {
-    let head = &answer.head;
-    trust.check_head(head)?;
-    if head.rules_version != RULES_VERSION {
-        return Err(ProofError::UnknownRules(head.rules_version));
-    }
-    if answer.language != LANGUAGE_VERSION {
-        return Err(ProofError::OtherLanguage(answer.language.clone()));
-    }
-    let nonce_root = answer.nonce_path.root(&nonce.question(request))?;
-    // Exactly one roster: the first statement's, which the trust must know, and all others must name.
-    let named = answer.named_roster().ok_or(ProofError::Freshness(QuorumError::TooFew(0)))?;
-    let roster = trust.fresh_roster(named)?;
-    if head.block < named.block {
-        return Err(TrustError::UnknownRoster(named).into());
-    }
-    let freshness = verify_fresh(head.ledger, roster, named, nonce_root, head, &answer.statements)
-        .map_err(ProofError::Freshness)?;
-    // The head's signatures count under the roster in force at its block; a roster block's under two.
-    let with_head = answer.statements.iter().filter(|statement| statement.head == *head);
-    let signatures: Vec<Statement> = with_head.chain(&answer.head_statements).copied().collect();
-    trust.voters_of(head)?.verify(head, &signatures).map_err(ProofError::Head)?;
+    head_proof::check_head(trust, &answer.head)?;
+    let path = answer.nonce_path.as_ref().ok_or(ProofError::OtherMode)?;
+    let nonce_root = path.root(&nonce.question(request))?;
+    decide_now(trust, request, Some(nonce_root), answer)
+}
 
-    let (found, expected) = (answer.tree.root_hash(), head.state_root);
-    if found != expected {
-        return Err(ProofError::StateRoot { found, expected });
+/// Verifies `answer` to `request`, which was not asked under a nonce, and decides. Nothing is missing that was
+/// acknowledged before [`Freshness::clock_min_ms`] less the clocks' bound. Whether that is recent enough is for
+/// the caller to say, by its own clock.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_recent(trust: &Trust, request: &Request, answer: &Answer) -> Result<Verified, ProofError> {
+    head_proof::check_head(trust, &answer.head)?;
+    if answer.nonce_path.is_some() {
+        return Err(ProofError::OtherMode);
     }
-    let view = PrunedView::new(&answer.tree);
-    let interval = answer.interval(freshness);
-    let request = Request { hint: answer.hint, ..request.clone() };
-    let decision = decide(&view, &request, interval)?;
-    // `decide` read it too, whatever it decided.
-    let agent: Option<AgentRecord> = record(&view, &Place::agent(&request.agent))?;
-    let recorded = agent.map(|agent| Recorded { decisions: agent.decisions, permits: agent.permits });
-    view.finish()?;
-    let rests_on = match &decision {
-        Decision::Permit(authority) => authority.chain.first(),
-        Decision::Denied(_) => None,
+    decide_now(trust, request, None, answer)
+}
+
+fn decide_now(
+    trust: &Trust,
+    request: &Request,
+    nonce_root: Option<Hash>,
+    answer: &Answer,
+) -> Result<Verified, ProofError> {
+    let Answer { head, statements, head_statements, .. } = answer;
+    let freshness = verify_head_proof(trust, nonce_root, head, statements, head_statements)?;
+    // The server cannot choose the time: the clocks and the head are signed by a quorum.
+    let interval = Interval {
+        low_ms: head.time_ms.max(freshness.clock_min_ms),
+        high_ms: head.time_ms.max(freshness.clock_max_ms),
     };
-    if answer.hint.is_some() && answer.hint.as_ref() != rests_on {
-        return Err(ProofError::UnusedHint);
-    }
-    let nodes: BTreeSet<u64> = answer.statements.iter().map(|statement| statement.node).collect();
-    let nodes = nodes.into_iter().collect();
+    let shown = ReadSet { tree: &answer.tree, hint: answer.hint, language: &answer.language };
+    let (decision, recorded) = shown.decide(head.state_root, request, interval)?;
+    let nodes = statements.iter().map(|statement| statement.node).collect();
     Ok(Verified { decision, head: *head, freshness, interval, nodes, recorded })
+}
+
+/// What an answer shows of a state.
+struct ReadSet<'a> {
+    tree: &'a PrunedTree,
+    hint: Option<GrantRef>,
+    language: &'a str,
+}
+
+impl ReadSet<'_> {
+    /// Decides over the tree alone, which must be of the state `expected`, and must show what is needed and no
+    /// more.
+    fn decide(
+        &self,
+        expected: Hash,
+        request: &Request,
+        interval: Interval,
+    ) -> Result<(Decision, Option<Recorded>), ProofError> {
+        let ReadSet { tree, hint, language } = *self;
+        if language != LANGUAGE_VERSION {
+            return Err(ProofError::OtherLanguage(language.into()));
+        }
+        let found = tree.root_hash();
+        if found != expected {
+            return Err(ProofError::StateRoot { found, expected });
+        }
+        let view = PrunedView::new(tree);
+        let decision = decide(&view, &Request { hint, ..request.clone() }, interval)?;
+        // `decide` read it too, whatever it decided.
+        let agent: Option<AgentRecord> = record(&view, &Place::agent(&request.agent))?;
+        let recorded = agent.map(|agent| Recorded { decisions: agent.decisions, permits: agent.permits });
+        view.finish()?;
+        let rests_on = match &decision {
+            Decision::Permit(authority) => authority.chain.first(),
+            Decision::Denied(_) => None,
+        };
+        if hint.is_some() && hint.as_ref() != rests_on {
+            return Err(ProofError::UnusedHint);
+        }
+        Ok((decision, recorded))
+    }
 }

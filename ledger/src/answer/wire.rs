@@ -2,7 +2,8 @@
 
 use prost::Message;
 
-use super::Answer;
+use super::{Answer, PastAnswer};
+use crate::authority::Leaf;
 use crate::command::{MalformedCommand, decode_strict, grant_ref_from_wire, grant_ref_to_wire};
 use crate::hash::Hash;
 use crate::head::{Head, Statement, StatementError, decode_statements};
@@ -27,16 +28,32 @@ pub enum AnswerError {
 impl Answer {
     /// The encoding.
     pub fn encode(&self) -> Vec<u8> {
-        let statements = |list: &[Statement]| list.iter().map(Statement::encode).collect();
         wire::Answer {
             head: self.head.encode().to_vec(),
-            statements: statements(&self.statements),
-            head_statements: statements(&self.head_statements),
-            nonce_path: Some(wire::NoncePath {
-                index: self.nonce_path.index,
-                count: self.nonce_path.count,
-                hashes: self.nonce_path.hashes.iter().map(|hash| hash.0.to_vec()).collect(),
+            statements: statements_to_wire(&self.statements),
+            head_statements: statements_to_wire(&self.head_statements),
+            nonce_path: self.nonce_path.as_ref().map(|path| wire::NoncePath {
+                index: path.index,
+                count: path.count,
+                hashes: path.hashes.iter().map(|hash| hash.0.to_vec()).collect(),
             }),
+            tree: self.tree.encode(),
+            hint: self.hint.map(grant_ref_to_wire),
+            language: self.language.clone(),
+        }
+        .encode_to_vec()
+    }
+}
+
+impl PastAnswer {
+    /// The encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::PastAnswer {
+            head: self.head.encode().to_vec(),
+            statements: statements_to_wire(&self.statements),
+            head_statements: statements_to_wire(&self.head_statements),
+            state: Some(self.state.to_wire()),
+            next: self.next.as_ref().map(Leaf::to_wire),
             tree: self.tree.encode(),
             hint: self.hint.map(grant_ref_to_wire),
             language: self.language.clone(),
@@ -48,17 +65,30 @@ impl Answer {
 /// Decodes an answer of at most `size_bytes_max`, strictly.
 pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, AnswerError> {
     let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
-    let hash = |bytes: &[u8]| Hash::from_slice(bytes).ok_or(MalformedCommand::Length("hash"));
-    let path = w.nonce_path.ok_or(MalformedCommand::Missing("nonce path"))?;
+    let path = |path: wire::NoncePath| {
+        let hashes = path.hashes.iter().map(|bytes| hash(bytes)).collect::<Result<_, _>>()?;
+        Ok::<_, AnswerError>(NoncePath { index: path.index, count: path.count, hashes })
+    };
     Ok(Answer {
         head: Head::decode(&w.head)?,
         statements: decode_statements::<AnswerError>(&w.statements)?,
         head_statements: decode_statements::<AnswerError>(&w.head_statements)?,
-        nonce_path: NoncePath {
-            index: path.index,
-            count: path.count,
-            hashes: path.hashes.iter().map(|bytes| hash(bytes)).collect::<Result<_, _>>()?,
-        },
+        nonce_path: w.nonce_path.map(path).transpose()?,
+        tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
+        hint: w.hint.as_ref().map(grant_ref_from_wire).transpose()?,
+        language: language(w.language)?,
+    })
+}
+
+/// Decodes an answer about the past of at most `size_bytes_max`, strictly.
+pub fn decode_past_answer(bytes: &[u8], size_bytes_max: usize) -> Result<PastAnswer, AnswerError> {
+    let w = decode_strict::<wire::PastAnswer>(bytes, size_bytes_max)?;
+    Ok(PastAnswer {
+        head: Head::decode(&w.head)?,
+        statements: decode_statements::<AnswerError>(&w.statements)?,
+        head_statements: decode_statements::<AnswerError>(&w.head_statements)?,
+        state: Leaf::from_wire(w.state.ok_or(MalformedCommand::Missing("state leaf"))?)?,
+        next: w.next.map(Leaf::from_wire).transpose()?,
         tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
         hint: w.hint.as_ref().map(grant_ref_from_wire).transpose()?,
         language: language(w.language)?,
@@ -71,4 +101,12 @@ fn language(version: String) -> Result<String, MalformedCommand> {
     let parts = version.split('.').filter(|part| digits(part)).count();
     let well_formed = parts == 3 && version.split('.').count() == 3;
     if well_formed { Ok(version) } else { Err(MalformedCommand::OutOfBounds("language")) }
+}
+
+fn statements_to_wire(list: &[Statement]) -> Vec<Vec<u8>> {
+    list.iter().map(Statement::encode).collect()
+}
+
+fn hash(bytes: &[u8]) -> Result<Hash, MalformedCommand> {
+    Hash::from_slice(bytes).ok_or(MalformedCommand::Length("hash"))
 }

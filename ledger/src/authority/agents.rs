@@ -3,8 +3,8 @@
 use super::Refusal;
 use super::draft::{Effect, Stop, Writes};
 use super::evaluate::Call;
-use super::records::{AgentRecord, Place};
-use super::view::record;
+use super::records::{AgentRecord, LineageRecord, Place};
+use super::view::{View, ViewError, record};
 use crate::command::{Name, PublicKey, Role};
 use crate::state::{NodeRead, TreeError};
 
@@ -15,10 +15,15 @@ pub(super) fn register<N: NodeRead>(
     agent: &Name,
     owner: &Name,
     key: Option<PublicKey>,
+    lineage: Option<&Name>,
 ) -> Result<Effect, N::Error> {
     let signer = call.signer(&[Role::Operator, Role::Issuer])?;
     if !signer.scope.agents.matches(agent) {
         return Err(Refusal::OutOfScope("agent").into());
+    }
+    let lineage = lineage.unwrap_or(agent);
+    if !signer.scope.agents.matches(lineage) {
+        return Err(Refusal::OutOfScope("lineage").into());
     }
     let place = Place::agent(agent);
     if record::<_, AgentRecord>(call.draft, &place)?.is_some() {
@@ -27,11 +32,11 @@ pub(super) fn register<N: NodeRead>(
     let registered = AgentRecord {
         owner: owner.clone(),
         key,
+        lineage: lineage.clone(),
         registered: call.cause,
         retired: None,
         epoch: 1,
         epoch_began: None,
-        generation: 1,
         grants: 0,
         pages: 0,
         decisions: 0,
@@ -70,6 +75,19 @@ pub(super) fn revoke_all<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Resul
     let mut writes = Writes::default();
     writes.put(&Place::agent(agent), &record);
     Ok(Effect::Writes(writes))
+}
+
+/// An agent, and what was said of its lineage.
+type AgentAndLineage = (AgentRecord, Option<LineageRecord>);
+
+/// An agent that is registered, and what was said of its lineage: what a decision about it reads.
+pub fn agent_and_lineage<V: View>(
+    view: &V,
+    agent: &Name,
+) -> std::result::Result<Option<AgentAndLineage>, ViewError<V::Error>> {
+    let Some(agent) = record::<_, AgentRecord>(view, &Place::agent(agent))? else { return Ok(None) };
+    let lineage = record(view, &Place::lineage(&agent.lineage))?;
+    Ok(Some((agent, lineage)))
 }
 
 pub(super) fn known<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<AgentRecord, N::Error> {

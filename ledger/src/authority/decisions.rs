@@ -44,6 +44,7 @@ pub(super) fn authorize<N: NodeRead>(call: &Call<'_, N>, asked: &Authorize) -> R
         resource: asked.resource.clone(),
         args_digest: asked.args_digest,
         args: asked.args.clone(),
+        generation: asked.generation,
         knowledge: asked.knowledge.clone(),
         hint: asked.hint,
     };
@@ -103,7 +104,8 @@ fn reserve<N: NodeRead>(
     let slot = Slot { ends_ms: deadline_ms, decision: id.first_half() };
     let spends = meters::reserve(call.draft, writes, &authority.bounds, call.cause.time_ms, slot)?;
     let bounds = authority.bounds.iter().map(BoundTaken::of).collect();
-    Ok((Decided::Permit { chain: authority.chain, deadline_ms, bounds }, spends))
+    let Authority { chain, generation, .. } = authority;
+    Ok((Decided::Permit { chain, generation, deadline_ms, bounds }, spends))
 }
 
 /// Appends an outcome to those of a permitted decision: the first; after unknown the one that it was; after

@@ -6,7 +6,7 @@ use super::dedup::{Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop};
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
 use super::view::record;
-use super::{Refusal, agents, decisions, grants, principals, rosters};
+use super::{Refusal, agents, decisions, grants, halts, lineages, principals, rosters};
 use crate::command::{
     Body, COMMAND_LIFETIME_MS_MAX, Command, GrantId, PublicKey, RequestId, Role, SignedCommand,
     VerifiedBatches,
@@ -75,7 +75,9 @@ pub(super) fn evaluate<N: NodeRead>(
         Body::AddPrincipal(principal) => principals::add(&call, principal),
         Body::RemovePrincipal { key } => principals::remove(&call, *key),
         Body::RotatePrincipal { old_key, new_key } => principals::rotate(&call, *old_key, *new_key),
-        Body::RegisterAgent { agent, owner, key } => agents::register(&call, agent, owner, *key),
+        Body::RegisterAgent { agent, owner, key, lineage } => {
+            agents::register(&call, agent, owner, *key, lineage.as_ref())
+        }
         Body::RetireAgent { agent } => agents::retire(&call, agent),
         Body::Grant { terms, schema } => grants::grant(&call, terms, schema.as_ref()),
         Body::Delegate { parent, terms, schema } => grants::delegate(&call, *parent, terms, schema.as_ref()),
@@ -83,6 +85,18 @@ pub(super) fn evaluate<N: NodeRead>(
         Body::RevokeAgent { agent, .. } => agents::revoke_all(&call, agent),
         Body::SetRules { rules_version } => principals::set_rules(&call, *rules_version),
         Body::SetRoster { voters, replaces, operators } => rosters::set(&call, voters, *replaces, operators),
+        Body::Halt { scope, reason } => halts::halt(&call, scope, reason),
+        Body::Resume { halt, halt_command } => halts::resume(&call, *halt, *halt_command),
+        Body::SetLineage { lineage, policy, constraints, operators } => {
+            lineages::set(&call, lineage, *policy, constraints, operators)
+        }
+        Body::RegisterGeneration(generation) => lineages::register(&call, generation),
+        Body::ReleaseGeneration { lineage, generation, reviewers } => {
+            lineages::release(&call, lineage, *generation, reviewers)
+        }
+        Body::RollbackLineage { lineage, number, generation } => {
+            lineages::roll_back(&call, lineage, *number, *generation)
+        }
         Body::Authorize(authorize) => decisions::authorize(&call, authorize),
         Body::Outcome(outcome) => decisions::record_outcome(&call, outcome),
     }

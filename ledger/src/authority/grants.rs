@@ -5,6 +5,7 @@ use super::agents;
 use super::chain::Chain;
 use super::draft::{Effect, Stop, Writes};
 use super::evaluate::Call;
+use super::halts::halts_in_force;
 use super::records::{AgentRecord, Cause, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place};
 use super::view::{record, referred};
 use crate::command::{Bound, GrantId, Name, Per, Role, Terms};
@@ -70,6 +71,9 @@ pub(super) fn delegate<N: NodeRead>(
     let ended = chain.not_after_ms() <= call.cause.time_ms;
     if ended || chain.void(call.draft)?.is_some() {
         return Err(Refusal::ParentNotInForce.into());
+    }
+    if let Some(halt) = halts_in_force(call.draft)?.of_chain(call.draft, &chain)? {
+        return Err(Refusal::Halted(halt).into());
     }
     check_condition(terms, schema)?;
     store(call, terms, Some(parent.grant), depth, root)

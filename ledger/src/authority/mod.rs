@@ -15,6 +15,9 @@ mod draft;
 mod entry;
 mod evaluate;
 mod grants;
+mod halts;
+mod leaf;
+mod lineages;
 mod meters;
 mod principals;
 mod records;
@@ -25,18 +28,22 @@ mod state;
 mod verdict;
 mod view;
 
+pub use agents::agent_and_lineage;
 pub use apply::{Admission, Applied, ApplyError, Outcome};
 pub use block::{BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, BlockError};
 pub use chain::{Chain, Void};
 pub use decision_record::{DecisionRecord, RecordedOutcome};
 pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
+pub use halts::{halt_record, halts_in_force};
+pub use leaf::{INCLUSION_HASHES_MAX, Leaf, LeafError};
 pub use meters::{Allowance, Meter, MeterId, Slot, Spend};
 pub(crate) use meters::{metered, used};
 pub use principals::{active_principal, ledger_record};
 pub use records::{
-    AgentRecord, Cause, DedupBucketRecord, GrantRecord, GrantRef, LedgerRecord, PAGE_GRANTS_MAX, Place,
-    PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
+    ActiveHalt, AgentRecord, Cause, DedupBucketRecord, GenerationRecord, GenerationRef, GrantRecord,
+    GrantRef, HALTS_RECORD_SIZE_BYTES_MAX, HaltRecord, HaltsRecord, LedgerRecord, LineageRecord,
+    PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
 pub use replay::{Replay, ReplayError};

@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Effect, Stop, Writes};
 use super::evaluate::Call;
-use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
+use super::records::{Cause, HaltsRecord, LedgerRecord, Place, PrincipalRecord};
 use super::view::{ViewError, record};
 use super::{RULES_VERSION, Refusal, rosters};
 use crate::command::{Genesis, Principal, PublicKey, Role, Scope};
@@ -30,6 +30,7 @@ pub(super) fn found<N: NodeRead>(
         roster_blocks: 0,
     };
     draft.put(&Place::ledger(), &ledger);
+    draft.put(&Place::halts(), &HaltsRecord::default());
     rosters::found(draft, &genesis.roster, cause);
     Ok(())
 }

@@ -4,11 +4,18 @@
 //! tree, so that one check reads one neighbourhood. Each value repeats kind, anchor and id, and a value
 //! whose repetition does not fit its key is refused, so that no collision can pass for a record.
 
+mod halts;
+mod lineages;
+
 use prost::Message;
+
+pub(crate) use halts::EVERYTHING_SIZE_BYTES_MAX;
+pub use halts::{ActiveHalt, HALTS_RECORD_SIZE_BYTES_MAX, HaltRecord, HaltsRecord};
+pub use lineages::{GenerationRecord, GenerationRef, LineageRecord};
 
 use super::meters::MeterId;
 use crate::command::{
-    GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict,
+    GenerationId, GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict,
     grant_ref_from_wire, grant_ref_to_wire, limits_from_wire, limits_to_wire, roles_from_wire, roles_to_wire,
     roster_from_wire, roster_to_wire, scope_from_wire, scope_to_wire, terms_from_wire, terms_to_wire,
     voter_from_wire, voter_to_wire,
@@ -112,6 +119,26 @@ impl Place {
         Self { kind: "voter_key", anchor: b"voter".to_vec(), id: key.0.to_vec() }
     }
 
+    /// The halts in force.
+    pub fn halts() -> Self {
+        Self { kind: "halts", anchor: b"halts".to_vec(), id: Vec::new() }
+    }
+
+    /// A halt: the index of its leaf.
+    pub fn halt(index: u64) -> Self {
+        Self { kind: "halt", anchor: b"halts".to_vec(), id: index.to_be_bytes().to_vec() }
+    }
+
+    /// A lineage.
+    pub fn lineage(lineage: &Name) -> Self {
+        Self { kind: "lineage", anchor: lineage.as_str().into(), id: Vec::new() }
+    }
+
+    /// A generation, kept with its lineage.
+    pub fn generation(lineage: &Name, id: GenerationId) -> Self {
+        Self { kind: "generation", anchor: lineage.as_str().into(), id: id.0.0.to_vec() }
+    }
+
     /// What kind of record stands here.
     pub const fn kind(&self) -> &'static str {
         self.kind
@@ -204,6 +231,8 @@ pub struct AgentRecord {
     pub owner: Name,
     /// The key that signs its delegations.
     pub key: Option<PublicKey>,
+    /// What it belongs to; of its own name, unless it was registered with another.
+    pub lineage: Name,
     /// What registered it.
     pub registered: Cause,
     /// What retired it.
@@ -212,8 +241,6 @@ pub struct AgentRecord {
     pub epoch: u64,
     /// What revoked everything of the epochs before.
     pub epoch_began: Option<Cause>,
-    /// The agent's version.
-    pub generation: u64,
     /// Grants listed in this epoch's pages.
     pub grants: u32,
     /// This epoch's pages.
@@ -352,9 +379,9 @@ impl Body for AgentRecord {
             retired: self.retired.as_ref().map(cause_to_wire),
             epoch: self.epoch,
             epoch_began: self.epoch_began.as_ref().map(cause_to_wire),
-            generation: self.generation,
             grants: self.grants,
             pages: self.pages,
+            lineage: self.lineage.to_string(),
             decisions: self.decisions,
             permits: self.permits,
         })
@@ -369,9 +396,9 @@ impl Body for AgentRecord {
             retired: optional_cause(w.retired)?,
             epoch: w.epoch,
             epoch_began: optional_cause(w.epoch_began)?,
-            generation: w.generation,
             grants: w.grants,
             pages: w.pages,
+            lineage: name("lineage", w.lineage)?,
             decisions: w.decisions,
             permits: w.permits,
         })

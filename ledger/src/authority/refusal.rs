@@ -1,6 +1,6 @@
 //! Why a command has no effect.
 
-use crate::command::{EnvelopeError, GrantId, Name, OutcomeKind, PublicKey, Role};
+use crate::command::{EnvelopeError, GenerationId, GrantId, Name, OutcomeKind, PublicKey, Role};
 use crate::condition::ConditionError;
 use crate::head::RosterId;
 
@@ -113,8 +113,8 @@ pub enum Refusal {
     /// A key that signs as an operator is none, or no longer.
     #[error("key {0} is not an active operator")]
     UnknownOperator(PublicKey),
-    /// Too few operators signed a change of the voters.
-    #[error("{signed} operators signed, a change of the voters needs {threshold}")]
+    /// Too few operators signed a change of the voters, or a loosening of a lineage.
+    #[error("{signed} operators signed, it needs {threshold}")]
     TooFewOperators {
         /// How many did, the signer included.
         signed: u32,
@@ -147,6 +147,59 @@ pub enum Refusal {
     /// The key is or was another voter's.
     #[error("key {0} is or was another voter's")]
     NodeKeyUsed(PublicKey),
+    /// The record of the halts in force would be too large.
+    #[error("too many halts are in force: one of everything would still be taken")]
+    TooManyHalts,
+    /// There is no halt at that index.
+    #[error("leaf {0} is no halt")]
+    UnknownHalt(u64),
+    /// The halt at that index is of another command.
+    #[error("the halt at index {0} is another one")]
+    OtherHalt(u64),
+    /// The halt has ended.
+    #[error("the halt has ended, at index {0}")]
+    HaltEnded(u64),
+    /// More signatures than a command may have would be needed to loosen the lineage again.
+    #[error("no command has more than {0} signatures: the threshold could never be met")]
+    ThresholdOutOfReach(u32),
+    /// The lineage is so already.
+    #[error("the lineage is so already")]
+    LineageUnchanged,
+    /// There is no such generation in the lineage.
+    #[error("generation {0} is not registered in the lineage")]
+    UnknownGeneration(GenerationId),
+    /// The generation with that number is another one.
+    #[error("generation {0} has another id")]
+    OtherGeneration(u64),
+    /// A generation that is not a lineage's first names none that it was made from.
+    #[error("the lineage has generations: a further one names its parent")]
+    ParentNeeded,
+    /// A key that signs as a reviewer is neither that nor an operator, or no longer.
+    #[error("key {0} is not an active reviewer or operator")]
+    UnknownReviewer(PublicKey),
+    /// Too few signed a release.
+    #[error("{signed} reviewers or operators signed, the lineage's policy needs {threshold}")]
+    TooFewReviewers {
+        /// How many did, the signer included.
+        signed: u32,
+        /// How many must.
+        threshold: u32,
+    },
+    /// The generation is in service.
+    #[error("generation {0} is in service")]
+    InService(u64),
+    /// The generation is older than all in service, and there is no room for one more.
+    #[error("generation {0} is older than those in service")]
+    Superseded(u64),
+    /// The generation was never released.
+    #[error("generation {0} was never released")]
+    NotReleased(u64),
+    /// The generation is not older than the newest in service.
+    #[error("generation {0} is not older than the newest in service")]
+    NotOlder(u64),
+    /// The parent grant is under a halt.
+    #[error("the parent grant is halted, at index {0}")]
+    Halted(u64),
     /// A change of the voters in a block that is no roster block.
     #[error("a change of the voters stands in a roster block of its own")]
     NotInRosterBlock,
@@ -236,6 +289,22 @@ impl Refusal {
             Self::NodeIdUsed(_) => "node_id_used",
             Self::NodeNameUsed(_) => "node_name_used",
             Self::NodeKeyUsed(_) => "node_key_used",
+            Self::TooManyHalts => "too_many_halts",
+            Self::UnknownHalt(_) => "unknown_halt",
+            Self::OtherHalt(_) => "other_halt",
+            Self::ThresholdOutOfReach(_) => "threshold_out_of_reach",
+            Self::LineageUnchanged => "lineage_unchanged",
+            Self::UnknownGeneration(_) => "unknown_generation",
+            Self::OtherGeneration(_) => "other_generation",
+            Self::ParentNeeded => "parent_needed",
+            Self::UnknownReviewer(_) => "unknown_reviewer",
+            Self::TooFewReviewers { .. } => "too_few_reviewers",
+            Self::InService(_) => "in_service",
+            Self::Superseded(_) => "superseded",
+            Self::NotReleased(_) => "not_released",
+            Self::NotOlder(_) => "not_older",
+            Self::HaltEnded(_) => "halt_ended",
+            Self::Halted(_) => "halted",
             Self::NotInRosterBlock => "not_in_roster_block",
             Self::ExecutionTooLate(_) => "execution_too_late",
             Self::TooManyOpenDecisions { .. } => "too_many_open_decisions",

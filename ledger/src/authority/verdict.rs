@@ -1,10 +1,10 @@
 //! The verdict in the leaf of an Authorize: what `decide` said, for whoever reads the log.
 
 use super::meters::Allowance;
-use super::records::{Cause, GrantRef, cause, cause_to_wire};
+use super::records::{Cause, GenerationRef, GrantRef, cause, cause_to_wire};
 use crate::command::{
-    BOUNDS_MAX, DELEGATION_DEPTH_MAX, Identifier, MalformedCommand, Name, RequirementError, Template,
-    grant_ref_from_wire, grant_ref_to_wire,
+    BOUNDS_MAX, DELEGATION_DEPTH_MAX, HaltScope, Identifier, MalformedCommand, Name, RequirementError,
+    Template, grant_ref_from_wire, grant_ref_to_wire, reason,
 };
 use crate::condition::ConditionFault;
 use crate::decide::Denial;
@@ -26,6 +26,8 @@ pub enum Decided {
     Permit {
         /// The agent's grant, then its ancestors up to the root.
         chain: Vec<GrantRef>,
+        /// The generation that may act; none if the agent's lineage has none.
+        generation: Option<GenerationRef>,
         /// Ledger time before which the execution must have begun: the earliest of the block's time and
         /// `execute_within_ms`, the block's time and the chain's staleness, and the chain's end.
         deadline_ms: u64,
@@ -98,8 +100,9 @@ impl Verdict {
     pub(crate) fn to_wire(&self) -> wire::Verdict {
         use wire::verdict::Decision as W;
         let decision = match &self.decided {
-            Decided::Permit { chain, deadline_ms, bounds } => W::Permit(wire::Permit {
+            Decided::Permit { chain, generation, deadline_ms, bounds } => W::Permit(wire::Permit {
                 chain: chain.iter().copied().map(grant_ref_to_wire).collect(),
+                generation: generation.as_ref().map(GenerationRef::to_wire),
                 deadline_ms: *deadline_ms,
                 bounds: bounds.iter().map(BoundTaken::to_wire).collect(),
             }),
@@ -113,6 +116,7 @@ impl Verdict {
         let decided = match w.decision.ok_or(MalformedCommand::Missing("the verdict's decision"))? {
             W::Permit(w) => Decided::Permit {
                 chain: chain(&w.chain)?,
+                generation: w.generation.map(GenerationRef::from_wire).transpose()?,
                 deadline_ms: w.deadline_ms,
                 bounds: taken(w.bounds)?,
             },
@@ -151,6 +155,17 @@ fn denial_to_wire(denial: &Denial) -> wire::Denial {
     };
     match denial {
         Denial::UnknownAgent | Denial::NoGrant => w,
+        Denial::Halted { scope, reason, .. } => {
+            wire::Denial { halted: Some(scope.to_wire()), reason: reason.clone(), ..w }
+        }
+        Denial::UnregisteredGeneration { lineage } => wire::Denial { lineage: lineage.to_string(), ..w },
+        Denial::SupersededGeneration { lineage, number, .. }
+        | Denial::QuarantinedGeneration { lineage, number, .. } => {
+            wire::Denial { lineage: lineage.to_string(), generation: *number, ..w }
+        }
+        Denial::LineageConstraint { lineage, outside, .. } => {
+            wire::Denial { lineage: lineage.to_string(), outside: (*outside).into(), ..w }
+        }
         Denial::Retired { agent, .. } | Denial::AllRevoked { agent, .. } => {
             wire::Denial { agent: agent.to_string(), ..w }
         }
@@ -197,7 +212,28 @@ fn denial_from_wire(w: wire::Denial) -> Result<Denial, MalformedCommand> {
     };
     let grant =
         || grant_ref_from_wire(w.grant.as_ref().ok_or(MalformedCommand::Missing("the denial's grant"))?);
+    let lineage = || {
+        Name::new(w.lineage.clone())
+            .map_err(|source| MalformedCommand::Name { field: "denial's lineage", source })
+    };
     let denial = match w.code.as_str() {
+        "halted" => Denial::Halted {
+            scope: HaltScope::from_wire(w.halted.clone())?,
+            reason: reason(w.reason.clone())?,
+            cause: cause()?,
+        },
+        "unregistered_generation" => Denial::UnregisteredGeneration { lineage: lineage()? },
+        "superseded_generation" => {
+            Denial::SupersededGeneration { lineage: lineage()?, number: w.generation, cause: cause()? }
+        }
+        "quarantined_generation" => {
+            Denial::QuarantinedGeneration { lineage: lineage()?, number: w.generation, cause: cause()? }
+        }
+        "lineage_constraint" => {
+            let outside = ["action", "resource"].into_iter().find(|outside| *outside == w.outside);
+            let outside = outside.ok_or(MalformedCommand::Unknown("what is outside"))?;
+            Denial::LineageConstraint { lineage: lineage()?, outside, cause: cause()? }
+        }
         "unknown_agent" => Denial::UnknownAgent,
         "retired" => Denial::Retired { agent: agent()?, cause: cause()? },
         "revoked" => Denial::Revoked { grant: grant()?, cause: cause()? },

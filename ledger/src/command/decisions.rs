@@ -1,7 +1,7 @@
 //! Recorded decisions: what is asked before an agent acts, and what is said after.
 
 use super::wire::{grant_ref_from_wire, grant_ref_to_wire, hash, name, required};
-use super::{LedgerId, MalformedCommand, Name};
+use super::{GenerationId, LedgerId, MalformedCommand, Name};
 use crate::authority::GrantRef;
 use crate::condition::ARGUMENTS_SIZE_BYTES_MAX;
 use crate::hash::Hash;
@@ -21,6 +21,8 @@ pub struct Authorize {
     pub args_digest: Hash,
     /// The arguments themselves, where a grant reads them.
     pub args: Option<Vec<u8>>,
+    /// The generation that the agent runs as.
+    pub generation: Option<GenerationId>,
     /// What the agent had in front of it, with what is shown of it.
     pub knowledge: Option<Knowledge>,
     /// The grant to try first.
@@ -179,6 +181,7 @@ impl Authorize {
             resource: self.resource.to_string(),
             args_digest: self.args_digest.0.to_vec(),
             args: self.args.clone().unwrap_or_default(),
+            generation: digest_to_wire(self.generation.map(|id| id.0)),
             knowledge: self.knowledge.as_ref().map(knowledge_to_wire),
             hint: self.hint.map(grant_ref_to_wire),
             parent: self.parent.as_ref().map(DecisionRef::to_wire),
@@ -204,6 +207,7 @@ impl Authorize {
             resource: name("resource", w.resource)?,
             args_digest: hash("args_digest", &w.args_digest)?,
             args: (!w.args.is_empty()).then_some(w.args),
+            generation: optional_digest("generation", &w.generation)?.map(GenerationId),
             knowledge: w.knowledge.map(knowledge_from_wire).transpose()?,
             hint: w.hint.as_ref().map(grant_ref_from_wire).transpose()?,
             parent: w.parent.map(DecisionRef::from_wire).transpose()?,

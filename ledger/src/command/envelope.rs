@@ -231,6 +231,17 @@ impl SignedCommand {
     }
 }
 
+impl Body {
+    /// The keys that it names as those of principals that sign beside the signer.
+    pub(super) fn co_signers(&self) -> &[PublicKey] {
+        match self {
+            Self::SetRoster { operators, .. } | Self::SetLineage { operators, .. } => operators,
+            Self::ReleaseGeneration { reviewers, .. } => reviewers,
+            _ => &[],
+        }
+    }
+}
+
 impl Command {
     /// The keys that must sign, sorted and unique: the signer, and whoever else consents.
     fn required_signers(&self) -> Vec<PublicKey> {
@@ -240,8 +251,7 @@ impl Command {
                 genesis.principals.iter().filter(|p| p.roles.contains(&Role::Operator)).map(|p| p.key),
             ),
             Body::RotatePrincipal { new_key, .. } => keys.push(*new_key),
-            Body::SetRoster { operators, .. } => keys.extend(operators),
-            _ => {}
+            body => keys.extend(body.co_signers()),
         }
         keys.sort();
         keys.dedup();

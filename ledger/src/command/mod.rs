@@ -8,8 +8,10 @@ mod batch;
 mod bounds;
 mod decisions;
 mod envelope;
+mod halts;
 mod identifier;
 mod invisible;
+mod lineages;
 mod names;
 mod requirements;
 mod wire;
@@ -24,7 +26,11 @@ pub(crate) use decisions::{digest_to_wire, optional_digest};
 pub(crate) use invisible::is_invisible;
 
 pub use envelope::{EnvelopeError, SignedCommand};
+pub use halts::HaltScope;
 pub use identifier::{IDENTIFIER_SIZE_BYTES_MAX, Identifier, IdentifierError};
+pub use lineages::{
+    Digests, GENERATIONS_IN_SERVICE_MAX, Generation, GenerationId, LineageConstraints, LineagePolicy,
+};
 pub use names::{NAME_SIZE_BYTES_MAX, Name, NameError, PATTERNS_MAX, Pattern, Patterns};
 pub use requirements::{
     Place as TemplatePlace, REQUIREMENTS_MAX, Requirement, RequirementError, Requirements, Template,
@@ -32,8 +38,8 @@ pub use requirements::{
 };
 pub use wire::{MalformedCommand, decode_strict};
 pub(crate) use wire::{
-    grant_ref_from_wire, grant_ref_to_wire, limits_to_wire, roles_from_wire, roles_to_wire, scope_from_wire,
-    scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
+    grant_ref_from_wire, grant_ref_to_wire, limits_to_wire, reason, roles_from_wire, roles_to_wire,
+    scope_from_wire, scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
 };
 pub use wire::{limits_from_wire, roster_from_wire, roster_to_wire};
 
@@ -142,6 +148,8 @@ pub enum Body {
         owner: Name,
         /// The key that signs its delegations, if it may delegate.
         key: Option<PublicKey>,
+        /// The lineage that it belongs to, which the signer's scope covers too; one of its own without.
+        lineage: Option<Name>,
     },
     /// Retires an agent for good. By an operator or an issuer whose scope covers it.
     RetireAgent {
@@ -192,6 +200,54 @@ pub enum Body {
         replaces: RosterId,
         /// The operators that sign beside the signer; sorted, unique, without the signer.
         operators: Vec<PublicKey>,
+    },
+    /// Stops everything in a scope. By one halter whose scope covers it.
+    Halt {
+        /// What stops.
+        scope: HaltScope,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Says that a halt may end; it does once as many resumers have said so as the ledger's
+    /// `resumer_threshold` says. By a resumer whose scope covers what was halted.
+    Resume {
+        /// The halt: the index of its leaf.
+        halt: u64,
+        /// The hash of its command, so that no other halt is meant than was seen.
+        halt_command: Hash,
+    },
+    /// Sets what every generation of a lineage keeps to. To tighten takes an operator or issuer whose scope
+    /// covers it; to loosen, as many such operators as the policy in force says.
+    SetLineage {
+        /// Whose.
+        lineage: Name,
+        /// How it changes.
+        policy: LineagePolicy,
+        /// What all of it keeps to.
+        constraints: LineageConstraints,
+        /// The operators that sign beside the signer; sorted, unique, without the signer.
+        operators: Vec<PublicKey>,
+    },
+    /// Registers a version of the agents of a lineage. By an operator or issuer whose scope covers the lineage.
+    RegisterGeneration(Box<Generation>),
+    /// Has a generation act. By as many reviewers or operators whose scope covers the lineage as its policy says.
+    ReleaseGeneration {
+        /// Whose.
+        lineage: Name,
+        /// Which.
+        generation: GenerationId,
+        /// Those that sign beside the signer; sorted, unique, without the signer.
+        reviewers: Vec<PublicKey>,
+    },
+    /// Goes back to an older generation that was released once; later ones act no more. By an operator or issuer
+    /// whose scope covers the lineage.
+    RollbackLineage {
+        /// Whose.
+        lineage: Name,
+        /// To which.
+        number: u64,
+        /// Its id, so that no other one is meant than was seen.
+        generation: GenerationId,
     },
     /// Decides whether an agent may act, and records the decision. By a gate whose scope covers the agent.
     Authorize(Authorize),
@@ -245,6 +301,8 @@ pub struct Limits {
     pub clock_skew_ms_max: u64,
     /// Operators that must sign a change of the voters. So many must remain.
     pub operator_threshold: u32,
+    /// Resumers that must each sign the end of a halt.
+    pub resumer_threshold: u32,
     /// Recorded decisions that the state keeps for each agent: the next one takes the place of the oldest, once
     /// that one is no longer open.
     pub open_decisions_per_agent_max: u32,
@@ -270,6 +328,7 @@ impl Default for Limits {
             staleness_cap_ms: 10_000,
             clock_skew_ms_max: 500,
             operator_threshold: 1,
+            resumer_threshold: 1,
             open_decisions_per_agent_max: 1024,
             execution_ms_max: 60_000,
         }

@@ -4,8 +4,9 @@ use prost::Message;
 
 use super::{
     ActionOutcome, Authorize, Body, BoundError, Bounds, COMMAND_SIZE_BYTES_MAX, Command,
-    DELEGATION_DEPTH_MAX, Genesis, GrantId, IdentifierError, Limits, Name, NameError, Patterns, Principal,
-    PublicKey, RequestId, RequirementError, Requirements, Role, Scope, Terms,
+    DELEGATION_DEPTH_MAX, Generation, GenerationId, Genesis, GrantId, HaltScope, IdentifierError, Limits,
+    LineageConstraints, LineagePolicy, Name, NameError, Pattern, Patterns, Principal, PublicKey, RequestId,
+    RequirementError, Requirements, Role, Scope, Terms,
 };
 use crate::authority::GrantRef;
 use crate::condition::{Condition, Schema, TextError};
@@ -14,7 +15,7 @@ use crate::head::{Roster, RosterId, VOTERS_MAX, Voter, VoterSet};
 use crate::knowledge::KnowledgeError;
 use chancery_proto::v1 as wire;
 
-/// Longest reason of a revocation, in bytes.
+/// Longest reason of a revocation or a halt, in bytes.
 const REASON_SIZE_BYTES_MAX: usize = 512;
 
 /// Longest origin, in bytes.
@@ -23,7 +24,10 @@ const ORIGIN_SIZE_BYTES_MAX: usize = 255;
 /// Most principals in genesis.
 const GENESIS_PRINCIPALS_MAX: usize = 64;
 
-/// Most operators that sign a command beside its signer.
+/// Most resumers that may be needed to end a halt: its record lists them.
+const RESUMER_THRESHOLD_MAX: u64 = 64;
+
+/// Most operators or reviewers that sign a command beside its signer.
 const COSIGNERS_MAX: usize = 63;
 
 /// Why bytes are not a canonical message in its bounds.
@@ -118,8 +122,8 @@ impl Command {
         let command = decode_strict::<wire::Command>(bytes, COMMAND_SIZE_BYTES_MAX)?;
         let signer = key("signer", &command.signer)?;
         let body = body_from_wire(command.body.ok_or(MalformedCommand::Missing("the command's body"))?)?;
-        if matches!(&body, Body::SetRoster { operators, .. } if operators.contains(&signer)) {
-            return Err(MalformedCommand::OutOfBounds("operators"));
+        if body.co_signers().contains(&signer) {
+            return Err(MalformedCommand::OutOfBounds("co-signers"));
         }
         Ok(Self {
             signer,
@@ -153,6 +157,7 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
             agent: name("agent", w.agent)?,
             owner: name("owner", w.owner)?,
             key: if w.key.is_empty() { None } else { Some(key("agent key", &w.key)?) },
+            lineage: if w.lineage.is_empty() { None } else { Some(name("lineage", w.lineage)?) },
         },
         W::RetireAgent(w) => Body::RetireAgent { agent: name("agent", w.agent)? },
         W::Grant(w) => Body::Grant {
@@ -175,19 +180,38 @@ fn body_from_wire(body: wire::command::Body) -> Result<Body, MalformedCommand> {
                 block: w.replaces_block,
                 digest: hash("replaces_digest", &w.replaces_digest)?,
             },
-            operators: operators_from_wire(&w.operators)?,
+            operators: co_signers("operators", &w.operators)?,
+        },
+        W::Halt(w) => Body::Halt { scope: HaltScope::from_wire(w.scope)?, reason: reason(w.reason)? },
+        W::Resume(w) => Body::Resume { halt: w.halt, halt_command: hash("halt_command", &w.halt_command)? },
+        W::SetLineage(w) => Body::SetLineage {
+            lineage: name("lineage", w.lineage)?,
+            policy: LineagePolicy::from_wire(w.policy)?,
+            constraints: LineageConstraints::from_wire(w.constraints)?,
+            operators: co_signers("operators", &w.operators)?,
+        },
+        W::RegisterGeneration(w) => Body::RegisterGeneration(Box::new(Generation::from_wire(w)?)),
+        W::ReleaseGeneration(w) => Body::ReleaseGeneration {
+            lineage: name("lineage", w.lineage)?,
+            generation: GenerationId(hash("generation", &w.generation)?),
+            reviewers: co_signers("reviewers", &w.reviewers)?,
+        },
+        W::RollbackLineage(w) => Body::RollbackLineage {
+            lineage: name("lineage", w.lineage)?,
+            number: w.number,
+            generation: GenerationId(hash("generation", &w.generation)?),
         },
         W::Authorize(w) => Body::Authorize(Authorize::from_wire(w)?),
         W::Outcome(w) => Body::Outcome(ActionOutcome::from_wire(w)?),
     })
 }
 
-fn operators_from_wire(keys: &[Vec<u8>]) -> Result<Vec<PublicKey>, MalformedCommand> {
+fn co_signers(field: &'static str, keys: &[Vec<u8>]) -> Result<Vec<PublicKey>, MalformedCommand> {
     if keys.len() > COSIGNERS_MAX {
-        return Err(MalformedCommand::OutOfBounds("operators"));
+        return Err(MalformedCommand::OutOfBounds(field));
     }
-    let keys = keys.iter().map(|bytes| key("operator", bytes)).collect::<Result<Vec<_>, _>>()?;
-    if keys.is_sorted_by(|a, b| a < b) { Ok(keys) } else { Err(MalformedCommand::Unsorted("operators")) }
+    let keys = keys.iter().map(|bytes| key(field, bytes)).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_sorted_by(|a, b| a < b) { Ok(keys) } else { Err(MalformedCommand::Unsorted(field)) }
 }
 
 fn body_to_wire(body: &Body) -> wire::command::Body {
@@ -208,10 +232,11 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             old_key: old_key.0.to_vec(),
             new_key: new_key.0.to_vec(),
         }),
-        Body::RegisterAgent { agent, owner, key } => W::RegisterAgent(wire::RegisterAgent {
+        Body::RegisterAgent { agent, owner, key, lineage } => W::RegisterAgent(wire::RegisterAgent {
             agent: agent.to_string(),
             owner: owner.to_string(),
             key: key.map(|key| key.0.to_vec()).unwrap_or_default(),
+            lineage: lineage.as_ref().map(ToString::to_string).unwrap_or_default(),
         }),
         Body::RetireAgent { agent } => W::RetireAgent(wire::RetireAgent { agent: agent.to_string() }),
         Body::Grant { terms, schema } => {
@@ -234,6 +259,31 @@ fn body_to_wire(body: &Body) -> wire::command::Body {
             replaces_block: replaces.block,
             replaces_digest: replaces.digest.0.to_vec(),
             operators: operators.iter().map(|key| key.0.to_vec()).collect(),
+        }),
+        Body::Halt { scope, reason } => {
+            W::Halt(wire::Halt { scope: Some(scope.to_wire()), reason: reason.clone() })
+        }
+        Body::Resume { halt, halt_command } => {
+            W::Resume(wire::Resume { halt: *halt, halt_command: halt_command.0.to_vec() })
+        }
+        Body::SetLineage { lineage, policy, constraints, operators } => W::SetLineage(wire::SetLineage {
+            lineage: lineage.to_string(),
+            policy: Some(policy.to_wire()),
+            constraints: Some(constraints.to_wire()),
+            operators: operators.iter().map(|key| key.0.to_vec()).collect(),
+        }),
+        Body::RegisterGeneration(generation) => W::RegisterGeneration(generation.to_wire()),
+        Body::ReleaseGeneration { lineage, generation, reviewers } => {
+            W::ReleaseGeneration(wire::ReleaseGeneration {
+                lineage: lineage.to_string(),
+                generation: generation.0.0.to_vec(),
+                reviewers: reviewers.iter().map(|key| key.0.to_vec()).collect(),
+            })
+        }
+        Body::RollbackLineage { lineage, number, generation } => W::RollbackLineage(wire::RollbackLineage {
+            lineage: lineage.to_string(),
+            number: *number,
+            generation: generation.0.0.to_vec(),
         }),
         Body::Authorize(authorize) => W::Authorize(authorize.to_wire()),
         Body::Outcome(outcome) => W::Outcome(outcome.to_wire()),
@@ -374,6 +424,7 @@ pub(crate) fn limits_to_wire(limits: &Limits) -> wire::Limits {
         staleness_cap_ms: limits.staleness_cap_ms,
         clock_skew_ms_max: limits.clock_skew_ms_max,
         operator_threshold: limits.operator_threshold,
+        resumer_threshold: limits.resumer_threshold,
         open_decisions_per_agent_max: limits.open_decisions_per_agent_max,
         execution_ms_max: limits.execution_ms_max,
     }
@@ -393,6 +444,7 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
     bound("clock_skew_ms_max", w.clock_skew_ms_max, 1..=60_000)?;
     // More than may sign one command could never change the voters.
     bound("operator_threshold", w.operator_threshold.into(), 1..=w.signatures_per_command_max.into())?;
+    bound("resumer_threshold", w.resumer_threshold.into(), 1..=RESUMER_THRESHOLD_MAX)?;
     bound("open_decisions_per_agent_max", w.open_decisions_per_agent_max.into(), 1..=65_536)?;
     bound("execution_ms_max", w.execution_ms_max, 1..=3_600_000)?;
     Ok(Limits {
@@ -404,6 +456,7 @@ pub fn limits_from_wire(w: wire::Limits) -> Result<Limits, MalformedCommand> {
         staleness_cap_ms: w.staleness_cap_ms,
         clock_skew_ms_max: w.clock_skew_ms_max,
         operator_threshold: w.operator_threshold,
+        resumer_threshold: w.resumer_threshold,
         open_decisions_per_agent_max: w.open_decisions_per_agent_max,
         execution_ms_max: w.execution_ms_max,
     })
@@ -487,22 +540,26 @@ pub(super) fn name(field: &'static str, text: String) -> Result<Name, MalformedC
     Name::new(text).map_err(|source| MalformedCommand::Name { field, source })
 }
 
-fn patterns(field: &'static str, texts: Vec<String>) -> Result<Patterns, MalformedCommand> {
+pub(super) fn pattern(field: &'static str, text: String) -> Result<Pattern, MalformedCommand> {
+    Pattern::new(text).map_err(|source| MalformedCommand::Name { field, source })
+}
+
+pub(super) fn patterns(field: &'static str, texts: Vec<String>) -> Result<Patterns, MalformedCommand> {
     texts
         .into_iter()
-        .map(super::Pattern::new)
+        .map(Pattern::new)
         .collect::<Result<Vec<_>, _>>()
         .and_then(Patterns::new)
         .map_err(|source| MalformedCommand::Name { field, source })
 }
 
-fn reason(text: String) -> Result<String, MalformedCommand> {
+pub(crate) fn reason(text: String) -> Result<String, MalformedCommand> {
     if text.len() > REASON_SIZE_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(MalformedCommand::OutOfBounds("reason"));
     }
     Ok(text)
 }
 
-fn texts(patterns: &Patterns) -> Vec<String> {
+pub(super) fn texts(patterns: &Patterns) -> Vec<String> {
     patterns.iter().map(ToString::to_string).collect()
 }

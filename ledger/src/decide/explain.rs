@@ -2,7 +2,7 @@
 
 use super::links::metered_links;
 use super::{Asked, Decision, Denial, Interval, Request, consider, decide};
-use crate::authority::{AgentRecord, Chain, GrantRecord, GrantRef, Place, View, ViewError, record, referred};
+use crate::authority::{Chain, GrantRecord, GrantRef, Place, View, ViewError, referred};
 use crate::condition::PolicyTold;
 
 /// A decision, and everything that it was made from.
@@ -47,19 +47,18 @@ pub fn explain<V: View>(
 ) -> Result<Explanation, ViewError<V::Error>> {
     let decision = decide(view, request, interval)?;
     let mut grants = Vec::new();
-    let agent: Option<AgentRecord> = record(view, &Place::agent(&request.agent))?;
-    let Some(agent) = agent.filter(|agent| agent.retired.is_none()) else {
+    // What is denied whatever was granted is told by the denial alone.
+    let Ok(asked) = Asked::read(view, request, interval)? else {
         return Ok(Explanation { decision, grants });
     };
-    let asked = Asked::new(request, interval, &agent)?;
     if let Decision::Permit(authority) = &decision {
         if let Some(reference) = authority.chain.first() {
             grants.push(considered(view, &asked, *reference)?);
         }
         return Ok(Explanation { decision, grants });
     }
-    for number in 0..agent.pages {
-        let page: Vec<GrantRef> = referred(view, &Place::page(&request.agent, agent.epoch, number))?;
+    for number in 0..asked.agent.pages {
+        let page: Vec<GrantRef> = referred(view, &Place::page(&request.agent, asked.agent.epoch, number))?;
         for reference in page {
             grants.push(considered(view, &asked, reference)?);
         }

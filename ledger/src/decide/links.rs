@@ -125,12 +125,16 @@ impl Metered<'_> {
         }
         let knowledge =
             knowledge.into_iter().map(|(source, age_ms)| Ok((source, record([("age_ms", age_ms)])?)));
-        Ok(Fact::Record(vec![
+        let mut facts = vec![
             ("bounds".into(), Fact::Record(bounds)),
             ("decisions".into(), number(asked.agent.decisions)?),
             ("knowledge".into(), Fact::Record(knowledge.collect::<Result<_, Unreadable>>()?)),
             ("permits".into(), number(asked.agent.permits)?),
-        ]))
+        ];
+        if let Some(generation) = asked.generation {
+            facts.push(("generation".into(), number(generation.number)?));
+        }
+        Ok(Fact::Record(facts))
     }
 
     /// What is left of one of the link's bounds, if it is enough for the request.

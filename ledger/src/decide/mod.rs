@@ -4,17 +4,22 @@
 //! proof alone, and the auditor years later. What it reads through its [`View`] is exactly what a proof must
 //! contain.
 
+mod denial;
 mod explain;
+mod lineages;
 mod links;
+mod staleness;
 
+pub use denial::Denial;
 pub use explain::{Considered, Explanation, Link, explain};
+pub use staleness::staleness_after;
 
 use crate::authority::{
-    AgentRecord, Allowance, Cause, Chain, GrantRecord, GrantRef, PAGE_GRANTS_MAX, Place, View, ViewError,
-    Void, record, referred,
+    AgentRecord, Allowance, Chain, GenerationRef, GrantRecord, GrantRef, HaltRecord, HaltsRecord,
+    LineageRecord, PAGE_GRANTS_MAX, Place, View, ViewError, Void, halts_in_force, record, referred,
 };
-use crate::command::{Identifier, Name, Template, Terms};
-use crate::condition::{Call, ConditionFault, Unreadable};
+use crate::command::{GenerationId, Name, Terms};
+use crate::condition::Call;
 use crate::hash::Hash;
 use crate::knowledge::Knowledge;
 use crate::state::{Key, NodeRead, Recording, TreeError, Value};
@@ -34,6 +39,8 @@ pub struct Request {
     /// The arguments themselves, as canonical JSON of at most 4 KiB that hashes to the digest. What reads an
     /// argument (a condition, a sum, the name of a required source) denies where they are not shown.
     pub args: Option<Vec<u8>>,
+    /// The generation that the agent runs as; the permit is bound to it.
+    pub generation: Option<GenerationId>,
     /// What the agent had in front of it, with what is shown of it.
     pub knowledge: Option<Knowledge>,
     /// The grant to try first: a permit then needs to show only that one's chain.
@@ -59,13 +66,23 @@ pub enum Decision {
     Denied(Denial),
 }
 
+impl Decision {
+    /// Why not, if not.
+    pub const fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Permit(_) => None,
+            Self::Denied(denial) => Some(denial),
+        }
+    }
+}
+
 /// What a permit rests on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Authority {
     /// The agent's grant, then its ancestors up to the root.
     pub chain: Vec<GrantRef>,
-    /// The agent's generation.
-    pub generation: u64,
+    /// The generation that may act; none if the agent's lineage has none.
+    pub generation: Option<GenerationRef>,
     /// How old the answer may be when the agent acts, in milliseconds: the strictest of the chain.
     pub max_staleness_ms: u64,
     /// When the chain's first grant ends, in ledger time.
@@ -75,129 +92,10 @@ pub struct Authority {
     pub bounds: Vec<Allowance>,
 }
 
-/// Why not.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Denial {
-    /// No agent of that name was ever registered.
-    UnknownAgent,
-    /// The agent, or one that delegated to it, was retired.
-    Retired {
-        /// Which.
-        agent: Name,
-        /// By which command.
-        cause: Cause,
-    },
-    /// A grant that would allow it was revoked, or one that it was delegated from.
-    Revoked {
-        /// The revoked grant.
-        grant: GrantRef,
-        /// By which command.
-        cause: Cause,
-    },
-    /// Everything that the agent held was revoked, or all that one held that delegated to it.
-    AllRevoked {
-        /// Whose.
-        agent: Name,
-        /// By which command.
-        cause: Cause,
-    },
-    /// Too little is left of a bound.
-    BoundExhausted {
-        /// The grant that has the bound.
-        grant: GrantRef,
-        /// The bound's name.
-        name: Identifier,
-        /// How much there may be of it.
-        limit: u64,
-        /// What is spent.
-        used: u64,
-        /// What the request would spend; none if the argument that the bound adds up is not shown, or is no
-        /// whole number of at least 0.
-        wanted: Option<u64>,
-    },
-    /// A source that a grant requires is not among what is shown of the request's knowledge, or too old.
-    KnowledgeMissing {
-        /// The grant that requires it.
-        grant: GrantRef,
-        /// The source, as the grant names it.
-        template: Template,
-        /// The source for this request; none if an argument that names it is not shown, or names none.
-        source: Option<Name>,
-        /// How old it may be, in milliseconds.
-        max_age_ms: u64,
-        /// When the newest that is shown was retrieved, in ledger time.
-        retrieved_at_ms: Option<u64>,
-    },
-    /// A grant that would allow it has ended.
-    Ended {
-        /// The chain's end, in ledger time.
-        not_after_ms: u64,
-    },
-    /// A grant that would allow it has not begun.
-    NotBegun {
-        /// The chain's beginning, in ledger time.
-        not_before_ms: u64,
-    },
-    /// A condition of a grant that would allow it does not hold, or one of a grant that it was delegated from.
-    ConditionFailed {
-        /// Whose condition.
-        grant: GrantRef,
-        /// Why it does not hold.
-        reason: ConditionFault,
-    },
-    /// None of the agent's grants allows it.
-    NoGrant,
-}
-
-impl Denial {
-    /// A stable name for machines.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownAgent => "unknown_agent",
-            Self::Retired { .. } => "retired",
-            Self::Revoked { .. } => "revoked",
-            Self::AllRevoked { .. } => "all_revoked",
-            Self::BoundExhausted { .. } => "bound_exhausted",
-            Self::KnowledgeMissing { .. } => "knowledge_missing",
-            Self::Ended { .. } => "ended",
-            Self::NotBegun { .. } => "not_begun",
-            Self::ConditionFailed { .. } => "condition_failed",
-            Self::NoGrant => "no_grant",
-        }
-    }
-
-    /// The command that brought it about, if one did.
-    pub const fn cause(&self) -> Option<&Cause> {
-        match self {
-            Self::Retired { cause, .. } | Self::Revoked { cause, .. } | Self::AllRevoked { cause, .. } => {
-                Some(cause)
-            }
-            _ => None,
-        }
-    }
-
-    /// Which of several reasons is told: what somebody did before what merely is; the latest of its kind.
-    fn rank(&self) -> (u8, u64) {
-        let index = self.cause().map_or(0, |cause| cause.index);
-        match self {
-            // Told before any grant is looked at.
-            Self::UnknownAgent => (13, 0),
-            Self::Revoked { .. } => (11, index),
-            Self::Retired { .. } => (10, index),
-            Self::AllRevoked { .. } => (9, index),
-            Self::BoundExhausted { .. } => (8, 0),
-            Self::KnowledgeMissing { .. } => (7, 0),
-            Self::ConditionFailed { .. } => (6, 0),
-            Self::Ended { not_after_ms } => (5, *not_after_ms),
-            Self::NotBegun { not_before_ms } => (4, u64::MAX - not_before_ms),
-            Self::NoGrant => (1, 0),
-        }
-    }
-}
-
 /// Decides `request` over what `view` holds.
 ///
-/// A permit shows one chain in force. A denial shows all that the agent was granted in its epoch: every page
+/// Every decision shows the halts in force; what is halted whatever was granted is denied by them alone. A
+/// permit shows one chain in force. Any other denial shows all that the agent was granted in its epoch: every page
 /// of its list and every grant on it, with its chain as far as it could matter.
 ///
 /// # Errors
@@ -208,19 +106,17 @@ pub fn decide<V: View>(
     request: &Request,
     interval: Interval,
 ) -> Result<Decision, ViewError<V::Error>> {
-    let Some(agent) = record::<_, AgentRecord>(view, &Place::agent(&request.agent))? else {
-        return Ok(Decision::Denied(Denial::UnknownAgent));
+    let asked = match Asked::read(view, request, interval)? {
+        Ok(asked) => asked,
+        Err(denial) => return Ok(Decision::Denied(denial)),
     };
-    if let Some(cause) = agent.retired {
-        return Ok(Decision::Denied(Denial::Retired { agent: request.agent.clone(), cause }));
-    }
-    let asked = Asked::new(request, interval, &agent)?;
     if let Some(hint) = request.hint
         && let Some(grant) = record::<_, GrantRecord>(view, &Place::grant(hint))?
         && let Ok(authority) = consider(view, &asked, hint, grant)?
     {
         return Ok(Decision::Permit(authority));
     }
+    let agent = &asked.agent;
     let mut told = match agent.epoch_began {
         Some(cause) => Denial::AllRevoked { agent: request.agent.clone(), cause },
         None => Denial::NoGrant,
@@ -243,19 +139,47 @@ pub fn decide<V: View>(
     if complete { Ok(Decision::Denied(told)) } else { Err(ViewError::Dangling("page")) }
 }
 
-/// The question, as each grant is held against it.
+/// The question, with what holds for it whatever grant is looked at.
 struct Asked<'a> {
     request: &'a Request,
     call: Call,
     interval: Interval,
-    agent: &'a AgentRecord,
+    agent: AgentRecord,
+    halts: HaltsRecord,
+    lineage: Option<LineageRecord>,
+    generation: Option<GenerationRef>,
 }
 
 impl<'a> Asked<'a> {
-    fn new(request: &'a Request, interval: Interval, agent: &'a AgentRecord) -> Result<Self, Unreadable> {
+    /// Reads what holds for the request, or why it is denied whatever was granted.
+    fn read<V: View>(
+        view: &V,
+        request: &'a Request,
+        interval: Interval,
+    ) -> Result<Result<Self, Denial>, ViewError<V::Error>> {
+        let halts = halts_in_force(view)?;
+        let agent = record::<_, AgentRecord>(view, &Place::agent(&request.agent))?;
+        let lineage = agent.as_ref().map_or(&request.agent, |agent| &agent.lineage);
+        if let Some(index) = halts.of_request(request, lineage) {
+            return Ok(Err(halted(view, index)?));
+        }
+        let Some(agent) = agent else {
+            return Ok(Err(Denial::UnknownAgent));
+        };
+        if let Some(cause) = agent.retired {
+            return Ok(Err(Denial::Retired { agent: request.agent.clone(), cause }));
+        }
+        let lineage: Option<LineageRecord> = record(view, &Place::lineage(&agent.lineage))?;
+        let generation = match lineages::standing(view, request, &agent.lineage, lineage.as_ref())? {
+            Ok(generation) => generation,
+            Err(denial) => return Ok(Err(denial)),
+        };
+        if let Some(denial) = lineages::constrained::<V>(request, &agent.lineage, lineage.as_ref())? {
+            return Ok(Err(denial));
+        }
         let names = [&request.agent, &request.action, &request.resource];
         let call = Call::new(names, request.args_digest, request.args.as_deref())?;
-        Ok(Self { request, call, interval, agent })
+        Ok(Ok(Self { request, call, interval, agent, halts, lineage, generation }))
     }
 
     /// Whether the terms are about the question at all.
@@ -273,7 +197,7 @@ fn consider<V: View>(
     reference: GrantRef,
     grant: GrantRecord,
 ) -> Result<Result<Authority, Denial>, ViewError<V::Error>> {
-    let Asked { request, interval, agent, .. } = asked;
+    let Asked { request, interval, .. } = asked;
     if !asked.is_named_by(&grant.terms) {
         return Ok(Err(Denial::NoGrant));
     }
@@ -299,17 +223,35 @@ fn consider<V: View>(
     if chain.not_before_ms() > interval.low_ms {
         return Ok(Err(Denial::NotBegun { not_before_ms: chain.not_before_ms() }));
     }
+    if let Some(index) = asked.halts.of_chain(view, &chain)? {
+        return Ok(Err(halted(view, index)?));
+    }
+    let mut max_staleness_ms = lineages::staleness_ms(chain.max_staleness_ms(), asked.lineage.as_ref());
+    // What an agent may not do itself, it cannot have another do for it.
+    for (_, link) in chain.links.iter().skip(1) {
+        let (lineage, known) = lineages::lineage_of(view, &link.terms.agent)?;
+        if let Some(denial) = lineages::constrained::<V>(request, &lineage, known.as_ref())? {
+            return Ok(Err(denial));
+        }
+        max_staleness_ms = lineages::staleness_ms(max_staleness_ms, known.as_ref());
+    }
     let bounds = match judged(view, asked, &chain)? {
         Ok(bounds) => bounds,
         Err(denial) => return Ok(Err(denial)),
     };
     Ok(Ok(Authority {
         chain: chain.links.iter().map(|(reference, _)| *reference).collect(),
-        generation: agent.generation,
-        max_staleness_ms: chain.max_staleness_ms(),
+        generation: asked.generation,
+        max_staleness_ms,
         not_after_ms: chain.not_after_ms(),
         bounds,
     }))
+}
+
+/// The denial by the halt at `index`, which is in force.
+fn halted<V: View>(view: &V, index: u64) -> Result<Denial, ViewError<V::Error>> {
+    let HaltRecord { scope, reason, cause, .. } = referred(view, &Place::halt(index))?;
+    Ok(Denial::Halted { scope, reason, cause })
 }
 
 /// The whole state, remembering what was read.

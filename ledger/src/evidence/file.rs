@@ -4,10 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::{EVIDENCE_FORMAT, EVIDENCE_SIZE_BYTES_MAX, Evidence, Leaf};
-use crate::answer::{AnswerError, Nonce, decode_answer};
-use crate::authority::ENTRY_SIZE_BYTES_MAX;
-use crate::command::{LedgerId, MalformedCommand, Name, NameError};
+use super::{EVIDENCE_FORMAT, EVIDENCE_SIZE_BYTES_MAX, Evidence, Leaf, Proof};
+use crate::answer::{AnswerError, Moment, Nonce, decode_answer, decode_past_answer};
+use crate::authority::{ENTRY_SIZE_BYTES_MAX, INCLUSION_HASHES_MAX};
+use crate::command::{GenerationId, LedgerId, MalformedCommand, Name, NameError};
 use crate::decide::Request;
 use crate::hash::{Hash, from_hex, to_hex};
 use crate::head::{RosterChain, RosterChainDecodeError, StatementError};
@@ -28,7 +28,7 @@ pub enum EvidenceFileError {
     /// Another format, or another version of it.
     #[error("the format is {0:?}, not the one that is expected")]
     Format(String),
-    /// A field is not hex, not base64, or too long.
+    /// A field is not hex, not base64, too long, or there where its kind of question has none.
     #[error("{0} is not well formed")]
     Field(&'static str),
     /// A name is not one.
@@ -63,7 +63,7 @@ struct File {
     origin: String,
     ledger: String,
     question: Question,
-    /// Base64 of the encoded `Answer`.
+    /// Base64 of the encoded `Answer` or `PastAnswer`.
     answer: String,
     /// Base64 of the encoded `RosterChain`; absent if it has no link.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,13 +86,27 @@ struct Question {
     /// Base64 of the encoded `Knowledge`, if there is any.
     #[serde(skip_serializing_if = "Option::is_none")]
     knowledge: Option<String>,
-    nonce: String,
+    /// Absent if the request names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<String>,
+    /// Of a `check`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
+    /// Of an `at_block`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<u64>,
+    /// Of an `at_time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_ms: Option<u64>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Check,
+    RecentCheck,
+    AtBlock,
+    AtTime,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,21 +132,35 @@ impl FileLeaf {
 impl Evidence {
     /// The file's text.
     pub fn to_json(&self) -> String {
+        let (kind, nonce, moment, answer) = match &self.proof {
+            Proof::Check { nonce, answer } => (Kind::Check, Some(to_hex(&nonce.0)), None, answer.encode()),
+            Proof::Recent { answer } => (Kind::RecentCheck, None, None, answer.encode()),
+            Proof::Past { moment: Moment::Block(block), answer } => {
+                (Kind::AtBlock, None, Some((Some(*block), None)), answer.encode())
+            }
+            Proof::Past { moment: Moment::Time(time_ms), answer } => {
+                (Kind::AtTime, None, Some((None, Some(*time_ms))), answer.encode())
+            }
+        };
+        let (block, time_ms) = moment.unwrap_or_default();
         let file = File {
             format: EVIDENCE_FORMAT.into(),
             origin: self.origin.clone(),
             ledger: self.ledger.to_string(),
             question: Question {
-                kind: Kind::Check,
+                kind,
                 agent: self.request.agent.to_string(),
                 action: self.request.action.to_string(),
                 resource: self.request.resource.to_string(),
                 args_digest: self.request.args_digest.to_string(),
                 args: self.request.args.as_ref().map(|text| BASE64.encode(text)),
                 knowledge: self.request.knowledge.as_ref().map(|knowledge| BASE64.encode(knowledge.encode())),
-                nonce: to_hex(&self.nonce.0),
+                generation: self.request.generation.map(|id| id.to_string()),
+                nonce,
+                block,
+                time_ms,
             },
-            answer: BASE64.encode(self.answer.encode()),
+            answer: BASE64.encode(answer),
             rosters: (!self.rosters.links.is_empty()).then(|| BASE64.encode(self.rosters.encode())),
             cause: self.cause.as_ref().map(FileLeaf::of),
         };
@@ -157,16 +185,15 @@ impl Evidence {
             return Err(EvidenceFileError::Format(file.format));
         }
         let name = |field, text| Name::new(text).map_err(|source| EvidenceFileError::Name { field, source });
-        let Question { kind: Kind::Check, agent, action, resource, args_digest, args, knowledge, nonce } =
+        let proof = proof(&file.question, &base64("answer", &file.answer)?)?;
+        let Question { agent, action, resource, args_digest, args, knowledge, generation, .. } =
             file.question;
         let args_digest = hash("args_digest", &args_digest)?;
         let args = args.map(|args| base64("args", &args)).transpose()?;
         if args.as_ref().is_some_and(|args| Hash::of(&[args]) != args_digest) {
             return Err(EvidenceFileError::Field("args"));
         }
-        let mut nonce_bytes = [0; 32];
-        from_hex(&nonce, &mut nonce_bytes).ok_or(EvidenceFileError::Field("nonce"))?;
-        let answer = base64("answer", &file.answer)?;
+        let generation = generation.map(|text| hash("generation", &text)).transpose()?.map(GenerationId);
         Ok(Self {
             origin: file.origin,
             ledger: LedgerId(hash("ledger", &file.ledger)?),
@@ -177,13 +204,33 @@ impl Evidence {
                 args_digest,
                 args,
                 knowledge: knowledge.as_deref().map(shown_knowledge).transpose()?,
+                generation,
                 hint: None,
             },
-            nonce: Nonce(nonce_bytes),
-            answer: decode_answer(&answer, EVIDENCE_SIZE_BYTES_MAX)?,
+            proof,
             rosters: file.rosters.as_deref().map(rosters).transpose()?.unwrap_or_default(),
             cause: file.cause.map(leaf).transpose()?,
         })
+    }
+}
+
+/// The proof that the kind of question has, which has this kind's members and no other's.
+fn proof(question: &Question, answer: &[u8]) -> Result<Proof, EvidenceFileError> {
+    let past = |moment| {
+        let answer = decode_past_answer(answer, EVIDENCE_SIZE_BYTES_MAX)?;
+        Ok::<_, EvidenceFileError>(Proof::Past { moment, answer })
+    };
+    let check = || decode_answer(answer, EVIDENCE_SIZE_BYTES_MAX);
+    match (question.kind, &question.nonce, question.block, question.time_ms) {
+        (Kind::Check, Some(text), None, None) => {
+            let mut nonce = [0; 32];
+            from_hex(text, &mut nonce).ok_or(EvidenceFileError::Field("nonce"))?;
+            Ok(Proof::Check { nonce: Nonce(nonce), answer: check()? })
+        }
+        (Kind::RecentCheck, None, None, None) => Ok(Proof::Recent { answer: check()? }),
+        (Kind::AtBlock, None, Some(block), None) => past(Moment::Block(block)),
+        (Kind::AtTime, None, None, Some(time_ms)) => past(Moment::Time(time_ms)),
+        _ => Err(EvidenceFileError::Field("question")),
     }
 }
 
@@ -199,8 +246,7 @@ fn shown_knowledge(text: &str) -> Result<Knowledge, EvidenceFileError> {
 
 pub(super) fn leaf(file: FileLeaf) -> Result<Leaf, EvidenceFileError> {
     let entry = base64("entry", &file.entry)?;
-    // An inclusion proof has at most 64 hashes.
-    if entry.len() > ENTRY_SIZE_BYTES_MAX || file.proof.len() > 64 {
+    if entry.len() > ENTRY_SIZE_BYTES_MAX || file.proof.len() > INCLUSION_HASHES_MAX {
         return Err(EvidenceFileError::Field("leaf"));
     }
     let proof = file.proof.iter().map(|text| hash("proof", text)).collect::<Result<_, _>>()?;

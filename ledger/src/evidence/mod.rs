@@ -1,24 +1,26 @@
 //! Evidence: one JSON file that answers one question, offline, for ever.
 //!
-//! The file holds the question, the [`Answer`] that proves it, and, when a command brought the decision
-//! about, that command's leaf with its place in the log; and the rosters since genesis, if there were others.
-//! [`Evidence::verify`] needs nothing but a [`Trust`]. A [`Record`] is the same for a command in the log, and so
-//! for a decision that was recorded.
+//! The file holds the question, the [`Answer`] or [`PastAnswer`] that proves it, and, when a command brought the
+//! decision about, that command's leaf with its place in the log; and the rosters since genesis, if there were
+//! others. [`Evidence::verify`] needs nothing but a [`Trust`]. A [`Record`] is the same for a command in the log,
+//! and so for a decision that was recorded.
 
 mod contradiction;
 mod file;
 mod record;
 mod record_file;
 
-use crate::answer::{Answer, Nonce, ProofError, Verified, verify};
-use crate::authority::EntryError;
+use crate::answer::{
+    Answer, Moment, Nonce, PastAnswer, ProofError, Verified, VerifiedPast, verify, verify_past, verify_recent,
+};
+use crate::authority::LeafError;
 use crate::command::{EnvelopeError, LedgerId, SignedCommand};
 use crate::decide::{Decision, Request};
-use crate::hash::Hash;
-use crate::head::{QuorumError, RosterChain, RosterId};
-use crate::log::VerifyError;
+use crate::head::{Head, QuorumError, RosterChain, RosterId};
 use crate::trust::{RosterChainError, Trust, TrustError};
+use record::recorded;
 
+pub use crate::authority::Leaf;
 pub use contradiction::{
     CONTRADICTION_FORMAT, CONTRADICTION_SIZE_BYTES_MAX, Charge, Contradiction, ContradictionError,
     ContradictionFileError, Conviction, Message, StatementBook,
@@ -41,25 +43,36 @@ pub struct Evidence {
     pub ledger: LedgerId,
     /// What was asked.
     pub request: Request,
-    /// Under which nonce.
-    pub nonce: Nonce,
-    /// What proves the answer.
-    pub answer: Answer,
+    /// How it was asked, and what proves the answer.
+    pub proof: Proof,
     /// The roster chain from genesis to the newest roster that the answer names.
     pub rosters: RosterChain,
     /// The command that brought the decision about.
     pub cause: Option<Leaf>,
 }
 
-/// A leaf and its place in the log that the answer's head commits to.
+/// How a question was asked, and what proves the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Leaf {
-    /// Its index.
-    pub index: u64,
-    /// The encoded [`Entry`](crate::authority::Entry).
-    pub entry: Vec<u8>,
-    /// RFC 6962 inclusion proof, from the leaf up, in the log of the head's size.
-    pub proof: Vec<Hash>,
+pub enum Proof {
+    /// Under a nonce: nothing is missing that was acknowledged before the nonce was made.
+    Check {
+        /// The nonce.
+        nonce: Nonce,
+        /// The answer.
+        answer: Answer,
+    },
+    /// By the nodes' clocks: nothing is missing that was acknowledged before the oldest of them.
+    Recent {
+        /// The answer.
+        answer: Answer,
+    },
+    /// About the past.
+    Past {
+        /// When.
+        moment: Moment,
+        /// The answer.
+        answer: PastAnswer,
+    },
 }
 
 /// Why evidence shows nothing.
@@ -94,17 +107,9 @@ pub enum EvidenceError {
     /// The record's head is not signed by a quorum.
     #[error("head: {0}")]
     Head(#[source] QuorumError),
-    /// The leaf is not in the log.
-    #[error("leaf {index} is not in the log: {source}")]
-    Inclusion {
-        /// Its index.
-        index: u64,
-        /// Why not.
-        source: VerifyError,
-    },
-    /// The leaf is no log entry.
-    #[error("leaf: {0}")]
-    Entry(#[from] EntryError),
+    /// The leaf is not in the log, or is no log entry.
+    #[error(transparent)]
+    Leaf(#[from] LeafError),
     /// The leaf's command is not signed as it must be.
     #[error("the leaf's command: {0}")]
     Command(#[from] EnvelopeError),
@@ -117,26 +122,69 @@ pub enum EvidenceError {
 /// Evidence that holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
-    /// The check, proven.
-    pub verified: Verified,
+    /// What is proven.
+    pub proven: Proven,
     /// The command that brought the decision about, with its verified signatures, if the file has it.
     pub cause: Option<SignedCommand>,
+}
+
+/// What evidence proves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Proven {
+    /// Of a check, in the interval of its clocks.
+    Check(Verified),
+    /// Of the past.
+    Past(VerifiedPast),
+}
+
+impl Proven {
+    /// The decision.
+    pub const fn decision(&self) -> &Decision {
+        match self {
+            Self::Check(Verified { decision, .. }) | Self::Past(VerifiedPast { decision, .. }) => decision,
+        }
+    }
+
+    /// The head whose quorum proves it.
+    pub const fn head(&self) -> &Head {
+        match self {
+            Self::Check(Verified { head, .. }) | Self::Past(VerifiedPast { head, .. }) => head,
+        }
+    }
+}
+
+impl Proof {
+    /// The newest roster that a verifier must know.
+    pub fn newest_roster(&self) -> RosterId {
+        match self {
+            Self::Check { answer, .. } | Self::Recent { answer } => answer.newest_roster(),
+            Self::Past { answer, .. } => answer.newest_roster(),
+        }
+    }
+
+    fn verify(&self, trust: &Trust, request: &Request) -> Result<Proven, ProofError> {
+        match self {
+            Self::Check { nonce, answer } => verify(trust, request, *nonce, answer).map(Proven::Check),
+            Self::Recent { answer } => verify_recent(trust, request, answer).map(Proven::Check),
+            Self::Past { moment, answer } => verify_past(trust, request, *moment, answer).map(Proven::Past),
+        }
+    }
 }
 
 impl Evidence {
     /// Verifies everything, from the trust alone.
     pub fn verify(&self, trust: &Trust) -> Result<Shown, EvidenceError> {
-        let newest = self.answer.newest_roster();
+        let newest = self.proof.newest_roster();
         let trust = trust_with(trust, &self.origin, self.ledger, &self.rosters, |shown| shown == newest)?;
-        let verified = verify(&trust, &self.request, self.nonce, &self.answer)?;
-        let cause = self.cause.as_ref().map(|leaf| self.verify_leaf(leaf, &verified)).transpose()?;
-        Ok(Shown { verified, cause })
+        let proven = self.proof.verify(&trust, &self.request)?;
+        let cause = self.cause.as_ref().map(|leaf| self.verify_leaf(leaf, &proven)).transpose()?;
+        Ok(Shown { proven, cause })
     }
 
-    fn verify_leaf(&self, leaf: &Leaf, verified: &Verified) -> Result<SignedCommand, EvidenceError> {
-        let Decision::Denied(denial) = &verified.decision else { return Err(EvidenceError::OtherLeaf) };
+    fn verify_leaf(&self, leaf: &Leaf, proven: &Proven) -> Result<SignedCommand, EvidenceError> {
+        let Decision::Denied(denial) = proven.decision() else { return Err(EvidenceError::OtherLeaf) };
         let cause = denial.cause().ok_or(EvidenceError::OtherLeaf)?;
-        let found = leaf.recorded(&verified.head)?;
+        let found = recorded(leaf, proven.head())?;
         if found.cause != *cause {
             return Err(EvidenceError::OtherLeaf);
         }

@@ -3,11 +3,10 @@
 //! It shows a recorded decision to who was not there: the gate's question, the verdict, and of a denial the
 //! command that brought it about.
 
-use super::{EvidenceError, Leaf};
-use crate::authority::{Cause, Decided, Entry, Verdict};
+use super::EvidenceError;
+use crate::authority::{Cause, Decided, Entry, Leaf, Verdict};
 use crate::command::{Body, LedgerId, SignedCommand};
 use crate::head::{Head, HeadQuorum, RosterChain};
-use crate::log::{leaf_hash, verify_inclusion};
 use crate::trust::Trust;
 
 /// The `format` of the file.
@@ -52,18 +51,13 @@ pub struct ShownRecord {
     pub nodes: Vec<u64>,
 }
 
-impl Leaf {
-    /// What took effect at this leaf of the log that `head` commits to; its signatures are not verified yet.
-    pub(super) fn recorded(&self, head: &Head) -> Result<Recorded, EvidenceError> {
-        let (index, hash) = (self.index, leaf_hash(&self.entry));
-        verify_inclusion(&hash, index, head.log_size, &self.proof, &head.log_root)
-            .map_err(|source| EvidenceError::Inclusion { index, source })?;
-        let Entry::Command { block, time_ms, signed, verdict } = Entry::decode(&self.entry)? else {
-            return Err(EvidenceError::OtherLeaf);
-        };
-        let cause = Cause { index, block, time_ms, signer: signed.command().signer };
-        Ok(Recorded { signed, cause, verdict })
-    }
+/// What took effect at `leaf` of the log that `head` commits to; its signatures are not verified yet.
+pub(super) fn recorded(leaf: &Leaf, head: &Head) -> Result<Recorded, EvidenceError> {
+    let Entry::Command { block, time_ms, signed, verdict } = leaf.verify(head)? else {
+        return Err(EvidenceError::OtherLeaf);
+    };
+    let cause = Cause { index: leaf.index, block, time_ms, signer: signed.command().signer };
+    Ok(Recorded { signed, cause, verdict })
 }
 
 impl Recorded {
@@ -84,7 +78,7 @@ impl Record {
         let HeadQuorum { head, statements } = &self.head;
         trust.check_head(head)?;
         trust.voters_of(head)?.verify(head, statements).map_err(EvidenceError::Head)?;
-        let recorded = self.leaf.recorded(head)?.verify(head.ledger)?;
+        let recorded = recorded(&self.leaf, head)?.verify(head.ledger)?;
         let cause = match &self.cause {
             Some(leaf) => Some(self.caused(&recorded, leaf)?),
             None => None,
@@ -97,7 +91,7 @@ impl Record {
         let Some(Verdict { decided: Decided::Denied(denial), .. }) = &recorded.verdict else {
             return Err(EvidenceError::OtherLeaf);
         };
-        let found = leaf.recorded(&self.head.head)?;
+        let found = self::recorded(leaf, &self.head.head)?;
         if denial.cause() != Some(&found.cause) {
             return Err(EvidenceError::OtherLeaf);
         }

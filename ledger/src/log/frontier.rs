@@ -23,6 +23,12 @@ impl Frontier {
         Self { size: 0, hashes: Vec::with_capacity(HEIGHTS) }
     }
 
+    /// The frontier of a tree of `size` leaves, from the roots of its complete subtrees, the largest first: as many
+    /// as the size has bits set.
+    pub(super) const fn of_subtrees(size: u64, hashes: Vec<Hash>) -> Self {
+        Self { size, hashes }
+    }
+
     /// How many leaves the tree has.
     pub fn size(&self) -> u64 {
         self.size

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::rfc6962::subtree_root;
 use super::tiles::TILE_HEIGHT;
-use super::{EMPTY_ROOT, TileIndex, TileRead, node_hash};
+use super::{EMPTY_ROOT, Frontier, TileIndex, TileRead, node_hash};
 use crate::hash::Hash;
 
 /// The audit path of the leaf at `index` in the tree of `size` leaves: PATH(m, D\[n\]) of RFC 6962 §2.1.1,
@@ -79,6 +79,18 @@ pub fn root_at<T: TileRead>(tiles: &T, size: u64) -> Result<Hash, ProveError<T::
         return Ok(EMPTY_ROOT);
     }
     Tree::new(tiles, size).range_root(0, size)
+}
+
+/// The right edge of the log when it had `size` leaves.
+pub fn frontier_at<T: TileRead>(tiles: &T, size: u64) -> Result<Frontier, ProveError<T::Error>> {
+    let tree = Tree::new(tiles, size);
+    let mut hashes = Vec::new();
+    let mut begin = 0;
+    for height in (0..u64::BITS).rev().filter(|height| size >> height & 1 == 1) {
+        hashes.push(tree.node(height, begin)?);
+        begin += 1 << height;
+    }
+    Ok(Frontier::of_subtrees(size, hashes))
 }
 
 /// Why a proof could not be made.

@@ -29,6 +29,7 @@ pub(crate) fn tell(story: &mut Story) {
         agent: name(agent),
         owner: name("ada@example.com"),
         key: Some(public(agent)),
+        lineage: None,
     };
     let e = story.command("register_agent, for a condition", &["operator-1"], register("team/e"));
     let f = story.command("register_agent, for another", &["operator-1"], register("team/f"));

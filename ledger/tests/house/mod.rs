@@ -6,16 +6,17 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use chancery_ledger::answer::{Answer, Nonce};
-use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State, Verdict};
+use chancery_ledger::answer::{Answer, Moment, Nonce, PastAnswer};
+use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State, Summary, Verdict};
 use chancery_ledger::command::{
-    Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, Genesis, GrantId,
-    Identifier, LedgerId, Limits, Name, Patterns, Per, Principal, PublicKey, RequestId, Requirement,
-    Requirements, Role, Scope, SignedCommand, Template, Terms,
+    Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, Digests, Generation,
+    GenerationId, Genesis, GrantId, HaltScope, Identifier, LedgerId, Limits, LineageConstraints,
+    LineagePolicy, Name, Patterns, Per, Principal, PublicKey, RequestId, Requirement, Requirements, Role,
+    Scope, SignedCommand, Template, Terms,
 };
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
-use chancery_ledger::evidence::{Evidence, Leaf, Record};
+use chancery_ledger::evidence::{Evidence, Leaf, Proof, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
     Fresh, Head, HeadQuorum, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
@@ -94,6 +95,7 @@ pub(crate) fn limits() -> Limits {
         signatures_per_command_max: 2,
         grants_per_agent_max: 40,
         dedup_entries_per_signer_max: 100,
+        resumer_threshold: 2,
         ..Limits::default()
     }
 }
@@ -117,7 +119,8 @@ pub(crate) fn roster(nodes: &[u64]) -> Roster {
     Roster::new(vec![voters(nodes)]).unwrap()
 }
 
-/// Two operators, an issuer of everything and one of a team, two revokers likewise, and a gate.
+/// Two operators, an issuer of everything and one of a team, two revokers and two halters likewise, a gate, and
+/// three resumers, one of them of the team.
 pub(crate) fn principals() -> Vec<Principal> {
     let team = || scope(&["team/*"], &["deploy", "repo/*"], &["prod/*"]);
     let mut principals = vec![
@@ -128,6 +131,11 @@ pub(crate) fn principals() -> Vec<Principal> {
         principal("revoker", &[Role::Revoker], everything()),
         principal("team-revoker", &[Role::Revoker], team()),
         principal("gate", &[Role::Gate], everything()),
+        principal("halter", &[Role::Halter], everything()),
+        principal("team-halter", &[Role::Halter], team()),
+        principal("resumer-1", &[Role::Resumer], everything()),
+        principal("resumer-2", &[Role::Resumer], everything()),
+        principal("team-resumer", &[Role::Resumer], team()),
     ];
     principals.sort_by_key(|principal| principal.key);
     principals
@@ -149,12 +157,15 @@ pub(crate) struct Replica {
     pub(crate) nodes: MemoryNodes,
     /// Every leaf of the log, encoded.
     pub(crate) leaves: Vec<Vec<u8>>,
+    /// After each block.
+    pub(crate) summaries: Vec<Summary>,
 }
 
 impl Replica {
     pub(crate) fn found(block: &Block) -> Self {
         let (state, applied) = State::genesis(&MemoryNodes::new(), block).unwrap();
-        let mut replica = Self { state, nodes: MemoryNodes::new(), leaves: Vec::new() };
+        let (nodes, leaves, summaries) = (MemoryNodes::new(), Vec::new(), Vec::new());
+        let mut replica = Self { state, nodes, leaves, summaries };
         replica.keep(&applied);
         replica
     }
@@ -175,6 +186,7 @@ impl Replica {
             stale: applied.stale_nodes.clone(),
             next_id: applied.summary.next_node,
         });
+        self.summaries.push(applied.summary.clone());
         self.leaves.extend(applied.leaves.iter().cloned());
     }
 }
@@ -349,6 +361,12 @@ impl House {
         self.apply(&encoded)
     }
 
+    /// A block without effect: its one command is refused.
+    pub(crate) fn block_without_effect(&mut self) {
+        let refused = self.signed("operator-1", Body::RetireAgent { agent: name("nobody") });
+        assert!(self.block(vec![refused]).leaves.is_empty());
+    }
+
     /// Applies one block on every node; they must agree in everything, byte for byte.
     pub(crate) fn apply(&mut self, encoded: &[u8]) -> Applied {
         let encoded = encoded.to_vec();
@@ -386,12 +404,11 @@ impl House {
     }
 
     pub(crate) fn register(&mut self, agent: &str) {
-        let body = Body::RegisterAgent {
-            agent: name(agent),
-            owner: name("owner@example.com"),
-            key: Some(public(agent)),
-        };
-        self.applied("operator-1", body);
+        self.applied("operator-1", registration(agent, None));
+    }
+
+    pub(crate) fn register_in(&mut self, agent: &str, lineage: &str) {
+        self.applied("operator-1", registration(agent, Some(lineage)));
     }
 
     pub(crate) fn grant(&mut self, terms: Terms) -> GrantId {
@@ -417,6 +434,48 @@ impl House {
         self.applied("revoker", Body::RevokeGrant { grant, reason: "no longer needed".into() });
     }
 
+    /// Halts: the leaf's index, and what resumes it.
+    pub(crate) fn halt(&mut self, scope: HaltScope) -> (u64, Body) {
+        let signed = self.applied("halter", Body::Halt { scope, reason: "ticket 1404".into() });
+        let index = self.state().dedup().get(&signed.dedup_key()).unwrap().index;
+        (index, Body::Resume { halt: index, halt_command: signed.command_hash() })
+    }
+
+    /// Registers a generation whose model is `model`.
+    pub(crate) fn register_generation(
+        &mut self,
+        lineage: &str,
+        parent: Option<GenerationId>,
+        model: &str,
+    ) -> GenerationId {
+        let generation = generation(lineage, parent, model);
+        let id = generation.id(self.ledger);
+        self.applied("operator-1", Body::RegisterGeneration(Box::new(generation)));
+        id
+    }
+
+    /// Has a generation act, by both operators.
+    pub(crate) fn release(&mut self, lineage: &str, generation: GenerationId) {
+        let reviewers = vec![public("operator-2")];
+        let body = Body::ReleaseGeneration { lineage: name(lineage), generation, reviewers };
+        self.applied_by(&["operator-1", "operator-2"], body);
+    }
+
+    /// A command that several sign, which must take effect.
+    pub(crate) fn applied_by(&mut self, signers: &[&str], body: Body) -> SignedCommand {
+        let command = self.command(signers[0], body);
+        let signed = self.sign(&command, signers);
+        let outcome = self.send(&signed);
+        assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
+        signed
+    }
+
+    /// Ends a halt, by two resumers.
+    pub(crate) fn resume(&mut self, resume: &Body) {
+        self.applied("resumer-1", resume.clone());
+        self.applied("resumer-2", resume.clone());
+    }
+
     // ------------------------------------------------------------------------------------------------
     // Answers.
 
@@ -427,7 +486,18 @@ impl House {
         request: &Request,
         interval: Interval,
     ) -> (Decision, PrunedTree, Option<GrantRef>) {
-        let (nodes, root) = (&self.replicas[0].nodes, self.state().summary().root);
+        self.read_set_at(self.head().block, request, interval)
+    }
+
+    /// The same of the state after `block`.
+    pub(crate) fn read_set_at(
+        &self,
+        block: u64,
+        request: &Request,
+        interval: Interval,
+    ) -> (Decision, PrunedTree, Option<GrantRef>) {
+        let Replica { nodes, summaries, .. } = &self.replicas[0];
+        let root = summaries[usize::try_from(block).unwrap()].root;
         let run = |request: &Request| {
             let view = Recording::new(nodes, root);
             let decision = decide(&view, request, interval).unwrap();
@@ -497,7 +567,7 @@ impl House {
             high_ms: head.time_ms.max(clocks().max().unwrap_or(0)),
         };
         let (_, tree, hint) = self.read_set(request, interval);
-        let (nonce_path, language) = (round.path(2).unwrap(), LANGUAGE_VERSION.into());
+        let (nonce_path, language) = (round.path(2), LANGUAGE_VERSION.into());
         Answer { head, statements, head_statements, nonce_path, tree, hint, language }
     }
 
@@ -513,6 +583,34 @@ impl House {
         let clocks = fresh.iter().zip((0..).step_by(10)).map(|(n, ms)| (*n, self.now_ms + 500 + ms));
         let signers: Vec<u64> = all.difference(&fresh).copied().collect();
         self.answer_by(request, nonce, &clocks.collect::<Vec<_>>(), &signers)
+    }
+
+    /// An answer to a check that is under no nonce.
+    pub(crate) fn recent(&self, request: &Request) -> Answer {
+        Answer { nonce_path: None, ..self.answer(request, nonce("the node's own")) }
+    }
+
+    /// What was at `moment`, proven by the last head.
+    pub(crate) fn past(&self, request: &Request, moment: Moment) -> PastAnswer {
+        let Answer { head, statements, head_statements, .. } = self.recent(request);
+        let states: Vec<(u64, u64, u64)> = (0..head.log_size)
+            .filter_map(|index| match self.entry(index) {
+                Entry::State { block, time_ms, .. } => Some((index, block, time_ms)),
+                Entry::Command { .. } => None,
+            })
+            .collect();
+        let is_after = |(_, block, time_ms): &(u64, u64, u64)| match moment {
+            Moment::Block(asked) => *block > asked,
+            Moment::Time(asked_ms) => *time_ms > asked_ms,
+        };
+        let count = states.iter().take_while(|state| !is_after(state)).count();
+        let (index, block, block_time_ms) = states[count - 1];
+        let time_ms = if let Moment::Time(time_ms) = moment { time_ms } else { block_time_ms };
+        let (_, tree, hint) =
+            self.read_set_at(block, request, Interval { low_ms: time_ms, high_ms: time_ms });
+        let (state, next) = (self.leaf(index), states.get(count).map(|(index, ..)| self.leaf(*index)));
+        let language = LANGUAGE_VERSION.into();
+        PastAnswer { head, statements, head_statements, state, next, tree, hint, language }
     }
 
     /// The leaf at `index`, proven in the whole log.
@@ -553,9 +651,26 @@ impl House {
             origin: ORIGIN.into(),
             ledger: self.ledger,
             request: request.clone(),
-            nonce,
             rosters: self.trust.roster_chain_to(answer.newest_roster()).unwrap(),
-            answer,
+            proof: Proof::Check { nonce, answer },
+            cause,
+        }
+    }
+
+    /// Evidence of the past, with the leaf that a denial rests on.
+    pub(crate) fn past_evidence(&self, request: &Request, moment: Moment) -> Evidence {
+        let answer = self.past(request, moment);
+        let verified = chancery_ledger::answer::verify_past(&self.trust, request, moment, &answer).unwrap();
+        let cause = match &verified.decision {
+            Decision::Denied(denial) => denial.cause().map(|cause| self.leaf(cause.index)),
+            Decision::Permit(_) => None,
+        };
+        Evidence {
+            origin: ORIGIN.into(),
+            ledger: self.ledger,
+            request: request.clone(),
+            rosters: self.trust.roster_chain_to(answer.newest_roster()).unwrap(),
+            proof: Proof::Past { moment, answer },
             cause,
         }
     }
@@ -563,6 +678,37 @@ impl House {
     /// The command in a leaf.
     pub(crate) fn entry(&self, index: u64) -> Entry {
         Entry::decode(&self.replicas[0].leaves[usize::try_from(index).unwrap()]).unwrap()
+    }
+}
+
+/// A generation that differs from another in its model.
+pub(crate) fn generation(lineage: &str, parent: Option<GenerationId>, model: &str) -> Generation {
+    let of = |text: &str| Hash::of(&[text.as_bytes()]);
+    let digests = Digests {
+        model: of(model),
+        prompt: of("prompt"),
+        tools: of("tools"),
+        parameters: of("parameters"),
+        memory: of("memory"),
+    };
+    Generation { lineage: name(lineage), parent, digests }
+}
+
+/// Quarantine, two signatures, one generation in service: as it is where nothing was said, at two operators.
+pub(crate) const STRICT: LineagePolicy = LineagePolicy { quarantine: true, threshold: 2, in_service_max: 1 };
+
+/// No constraint.
+pub(crate) fn anything() -> LineageConstraints {
+    LineageConstraints::default()
+}
+
+/// A registration of an agent with a key of its own.
+pub(crate) fn registration(agent: &str, lineage: Option<&str>) -> Body {
+    Body::RegisterAgent {
+        agent: name(agent),
+        owner: name("owner@example.com"),
+        key: Some(public(agent)),
+        lineage: lineage.map(name),
     }
 }
 
@@ -574,6 +720,7 @@ pub(crate) fn request(agent: &str, action: &str, resource: &str) -> Request {
         args_digest: Hash::of(&[b"arguments"]),
         args: None,
         knowledge: None,
+        generation: None,
         hint: None,
     }
 }
@@ -587,6 +734,7 @@ pub(crate) fn authorize(agent: &str, action: &str, resource: &str) -> Authorize 
         args_digest: Hash::of(&[b"arguments"]),
         args: None,
         knowledge: None,
+        generation: None,
         hint: None,
         parent: None,
         traceparent: None,

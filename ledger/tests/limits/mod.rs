@@ -144,9 +144,15 @@ pub(crate) fn desk(story: &mut Story) {
         agent: name("desk"),
         owner: name("ada@example.com"),
         key: Some(public("desk")),
+        lineage: None,
     };
     let register = story.command("register_agent, of the desk", &["operator-1"], register);
-    let helper = Body::RegisterAgent { agent: name("helper"), owner: name("ada@example.com"), key: None };
+    let helper = Body::RegisterAgent {
+        agent: name("helper"),
+        owner: name("ada@example.com"),
+        key: None,
+        lineage: None,
+    };
     let helper = story.command("register_agent, of its helper", &["operator-1"], helper);
     let amount = || BoundKind::Sum { argument: identifier("amount") };
     let granted = Terms {

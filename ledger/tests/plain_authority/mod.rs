@@ -6,10 +6,11 @@ mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chancery_ledger::authority::{BoundTaken, Cause, Decided, GrantRef, Verdict};
+use chancery_ledger::authority::{BoundTaken, Cause, Decided, GenerationRef, GrantRef, Verdict};
 use chancery_ledger::command::{
-    ActionOutcome, Authorize, Body, Bound, Command, DecisionId, DecisionRef, Genesis, GrantId, LedgerId,
-    Limits, Name, OutcomeKind, Per, PublicKey, RequestId, Role, Scope, SignedCommand, Terms,
+    ActionOutcome, Authorize, Body, Bound, Command, DecisionId, DecisionRef, Generation, GenerationId,
+    Genesis, GrantId, HaltScope, LedgerId, Limits, LineageConstraints, LineagePolicy, Name, OutcomeKind, Per,
+    PublicKey, RequestId, Role, Scope, SignedCommand, Terms,
 };
 use chancery_ledger::decide::{Authority, Decision, Denial, Interval, Request};
 use chancery_ledger::hash::Hash;
@@ -42,6 +43,7 @@ struct Who {
 #[derive(Clone)]
 pub(crate) struct Agent {
     key: Option<PublicKey>,
+    lineage: String,
     retired: Option<Cause>,
     epoch: u64,
     epoch_began: Option<Cause>,
@@ -64,6 +66,36 @@ pub(crate) struct Held {
     epoch: u64,
     granted: Cause,
     revoked: Option<Cause>,
+}
+
+/// A halt, and who said that it may end.
+#[derive(Clone)]
+pub(crate) struct Stopped {
+    pub(crate) scope: HaltScope,
+    reason: String,
+    cause: Cause,
+    pub(crate) command: Hash,
+    said: Vec<Cause>,
+    pub(crate) ended: Option<Cause>,
+}
+
+/// What was said of a lineage.
+#[derive(Clone)]
+struct Line {
+    policy: LineagePolicy,
+    constraints: LineageConstraints,
+    /// In the order of their numbers, which begin with 1.
+    generations: Vec<Made>,
+    in_service: BTreeSet<u64>,
+    set: Option<Cause>,
+    moved: Option<Cause>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Made {
+    pub(crate) id: GenerationId,
+    registered: Cause,
+    released: bool,
 }
 
 #[derive(Clone)]
@@ -89,6 +121,8 @@ pub(crate) struct Plain {
     /// In the order of the log.
     pub(crate) granted: Vec<GrantId>,
     tombstones: BTreeMap<GrantId, Cause>,
+    pub(crate) halts: BTreeMap<u64, Stopped>,
+    lines: BTreeMap<String, Line>,
     done: BTreeMap<(PublicKey, RequestId), Done>,
     /// All that permitted decisions ever took of bounds.
     pub(crate) spent: Vec<limits::Spent>,
@@ -164,6 +198,8 @@ impl Plain {
             grants: BTreeMap::new(),
             granted: Vec::new(),
             tombstones: BTreeMap::new(),
+            halts: BTreeMap::new(),
+            lines: BTreeMap::new(),
             done: BTreeMap::new(),
             spent: Vec::new(),
             voters: genesis.roster.sets()[0].clone(),
@@ -256,6 +292,8 @@ impl Plain {
                 self.authorize(command, asked, DecisionId::of(self.ledger, signed.command_bytes()), cause)
             }
             Body::Outcome(said) => self.outcome(command, said, cause),
+            Body::Halt { scope, reason } => self.halt(command, scope, reason, signed.command_hash(), cause),
+            Body::Resume { halt, halt_command } => self.resume(command, *halt, *halt_command, cause),
             _ => self.body(command, GrantId::of(self.ledger, signed.command_bytes()), cause),
         }
     }
@@ -311,16 +349,32 @@ impl Plain {
                 self.principals.get_mut(old_key).unwrap().active = false;
                 Ok(None)
             }
-            Body::RegisterAgent { agent, key, .. } => {
+            Body::Halt { .. } | Body::Resume { .. } => unreachable!("they are told apart before"),
+            Body::SetLineage { lineage, policy, constraints, operators } => {
+                self.set_lineage(command, lineage, (*policy, constraints), operators, cause)
+            }
+            Body::RegisterGeneration(generation) => self.register_generation(command, generation, cause),
+            Body::ReleaseGeneration { lineage, generation, reviewers } => {
+                self.release(command, lineage, *generation, reviewers, cause)
+            }
+            Body::RollbackLineage { lineage, number, generation } => {
+                self.roll_back(command, lineage, *number, *generation, cause)
+            }
+            Body::RegisterAgent { agent, key, lineage, .. } => {
                 let signer = self.signer(command, &[Role::Operator, Role::Issuer])?;
                 if !any_matches(&signer.scope.agents, agent) {
+                    return Err("out_of_scope");
+                }
+                let lineage = lineage.as_ref().unwrap_or(agent);
+                if !any_matches(&signer.scope.agents, lineage) {
                     return Err("out_of_scope");
                 }
                 if self.agents.contains_key(agent.as_str()) {
                     return Err("agent_exists");
                 }
-                let (retired, epoch_began, decisions) = (None, None, Vec::new());
-                let agent_state = Agent { key: *key, retired, epoch: 1, epoch_began, decisions };
+                let (lineage, retired) = (lineage.to_string(), None);
+                let (epoch_began, decisions) = (None, Vec::new());
+                let agent_state = Agent { key: *key, lineage, retired, epoch: 1, epoch_began, decisions };
                 self.agents.insert(agent.to_string(), agent_state);
                 Ok(None)
             }
@@ -394,6 +448,9 @@ impl Plain {
                 if ended || chain.iter().any(|link| self.void(*link).is_some()) {
                     return Err("parent_not_in_force");
                 }
+                if chain.iter().any(|link| self.stops_link(*link).is_some()) {
+                    return Err("halted");
+                }
                 self.hold(terms, Some(*parent), id, cause)
             }
             Body::RevokeGrant { grant, .. } => self.revoke(command, *grant, cause),
@@ -445,12 +502,14 @@ impl Plain {
             resource: asked.resource.clone(),
             args_digest: asked.args_digest,
             args: asked.args.clone(),
+            generation: asked.generation,
             knowledge: asked.knowledge.clone(),
             hint: asked.hint,
         };
         let (decided, deadline_ms) =
             match self.decide(&request, Interval { low_ms: cause.time_ms, high_ms: cause.time_ms }) {
-                Decision::Permit(Authority { chain, max_staleness_ms, not_after_ms, bounds, .. }) => {
+                Decision::Permit(authority) => {
+                    let Authority { chain, generation, max_staleness_ms, not_after_ms, bounds } = authority;
                     let ends = [asked.execute_within_ms, max_staleness_ms].map(|ms| cause.time_ms + ms);
                     let deadline_ms = ends.into_iter().chain([not_after_ms]).min().unwrap();
                     self.take((asked.agent.as_str(), number), &bounds, cause.time_ms, deadline_ms);
@@ -462,7 +521,7 @@ impl Plain {
                         taken: left.wanted,
                     };
                     let bounds = bounds.iter().map(taken).collect();
-                    (Decided::Permit { chain, deadline_ms, bounds }, Some(deadline_ms))
+                    (Decided::Permit { chain, generation, deadline_ms, bounds }, Some(deadline_ms))
                 }
                 Decision::Denied(denial) => (Decided::Denied(denial), None),
             };
@@ -630,12 +689,327 @@ impl Plain {
             .then(|| Denial::AllRevoked { agent: name, cause: agent.epoch_began.unwrap() })
     }
 
+    /// Whether a principal may stop all of `scope`, or say that it may go on.
+    fn may_stop(&self, who: &Who, scope: &HaltScope) -> Result<bool, &'static str> {
+        let all = |patterns: &chancery_ledger::command::Patterns| patterns.iter().any(|p| p.as_str() == "*");
+        let some = |patterns: &chancery_ledger::command::Patterns, wanted: &str| {
+            patterns.iter().any(|p| covers(p.as_str(), wanted))
+        };
+        let Scope { agents, actions, resources } = &who.scope;
+        Ok(match scope {
+            HaltScope::Everything => all(agents) && all(actions) && all(resources),
+            HaltScope::Agent(name) | HaltScope::Lineage(name) => any_matches(agents, name),
+            HaltScope::Action(pattern) => all(agents) && some(actions, pattern.as_str()),
+            HaltScope::Resource(pattern) => all(agents) && some(resources, pattern.as_str()),
+            HaltScope::Subtree(grant) => {
+                any_matches(agents, &self.grants.get(grant).ok_or("unknown_grant")?.terms.agent)
+            }
+        })
+    }
+
+    fn halt(
+        &mut self,
+        command: &Command,
+        scope: &HaltScope,
+        reason: &str,
+        hash: Hash,
+        cause: Cause,
+    ) -> Became {
+        let signer = self.signer(command, &[Role::Halter])?;
+        if !self.may_stop(&signer, scope)? {
+            return Err("out_of_scope");
+        }
+        let (scope, reason) = (scope.clone(), reason.to_owned());
+        let stopped = Stopped { scope, reason, cause, command: hash, said: Vec::new(), ended: None };
+        self.halts.insert(cause.index, stopped);
+        Ok(None)
+    }
+
+    fn resume(&mut self, command: &Command, index: u64, hash: Hash, cause: Cause) -> Became {
+        let signer = self.signer(command, &[Role::Resumer])?;
+        let stopped = self.halts.get(&index).ok_or("unknown_halt")?;
+        if stopped.command != hash {
+            return Err("other_halt");
+        }
+        if !self.may_stop(&signer, &stopped.scope)? {
+            return Err("out_of_scope");
+        }
+        if let Some(said) = stopped.said.iter().find(|said| said.signer == command.signer) {
+            return Ok(Some(*said));
+        }
+        if stopped.ended.is_some() {
+            return Err("halt_ended");
+        }
+        let mut said = stopped.said.clone();
+        said.retain(|said| self.principals[&said.signer].active);
+        said.push(cause);
+        let enough = said.len() >= self.limits.resumer_threshold as usize;
+        let stopped = self.halts.get_mut(&index).unwrap();
+        (stopped.said, stopped.ended) = (said, enough.then_some(cause));
+        Ok(None)
+    }
+
+    fn line(&self, lineage: &Name) -> Line {
+        self.lines.get(lineage.as_str()).cloned().unwrap_or_else(|| Line {
+            policy: LineagePolicy {
+                quarantine: true,
+                threshold: self.limits.operator_threshold,
+                in_service_max: 1,
+            },
+            constraints: LineageConstraints::default(),
+            generations: Vec::new(),
+            in_service: BTreeSet::new(),
+            set: None,
+            moved: None,
+        })
+    }
+
+    /// The generations of a lineage, first to last.
+    pub(crate) fn generations(&self, lineage: &Name) -> Vec<Made> {
+        self.line(lineage).generations
+    }
+
+    /// The lineage of an agent; of one that there is not, its name.
+    pub(crate) fn lineage(&self, agent: &Name) -> Name {
+        let known = self.agents.get(agent.as_str()).map(|agent| agent.lineage.clone());
+        known.map_or_else(|| agent.clone(), |lineage| Name::new(lineage).unwrap())
+    }
+
+    /// What the agent's lineage has in service, the newest.
+    pub(crate) fn in_service(&self, agent: &Name) -> Option<GenerationId> {
+        let line = self.lines.get(&self.agents.get(agent.as_str())?.lineage)?;
+        let newest = usize::try_from(*line.in_service.last()?).unwrap();
+        Some(line.generations[newest - 1].id)
+    }
+
+    /// The signer has one of `roles` and each of `others` one of `theirs`, all with the lineage in their scope.
+    fn speak_for(
+        &self,
+        command: &Command,
+        lineage: &Name,
+        roles: &[Role],
+        (others, theirs, unknown): (&[PublicKey], &[Role], &'static str),
+    ) -> Result<Who, &'static str> {
+        let signer = self.signer(command, roles)?;
+        if !any_matches(&signer.scope.agents, lineage) {
+            return Err("out_of_scope");
+        }
+        for key in others {
+            let who = self.principals.get(key).filter(|who| who.active);
+            let who = who.filter(|who| who.roles.iter().any(|role| theirs.contains(role))).ok_or(unknown)?;
+            if !any_matches(&who.scope.agents, lineage) {
+                return Err("out_of_scope");
+            }
+        }
+        Ok(signer)
+    }
+
+    fn set_lineage(
+        &mut self,
+        command: &Command,
+        lineage: &Name,
+        (policy, constraints): (LineagePolicy, &LineageConstraints),
+        others: &[PublicKey],
+        cause: Cause,
+    ) -> Became {
+        let roles = [Role::Operator, Role::Issuer];
+        let signer =
+            self.speak_for(command, lineage, &roles, (others, &[Role::Operator], "unknown_operator"))?;
+        if policy.threshold > self.limits.signatures_per_command_max {
+            return Err("threshold_out_of_reach");
+        }
+        let mut line = self.line(lineage);
+        let old = (line.policy, line.constraints.clone());
+        if (old.0, &old.1) == (policy, constraints) {
+            return Err("lineage_unchanged");
+        }
+        let wider = |old: &chancery_ledger::command::Patterns, new: &chancery_ledger::command::Patterns| {
+            !old.is_empty() && (new.is_empty() || !all_covered(old, new))
+        };
+        let unlimited = |ms: u64| if ms == 0 { u64::MAX } else { ms };
+        let loosens = (old.0.quarantine && !policy.quarantine)
+            || policy.threshold < old.0.threshold
+            || policy.in_service_max > old.0.in_service_max
+            || wider(&old.1.actions, &constraints.actions)
+            || wider(&old.1.resources, &constraints.resources)
+            || unlimited(constraints.max_staleness_ms) > unlimited(old.1.max_staleness_ms);
+        let operators = others.len() + usize::from(signer.roles.contains(&Role::Operator));
+        if loosens && operators < old.0.threshold as usize {
+            return Err("too_few_operators");
+        }
+        (line.policy, line.constraints, line.set) = (policy, constraints.clone(), Some(cause));
+        while line.in_service.len() > policy.in_service_max as usize {
+            line.in_service.pop_first();
+            line.moved = Some(cause);
+        }
+        self.lines.insert(lineage.to_string(), line);
+        Ok(None)
+    }
+
+    fn register_generation(&mut self, command: &Command, made: &Generation, cause: Cause) -> Became {
+        let roles = [Role::Operator, Role::Issuer];
+        self.speak_for(command, &made.lineage, &roles, (&[], &[], ""))?;
+        let (id, mut line) = (made.id(self.ledger), self.line(&made.lineage));
+        if let Some(before) = line.generations.iter().find(|made| made.id == id) {
+            return Ok(Some(before.registered));
+        }
+        match made.parent {
+            Some(parent) if !line.generations.iter().any(|made| made.id == parent) => {
+                return Err("unknown_generation");
+            }
+            None if !line.generations.is_empty() => return Err("parent_needed"),
+            _ => {}
+        }
+        let released = !line.policy.quarantine;
+        line.generations.push(Made { id, registered: cause, released });
+        if released {
+            line.serve(line.generations.len() as u64, cause);
+        }
+        self.lines.insert(made.lineage.to_string(), line);
+        Ok(None)
+    }
+
+    fn release(
+        &mut self,
+        command: &Command,
+        lineage: &Name,
+        id: GenerationId,
+        others: &[PublicKey],
+        cause: Cause,
+    ) -> Became {
+        let roles = [Role::Operator, Role::Reviewer];
+        self.speak_for(command, lineage, &roles, (others, &roles, "unknown_reviewer"))?;
+        let mut line = self.line(lineage);
+        let number = line.number(id).ok_or("unknown_generation")?;
+        if others.len() + 1 < line.policy.threshold as usize {
+            return Err("too_few_reviewers");
+        }
+        if line.in_service.contains(&number) {
+            return Err("in_service");
+        }
+        let full = line.in_service.len() == line.policy.in_service_max as usize;
+        if full && line.in_service.first().is_some_and(|oldest| number < *oldest) {
+            return Err("superseded");
+        }
+        line.generations[usize::try_from(number).unwrap() - 1].released = true;
+        line.serve(number, cause);
+        self.lines.insert(lineage.to_string(), line);
+        Ok(None)
+    }
+
+    fn roll_back(
+        &mut self,
+        command: &Command,
+        lineage: &Name,
+        number: u64,
+        id: GenerationId,
+        cause: Cause,
+    ) -> Became {
+        self.speak_for(command, lineage, &[Role::Operator, Role::Issuer], (&[], &[], ""))?;
+        let mut line = self.line(lineage);
+        let found = line.number(id).ok_or("unknown_generation")?;
+        if found != number {
+            return Err("other_generation");
+        }
+        if !line.generations[usize::try_from(number).unwrap() - 1].released {
+            return Err("not_released");
+        }
+        if line.in_service.last().is_some_and(|newest| *newest <= number) {
+            return Err("not_older");
+        }
+        line.in_service.retain(|other| *other < number);
+        line.serve(number, cause);
+        self.lines.insert(lineage.to_string(), line);
+        Ok(None)
+    }
+
+    /// Which generation may act, or why it may not.
+    fn standing(&self, request: &Request, lineage: &Name) -> Result<Option<GenerationRef>, Box<Denial>> {
+        let line = self.line(lineage);
+        let unregistered = Box::new(Denial::UnregisteredGeneration { lineage: lineage.clone() });
+        let Some(id) = request.generation else {
+            return if line.generations.is_empty() { Ok(None) } else { Err(unregistered) };
+        };
+        let number = line.number(id).ok_or(unregistered)?;
+        let made = &line.generations[usize::try_from(number).unwrap() - 1];
+        let lineage = lineage.clone();
+        if line.in_service.contains(&number) {
+            Ok(Some(GenerationRef { number, id }))
+        } else if made.released {
+            Err(Box::new(Denial::SupersededGeneration { lineage, number, cause: line.moved.unwrap() }))
+        } else {
+            Err(Box::new(Denial::QuarantinedGeneration { lineage, number, cause: made.registered }))
+        }
+    }
+
+    /// What the constraints of an agent's lineage say of the request.
+    fn constraint(&self, request: &Request, agent: &Name) -> Option<Denial> {
+        let lineage = Name::new(self.agents[agent.as_str()].lineage.clone()).unwrap();
+        let line = self.line(&lineage);
+        let LineageConstraints { actions, resources, .. } = &line.constraints;
+        let outside = if !actions.is_empty() && !any_matches(actions, &request.action) {
+            "action"
+        } else if !resources.is_empty() && !any_matches(resources, &request.resource) {
+            "resource"
+        } else {
+            return None;
+        };
+        Some(Denial::LineageConstraint { lineage, outside, cause: line.set.unwrap() })
+    }
+
+    fn staleness_ms(&self, agent: &Name) -> u64 {
+        let lineage = Name::new(self.agents[agent.as_str()].lineage.clone()).unwrap();
+        let limit = self.line(&lineage).constraints.max_staleness_ms;
+        if limit == 0 { u64::MAX } else { limit }
+    }
+
+    /// The latest halt in force that `stops` says stops something.
+    fn stopped(&self, stops: impl Fn(&HaltScope) -> bool) -> Option<Denial> {
+        let halt = self.halts.values().rev().find(|halt| halt.ended.is_none() && stops(&halt.scope))?;
+        let (scope, reason) = (halt.scope.clone(), halt.reason.clone());
+        Some(Denial::Halted { scope, reason, cause: halt.cause })
+    }
+
+    fn stops_agent(&self, scope: &HaltScope, agent: &Name) -> bool {
+        let lineage = self.agents.get(agent.as_str()).map_or(agent.as_str(), |agent| &agent.lineage);
+        match scope {
+            HaltScope::Everything => true,
+            HaltScope::Agent(name) => name == agent,
+            HaltScope::Lineage(name) => name.as_str() == lineage,
+            _ => false,
+        }
+    }
+
+    fn stops_link(&self, grant: GrantId) -> Option<Denial> {
+        let agent = &self.grants[&grant].terms.agent;
+        self.stopped(|scope| *scope == HaltScope::Subtree(grant) || self.stops_agent(scope, agent))
+    }
+
+    fn stops_request(&self, request: &Request) -> Option<Denial> {
+        self.stopped(|scope| match scope {
+            HaltScope::Action(pattern) => matches(pattern.as_str(), request.action.as_str()),
+            HaltScope::Resource(pattern) => matches(pattern.as_str(), request.resource.as_str()),
+            scope => self.stops_agent(scope, &request.agent),
+        })
+    }
+
     pub(crate) fn decide(&self, request: &Request, interval: Interval) -> Decision {
+        if let Some(halted) = self.stops_request(request) {
+            return Decision::Denied(halted);
+        }
         let Some(agent) = self.agents.get(request.agent.as_str()) else {
             return Decision::Denied(Denial::UnknownAgent);
         };
         if let Some(cause) = agent.retired {
             return Decision::Denied(Denial::Retired { agent: request.agent.clone(), cause });
+        }
+        let lineage = Name::new(agent.lineage.clone()).unwrap();
+        let generation = match self.standing(request, &lineage) {
+            Ok(generation) => generation,
+            Err(denial) => return Decision::Denied(*denial),
+        };
+        if let Some(denial) = self.constraint(request, &request.agent) {
+            return Decision::Denied(denial);
         }
         let hinted = request.hint.filter(|hint| {
             self.grants.get(&hint.grant).is_some_and(|held| held.terms.agent == request.agent)
@@ -649,7 +1023,6 @@ impl Plain {
         for (place, grant) in tried.enumerate() {
             match self.consider(grant, request, interval) {
                 Ok(authority) => {
-                    let generation = 1;
                     return Decision::Permit(Authority { generation, ..authority });
                 }
                 // A hint that does not help is as if it had not been given.
@@ -682,22 +1055,50 @@ impl Plain {
         if at.low_ms < not_before_ms {
             return Err(Box::new(Denial::NotBegun { not_before_ms }));
         }
+        let halted = chain.iter().filter_map(|link| self.stops_link(*link)).max_by_key(gravity);
+        if let Some(halted) = halted {
+            return Err(Box::new(halted));
+        }
+        let mut subjects = terms().map(|terms| &terms.agent);
+        if let Some(denial) = subjects.find_map(|agent| self.constraint(request, agent)) {
+            return Err(Box::new(denial));
+        }
+        let lineages_ms = terms().map(|terms| self.staleness_ms(&terms.agent)).min().unwrap();
         let bounds = self.limits(&chain, request, at)?;
         Ok(Authority {
             chain: chain.iter().map(|link| self.reference(*link)).collect(),
-            generation: 0,
-            max_staleness_ms: terms().map(|terms| terms.max_staleness_ms).min().unwrap(),
+            generation: None,
+            max_staleness_ms: terms().map(|t| t.max_staleness_ms).min().unwrap().min(lineages_ms),
             not_after_ms,
             bounds,
         })
     }
 }
 
-/// Revocations before retirements before epochs, the latest first; then conditions; then ends, the latest first; then
+impl Line {
+    fn number(&self, id: GenerationId) -> Option<u64> {
+        (1..).zip(&self.generations).find_map(|(number, made)| (made.id == id).then_some(number))
+    }
+
+    fn serve(&mut self, number: u64, cause: Cause) {
+        self.in_service.insert(number);
+        while self.in_service.len() > self.policy.in_service_max as usize {
+            self.in_service.pop_first();
+        }
+        self.moved = Some(cause);
+    }
+}
+
+/// Halts before revocations before retirements before epochs, the latest first; then what is spent, what is not
+/// known, and conditions; then ends, the latest first; then
 /// beginnings, the soonest first.
 fn gravity(denial: &Denial) -> (u8, i128) {
     match denial {
-        Denial::UnknownAgent => unreachable!("decided before any grant is looked at"),
+        Denial::UnknownAgent
+        | Denial::UnregisteredGeneration { .. }
+        | Denial::SupersededGeneration { .. }
+        | Denial::QuarantinedGeneration { .. } => unreachable!("decided before any grant is looked at"),
+        Denial::Halted { cause, .. } => (12, cause.index.into()),
         Denial::Revoked { cause, .. } => (11, cause.index.into()),
         Denial::Retired { cause, .. } => (10, cause.index.into()),
         Denial::AllRevoked { cause, .. } => (9, cause.index.into()),
@@ -706,6 +1107,7 @@ fn gravity(denial: &Denial) -> (u8, i128) {
         Denial::ConditionFailed { .. } => (6, 0),
         Denial::Ended { not_after_ms } => (5, (*not_after_ms).into()),
         Denial::NotBegun { not_before_ms } => (4, -i128::from(*not_before_ms)),
+        Denial::LineageConstraint { cause, .. } => (3, cause.index.into()),
         Denial::NoGrant => (1, 0),
     }
 }

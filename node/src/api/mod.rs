@@ -4,7 +4,8 @@ mod caller;
 mod members;
 mod server;
 mod service;
+mod watch;
 
 pub use members::LEADER_KEY;
 pub use server::{ApiError, ApiServer};
-pub use service::LedgerService;
+pub use service::{LedgerService, ServiceBounds};

@@ -4,32 +4,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_ledger::answer::Nonce;
-use chancery_ledger::command::Name;
+use chancery_ledger::answer::{Moment, Nonce};
+use chancery_ledger::command::{Body, GenerationId, Name, SignedCommand};
 use chancery_ledger::condition::ARGUMENTS_SIZE_BYTES_MAX;
-use chancery_ledger::decide;
+use chancery_ledger::decide::{self, staleness_after};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::log::prove_inclusion;
+use chancery_ledger::state::{Recording, prune};
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::submit_reply::Outcome;
 use futures_util::Stream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use super::caller::{Callers, key_of};
 use super::members;
-use crate::checks::{CheckError, Checks};
+use super::watch::Watchers;
+use crate::checks::{CheckError, Checks, PastError, PastQuestion};
 use crate::membership::Memberships;
 use crate::roster_proofs::ProvenRosters;
 use crate::sequencer::Submitted;
 use crate::status::StatusReport;
 use crate::store::applied::AppliedStore;
 use crate::submit::Submissions;
-
-/// Leaves sent ahead of a watcher that reads slowly.
-const WATCH_AHEAD: usize = 64;
 
 /// Serves clients on one node.
 #[derive(Clone)]
@@ -41,11 +39,21 @@ pub struct LedgerService {
     members: Arc<Memberships>,
     rosters: ProvenRosters,
     callers: Callers,
+    watchers: Watchers,
     timeout: Duration,
 }
 
+/// How long callers are served, and waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceBounds {
+    /// A call may take so long.
+    pub call: Duration,
+    /// Who watches the log and takes nothing for so long is cut off.
+    pub watch: Duration,
+}
+
 impl LedgerService {
-    /// Serves from `store`, within `timeout` a call.
+    /// Serves from `store`, within `bounds`.
     pub fn new(
         store: AppliedStore,
         submissions: Submissions,
@@ -53,10 +61,12 @@ impl LedgerService {
         status: Arc<StatusReport>,
         members: Arc<Memberships>,
         rosters: ProvenRosters,
-        timeout: Duration,
+        bounds: ServiceBounds,
     ) -> Self {
+        let ServiceBounds { call: timeout, watch: watch_patience } = bounds;
         let callers = Callers { store: store.clone() };
-        Self { store, submissions, checks, status, members, rosters, callers, timeout }
+        let watchers = Watchers::new(store.clone(), Arc::clone(checks.recent()), watch_patience);
+        Self { store, submissions, checks, status, members, rosters, callers, watchers, timeout }
     }
 
     /// The earlier of this node's own limit and the one that the client asked for.
@@ -78,7 +88,29 @@ impl LedgerService {
         found.await.map_err(|error| Status::internal(error.to_string()))?
     }
 
-    async fn outcome(&self, submitted: Submitted, deadline: Instant) -> Result<Outcome, Status> {
+    /// What shows, of the state after `block`, how long what `body` takes away may still be used.
+    async fn staleness_tree(&self, block: u64, body: Body) -> Result<Vec<u8>, Status> {
+        let view = self.store.view();
+        let shown = crate::blocking::spawn(move || {
+            let internal = |why: &dyn std::fmt::Display| Status::internal(why.to_string());
+            let root = view.root_of(block).map_err(|error| internal(&error))?;
+            let root = root.ok_or_else(|| internal(&"the state is kept no more"))?;
+            let recording = Recording::new(&view, root);
+            if staleness_after(&recording, &body).map_err(|error| internal(&error))?.is_none() {
+                return Ok(Vec::new());
+            }
+            let tree = prune(&view, root, &recording.into_keys()).map_err(|error| internal(&error))?;
+            Ok(tree.encode())
+        });
+        shown.await.map_err(|error| Status::internal(error.to_string()))?
+    }
+
+    async fn outcome(
+        &self,
+        submitted: Submitted,
+        body: Option<Body>,
+        deadline: Instant,
+    ) -> Result<Outcome, Status> {
         let failure = |message| api::Failure { message };
         Ok(match submitted {
             Submitted::Acknowledged { index, block, time_ms, before, quorum } => {
@@ -89,6 +121,10 @@ impl LedgerService {
                     return Ok(Outcome::Unknown(failure("this node did not apply the block in time".into())));
                 }
                 let (entry, proof) = self.leaf_with_proof(index, quorum.head.log_size).await?;
+                let staleness_tree = match body {
+                    Some(body) => self.staleness_tree(quorum.head.block, body).await?,
+                    None => Vec::new(),
+                };
                 Outcome::Acknowledged(api::Acknowledged {
                     index,
                     block,
@@ -98,6 +134,8 @@ impl LedgerService {
                     statements: quorum.statements.iter().map(|statement| statement.encode()).collect(),
                     inclusion: proof.iter().map(|hash| hash.0.to_vec()).collect(),
                     entry,
+                    clock_ms: self.checks.clock_ms(),
+                    staleness_tree,
                 })
             }
             Submitted::Refused(refusal) => {
@@ -120,8 +158,10 @@ impl api::ledger_server::Ledger for LedgerService {
         // Any client of the client CA may bring a command: what it may do is in the command's signatures.
         key_of(&request)?;
         let deadline = self.deadline(&request);
-        let submitted = self.submissions.submit(&request.into_inner().signed_command, deadline).await;
-        let outcome = self.outcome(submitted, deadline).await?;
+        let bytes = request.into_inner().signed_command;
+        let submitted = self.submissions.submit(&bytes, deadline).await;
+        let body = SignedCommand::decode(&bytes).ok().map(|signed| signed.command().body.clone());
+        let outcome = self.outcome(submitted, body, deadline).await?;
         Ok(Response::new(api::SubmitReply { outcome: Some(outcome) }))
     }
 
@@ -129,41 +169,53 @@ impl api::ledger_server::Ledger for LedgerService {
         let key = key_of(&request)?;
         let deadline = self.deadline(&request);
         let asked = request.into_inner();
-        let name = |field: &str, text: String| {
-            Name::new(text).map_err(|error| Status::invalid_argument(format!("{field} {error}")))
-        };
-        let bytes = |field: &str, bytes: &[u8]| {
-            Hash::from_slice(bytes)
-                .ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
-        };
-        let knowledge = |bytes: &[u8]| {
-            Knowledge::decode(bytes).map_err(|error| Status::invalid_argument(format!("knowledge: {error}")))
-        };
-        if asked.args.len() > ARGUMENTS_SIZE_BYTES_MAX {
-            return Err(Status::invalid_argument("args are longer than they may be"));
-        }
-        let args_digest = bytes("args_digest", &asked.args_digest)?;
-        let args = (!asked.args.is_empty()).then_some(asked.args);
-        if args.as_ref().is_some_and(|args| Hash::of(&[args]) != args_digest) {
-            return Err(Status::invalid_argument("args do not hash to args_digest"));
-        }
-        let request = decide::Request {
-            agent: name("agent", asked.agent)?,
-            action: name("action", asked.action)?,
-            resource: name("resource", asked.resource)?,
-            args_digest,
-            args,
-            knowledge: (!asked.knowledge.is_empty()).then(|| knowledge(&asked.knowledge)).transpose()?,
-            hint: None,
-        };
-        let nonce = Nonce(bytes("nonce", &asked.nonce)?.0);
+        let (nonce, within_ms, since_block) = (asked.nonce.clone(), asked.fresh_within_ms, asked.since_block);
+        let request = question(asked)?;
         self.callers.may_check(key, &request.agent).await?;
-        match self.checks.check(request, nonce, deadline).await {
-            Ok(answer) => Ok(Response::new(api::CheckReply { answer: answer.encode() })),
-            Err(error @ CheckError::Busy) => Err(Status::resource_exhausted(error.to_string())),
-            Err(error @ CheckError::NoQuorum(_)) => Err(Status::unavailable(error.to_string())),
-            Err(error @ CheckError::NoProof(_)) => Err(Status::internal(error.to_string())),
+        let answer = match within_ms {
+            Some(within_ms) if nonce.is_empty() => {
+                self.checks.check_recent(request, within_ms, since_block, deadline).await
+            }
+            Some(_) => return Err(Status::invalid_argument("a check with fresh_within_ms has no nonce")),
+            None => self.checks.check(request, Nonce(hash("nonce", &nonce)?.0), deadline).await,
+        };
+        let answer = answer.map_err(|error| check_failure(&error))?;
+        Ok(Response::new(api::CheckReply { answer: answer.encode() }))
+    }
+
+    async fn check_past(
+        &self,
+        request: Request<api::CheckPastRequest>,
+    ) -> Result<Response<api::CheckPastReply>, Status> {
+        use api::check_past_reply::Outcome;
+        use api::check_past_request::Moment as Asked;
+        let key = key_of(&request)?;
+        let deadline = self.deadline(&request);
+        let asked = request.into_inner();
+        let moment = match asked.moment {
+            Some(Asked::Block(block)) => Moment::Block(block),
+            Some(Asked::TimeMs(time_ms)) => Moment::Time(time_ms),
+            None => return Err(Status::invalid_argument("neither a block nor a time")),
+        };
+        let check = asked.check.ok_or_else(|| Status::invalid_argument("no question"))?;
+        if !check.nonce.is_empty() || check.fresh_within_ms.is_some() {
+            return Err(Status::invalid_argument("what is asked about the past has no nonce"));
         }
+        let since_block = check.since_block;
+        let request = question(check)?;
+        self.callers.may_check(key, &request.agent).await?;
+        let asked = PastQuestion { request, moment, since_block };
+        let outcome = match self.checks.check_past(asked, deadline).await {
+            Ok(answer) => Outcome::Answer(answer.encode()),
+            Err(PastError::NotKept { oldest_block, oldest_time_ms }) => {
+                Outcome::NotKept(api::NotKept { oldest_block, oldest_time_ms })
+            }
+            Err(PastError::NotReached { newest_block, clock_ms }) => {
+                Outcome::NotReached(api::NotReached { newest_block, clock_ms })
+            }
+            Err(PastError::Check(error)) => return Err(check_failure(&error)),
+        };
+        Ok(Response::new(api::CheckPastReply { outcome: Some(outcome) }))
     }
 
     async fn leaf(&self, request: Request<api::LeafRequest>) -> Result<Response<api::LeafReply>, Status> {
@@ -236,40 +288,50 @@ impl api::ledger_server::Ledger for LedgerService {
         request: Request<api::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.callers.principal(key_of(&request)?).await?;
-        let (events, stream) = mpsc::channel(WATCH_AHEAD);
-        tokio::spawn(send_leaves(self.store.clone(), request.into_inner().from_index, events));
-        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(stream))))
+        Ok(Response::new(Box::pin(self.watchers.watch(request.into_inner())?)))
     }
 }
 
-/// Sends leaves from `index` on until the watcher goes.
-async fn send_leaves(
-    store: AppliedStore,
-    mut index: u64,
-    events: mpsc::Sender<Result<api::WatchEvent, Status>>,
-) {
-    let mut applied = store.block();
-    loop {
-        let size = store.read_state(|state| state.head().log_size);
-        while index < size {
-            let view = store.view();
-            let entry = crate::blocking::spawn(move || view.entry(index)).await;
-            let event = match entry {
-                Ok(Ok(Some(entry))) => Ok(api::WatchEvent { index, entry }),
-                Ok(Ok(None)) => Err(Status::data_loss("a leaf is missing")),
-                Ok(Err(error)) => Err(Status::internal(error.to_string())),
-                Err(error) => Err(Status::internal(error.to_string())),
-            };
-            let failed = event.is_err();
-            if events.send(event).await.is_err() || failed {
-                return;
-            }
-            index += 1;
-        }
-        tokio::select! {
-            changed = applied.changed() => if changed.is_err() { return },
-            () = events.closed() => return,
-        }
+/// What a check asks.
+fn question(asked: api::CheckRequest) -> Result<decide::Request, Status> {
+    let name = |field: &str, text: String| {
+        Name::new(text).map_err(|error| Status::invalid_argument(format!("{field} {error}")))
+    };
+    let knowledge = |bytes: &[u8]| {
+        Knowledge::decode(bytes).map_err(|error| Status::invalid_argument(format!("knowledge: {error}")))
+    };
+    if asked.args.len() > ARGUMENTS_SIZE_BYTES_MAX {
+        return Err(Status::invalid_argument("args are longer than they may be"));
+    }
+    let args_digest = hash("args_digest", &asked.args_digest)?;
+    let args = (!asked.args.is_empty()).then_some(asked.args);
+    if args.as_ref().is_some_and(|args| Hash::of(&[args]) != args_digest) {
+        return Err(Status::invalid_argument("args do not hash to args_digest"));
+    }
+    Ok(decide::Request {
+        agent: name("agent", asked.agent)?,
+        action: name("action", asked.action)?,
+        resource: name("resource", asked.resource)?,
+        args_digest,
+        args,
+        knowledge: (!asked.knowledge.is_empty()).then(|| knowledge(&asked.knowledge)).transpose()?,
+        generation: match asked.generation.as_slice() {
+            [] => None,
+            id => Some(GenerationId(hash("generation", id)?)),
+        },
+        hint: None,
+    })
+}
+
+fn hash(field: &str, bytes: &[u8]) -> Result<Hash, Status> {
+    Hash::from_slice(bytes).ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
+}
+
+fn check_failure(error: &CheckError) -> Status {
+    match error {
+        CheckError::Busy => Status::resource_exhausted(error.to_string()),
+        CheckError::NoQuorum(_) => Status::unavailable(error.to_string()),
+        CheckError::NoProof(_) => Status::internal(error.to_string()),
     }
 }
 

@@ -115,6 +115,7 @@ impl Client {
             args_digest: Hash([1; 32]),
             args: None,
             knowledge: None,
+            generation: None,
             hint: None,
         };
         let mut nonce = [0; 32];
@@ -124,8 +125,9 @@ impl Client {
             action: request.action.to_string(),
             resource: request.resource.to_string(),
             args_digest: request.args_digest.0.to_vec(),
+            generation: Vec::new(),
             nonce: nonce.to_vec(),
-            ..api::CheckRequest::default()
+            ..Default::default()
         };
         let reply = self.at(node).check(asked).await.ok()?.into_inner();
         let answer = decode_answer(&reply.answer, 4 << 20).unwrap();

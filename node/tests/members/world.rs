@@ -144,7 +144,12 @@ impl World {
     }
 
     pub(crate) fn register(&self, agent: &str) -> SignedCommand {
-        self.command(Body::RegisterAgent { agent: name(agent), owner: name("someone"), key: None })
+        self.command(Body::RegisterAgent {
+            agent: name(agent),
+            owner: name("someone"),
+            key: None,
+            lineage: None,
+        })
     }
 
     pub(crate) fn grant(&self, agent: &str) -> SignedCommand {

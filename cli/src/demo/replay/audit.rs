@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chancery_client::{Event, Ledger};
+use chancery_client::{Ledger, WatchError};
 use chancery_ledger::authority::{BLOCK_COMMANDS_MAX, Decided, Entry, Replay, Verdict};
 use chancery_ledger::command::{Authorize, Body};
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
@@ -51,14 +51,20 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
     let mut replay: Option<Replay> = None;
     let mut watch = ledger.watch(0).await.map_err(|error| unread(error.to_string()))?;
     let mut block = Vec::new();
-    for index in 0..head.log_size {
-        let next = tokio::time::timeout(LEAF_TIMEOUT, watch.next()).await;
-        let next = next.map_err(|_| unread(format!("leaf {index} did not come in time")))?;
-        let Event { entry, .. } = next.map_err(|error| unread(error.to_string()))?;
+    let mut index = 0;
+    while index < head.log_size {
+        let next = tokio::time::timeout(LEAF_TIMEOUT, watch.next_change()).await;
+        let entry = match next.map_err(|_| unread(format!("leaf {index} did not come in time")))? {
+            Ok(change) => change.entry,
+            // Deciding took its time: nothing is lost by going on.
+            Err(WatchError::TooSlow { .. }) => continue,
+            Err(error) => return Err(unread(error.to_string())),
+        };
+        index += 1;
         let last = matches!(entry, Entry::State { .. });
         block.push(entry);
         if block.len() > BLOCK_COMMANDS_MAX + 1 {
-            return Err(unread(format!("leaf {index} is in a block without an end")));
+            return Err(unread(format!("the block before leaf {index} has no end")));
         }
         if last {
             let leaves = std::mem::take(&mut block);
@@ -75,7 +81,7 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
                 return Ok(audit);
             }
             audit.blocks = blocks.saturating_add(1);
-            audit.leaves = index.saturating_add(1);
+            audit.leaves = index;
             audit.decisions += leaves.iter().filter(|leaf| asked(leaf).is_some()).count() as u64;
         }
     }
@@ -151,6 +157,7 @@ fn request(asked: &Authorize) -> Request {
         resource: asked.resource.clone(),
         args_digest: asked.args_digest,
         args: asked.args.clone(),
+        generation: asked.generation,
         knowledge: asked.knowledge.clone(),
         hint: asked.hint,
     }

@@ -113,6 +113,7 @@ fn question(step: &Step, conversation: &Conversation, parent: Option<DecisionRef
         resource: name(&conversation.resource(step))?,
         args_digest: Hash::of(&[args.as_deref().unwrap_or(own.as_bytes())]),
         args,
+        generation: None,
         knowledge: conversation.knowledge(step),
         hint: None,
         traceparent: trace(step.episode, parent.as_ref()),

@@ -107,13 +107,15 @@ mod tests {
             resource: name("desk"),
             args_digest: Hash::of(&[br#"{"reservation_id":"R"}"#]),
             args: None,
+            generation: None,
             knowledge: None,
             hint: None,
             parent: None,
             traceparent: None,
             execute_within_ms: 1,
         };
-        let decided = Decided::Permit { chain: Vec::new(), deadline_ms: 6, bounds: Vec::new() };
+        let decided =
+            Decided::Permit { chain: Vec::new(), deadline_ms: 6, bounds: Vec::new(), generation: None };
         let asked = leaf(5, Body::Authorize(asked), Some(Verdict { number: 1, decided }));
         let Entry::Command { signed, .. } = &asked else { return Readings::default() };
         let id = DecisionId::of(LEDGER, signed.command_bytes());
@@ -136,6 +138,7 @@ mod tests {
             resource: name("desk"),
             args_digest: Hash::ZERO,
             args: None,
+            generation: None,
             knowledge: Some(knowledge),
             hint: None,
         }

@@ -86,7 +86,7 @@ impl Cluster {
 
     /// Registers agent `bot`, and grants it `pay` on everything for an hour.
     pub fn with_grant(self) -> Self {
-        self.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None });
+        self.apply(Body::RegisterAgent { agent: name("bot"), owner: name("ann"), key: None, lineage: None });
         self.apply(Body::grant(terms()));
         self
     }

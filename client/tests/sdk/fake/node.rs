@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use chancery_ledger::answer::Nonce;
 use chancery_ledger::authority::Outcome;
-use chancery_ledger::command::{Name, SignedCommand};
+use chancery_ledger::command::{GenerationId, Name, SignedCommand};
 use chancery_ledger::decide::Request as Question;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
 use chancery_ledger::knowledge::Knowledge;
 use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_proto::v1::api::{
-    AddLearnerProgress, AddLearnerRequest, CheckReply, CheckRequest, Failure, LeafReply, LeafRequest,
-    Learner, LogStatus, Refused, RemoveLearnerReply, RemoveLearnerRequest, RostersReply, RostersRequest,
-    StatusReply, StatusRequest, SubmitReply, SubmitRequest, TransferLeadershipReply,
-    TransferLeadershipRequest, WatchEvent, WatchRequest, submit_reply,
+    AddLearnerProgress, AddLearnerRequest, CheckPastReply, CheckPastRequest, CheckReply, CheckRequest,
+    Failure, LeafReply, LeafRequest, Learner, LogStatus, NotKept, NotReached, Refused, RemoveLearnerReply,
+    RemoveLearnerRequest, RostersReply, RostersRequest, StatusReply, StatusRequest, SubmitReply,
+    SubmitRequest, TransferLeadershipReply, TransferLeadershipRequest, WatchEvent, WatchLeaf, WatchRequest,
+    WatchStart, submit_reply,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -46,6 +47,10 @@ pub enum Fault {
     Status(tonic::Code),
     /// All voters' clocks are off by this much.
     Skew(i64),
+    /// Keeps the states from this block on.
+    Keeps(u64),
+    /// Shows the past of another block.
+    OtherPast(u64),
     /// Appends to the answer.
     Trailing,
     /// Says `not_done`, so many times.
@@ -60,6 +65,12 @@ pub enum Fault {
     Huge(usize),
     /// A gap in the leaves that it streams.
     Gap,
+    /// Streams everything, and then a head, with those leaves as ended grants: two hours later, if any.
+    Heads(Vec<u64>),
+    /// The same, with the first leaf in the second one's place.
+    OtherLeaf,
+    /// Cuts the stream off after three leaves, for being slow.
+    CutOff,
     /// Shows no roster but genesis'.
     NoRosters,
     /// Shows the roster chain with the first link's statements missing.
@@ -77,6 +88,8 @@ pub struct Shared {
     pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Blocks since which it was asked for rosters.
     pub rosters: Arc<Mutex<Vec<u64>>>,
+    /// From where it was asked to stream.
+    pub watches: Arc<Mutex<Vec<WatchRequest>>>,
 }
 
 pub struct Node {
@@ -99,6 +112,7 @@ impl Node {
             nonces: Arc::default(),
             commands: Arc::default(),
             rosters: Arc::default(),
+            watches: Arc::default(),
         };
         let service = LedgerServer::new(shared.clone());
         let mut server = Server::builder().tls_config(tls).unwrap();
@@ -172,10 +186,13 @@ impl Ledger for Shared {
             args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
             args: (!asked.args.is_empty()).then_some(asked.args),
             knowledge: (!asked.knowledge.is_empty()).then(|| Knowledge::decode(&asked.knowledge).unwrap()),
+            generation: Hash::from_slice(&asked.generation).map(GenerationId),
             hint: None,
         };
+        let without_nonce = asked.fresh_within_ms.is_some();
+        assert_eq!(without_nonce, asked.nonce.is_empty());
         // What stands in the round's tree: the nonce, bound to the question.
-        let mut shown = Nonce(asked.nonce.try_into().unwrap()).question(&question);
+        let mut shown = asked.nonce.try_into().map_or([0; 32], |nonce| Nonce(nonce).question(&question));
         let mut clock_ms = NOW_MS;
         match fault {
             Fault::WrongNonce => shown[0] ^= 1,
@@ -183,7 +200,11 @@ impl Ledger for Shared {
             Fault::Skew(by) => clock_ms = clock_ms.saturating_add_signed(by),
             _ => {}
         }
-        let mut answer = self.world.lock().unwrap().answer(&question, shown, clock_ms).encode();
+        let mut answer = self.world.lock().unwrap().answer(&question, shown, clock_ms);
+        if without_nonce {
+            answer.nonce_path = None;
+        }
+        let mut answer = answer.encode();
         match fault {
             Fault::Flip { at, mask } => {
                 let at = at % answer.len();
@@ -194,6 +215,45 @@ impl Ledger for Shared {
             _ => {}
         }
         Ok(Response::new(CheckReply { answer }))
+    }
+
+    async fn check_past(
+        &self,
+        request: Request<CheckPastRequest>,
+    ) -> Result<Response<CheckPastReply>, Status> {
+        use chancery_proto::v1::api::check_past_reply::Outcome;
+        use chancery_proto::v1::api::check_past_request::Moment;
+        let fault = self.fault().await?;
+        let CheckPastRequest { check, moment } = request.into_inner();
+        let asked = check.unwrap();
+        let question = Question {
+            agent: Name::new(asked.agent).unwrap(),
+            action: Name::new(asked.action).unwrap(),
+            resource: Name::new(asked.resource).unwrap(),
+            args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
+            args: (!asked.args.is_empty()).then_some(asked.args),
+            generation: Hash::from_slice(&asked.generation).map(GenerationId),
+            knowledge: (!asked.knowledge.is_empty()).then(|| Knowledge::decode(&asked.knowledge).unwrap()),
+            hint: None,
+        };
+        let Some(Moment::Block(block)) = moment else { panic!("by time: not here") };
+        let mut world = self.world.lock().unwrap();
+        let newest_block = world.head().block;
+        let outcome = match fault {
+            Fault::Keeps(oldest_block) if block < oldest_block => {
+                Outcome::NotKept(NotKept { oldest_block, oldest_time_ms: 7 })
+            }
+            _ if block > newest_block => Outcome::NotReached(NotReached { newest_block, clock_ms: NOW_MS }),
+            Fault::OtherPast(other) => Outcome::Answer(world.past(&question, other, NOW_MS).encode()),
+            Fault::Flip { at, mask } => {
+                let mut answer = world.past(&question, block, NOW_MS).encode();
+                let at = at % answer.len();
+                answer[at] ^= mask;
+                Outcome::Answer(answer)
+            }
+            _ => Outcome::Answer(world.past(&question, block, NOW_MS).encode()),
+        };
+        Ok(Response::new(CheckPastReply { outcome: Some(outcome) }))
     }
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitReply>, Status> {
@@ -312,15 +372,35 @@ impl Ledger for Shared {
     type WatchStream = Pin<Box<dyn futures_util::Stream<Item = Result<WatchEvent, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        use chancery_proto::v1::api::watch_event::Event;
         let fault = self.fault().await?;
-        let from = request.into_inner().from_index + u64::from(matches!(fault, Fault::Gap));
+        let asked = request.into_inner();
+        self.watches.lock().unwrap().push(asked);
+        let from = asked.from_index + u64::from(matches!(fault, Fault::Gap));
+        let mut world = self.world.lock().unwrap();
+        let leaves = world.leaves.clone();
         // Three leaves, then the stream breaks: who watches must go on elsewhere.
-        let leaves = self.world.lock().unwrap().leaves.clone();
-        let events: Vec<_> = (from..leaves.len() as u64)
-            .take(3)
-            .map(|index| Ok(WatchEvent { index, entry: leaves[index as usize].clone() }))
-            .chain([Err(Status::unavailable("broken"))])
-            .collect();
+        let most = if matches!(fault, Fault::Heads(_) | Fault::OtherLeaf) { usize::MAX } else { 3 };
+        let mut events = Vec::new();
+        if asked.with_frontier {
+            let (frontier, ended_ms) = (world.frontier(from).encode(), 0);
+            events.push(Event::Start(WatchStart { frontier, ended_ms }));
+        }
+        events.extend((from..leaves.len() as u64).take(most).map(|index| {
+            let shown = if matches!(fault, Fault::OtherLeaf) && index == 1 { 0 } else { index };
+            Event::Leaf(WatchLeaf { index, entry: leaves[shown as usize].clone() })
+        }));
+        if most == usize::MAX {
+            let ended = if let Fault::Heads(ended) = &fault { ended.clone() } else { Vec::new() };
+            let later_ms = if ended.is_empty() { 0 } else { 2 * 3_600_000 };
+            events.push(Event::Head(world.watch_head(NOW_MS + later_ms, &ended)));
+        }
+        let end = match fault {
+            Fault::CutOff => Status::resource_exhausted("as told"),
+            _ => Status::unavailable("broken"),
+        };
+        let events: Vec<_> =
+            events.into_iter().map(|event| Ok(WatchEvent { event: Some(event) })).chain([Err(end)]).collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(events))))
     }
 }

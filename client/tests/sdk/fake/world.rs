@@ -1,22 +1,24 @@
 //! A ledger of three voters, all of whose keys are here.
 
 use chancery_client::SigningKey;
-use chancery_ledger::answer::Answer;
-use chancery_ledger::authority::{Admission, Applied, Block, Cause, Outcome, State};
+use chancery_ledger::answer::{Answer, PastAnswer};
+use chancery_ledger::authority::{Admission, Applied, Block, Cause, Entry, Leaf, Outcome, State, Summary};
 use chancery_ledger::command::{
     Body, Command, Genesis, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
     SignedCommand, VerifiedBatches,
 };
 use chancery_ledger::condition::LANGUAGE_VERSION;
-use chancery_ledger::decide::{Interval, Request, decide};
+use chancery_ledger::decide::{Interval, Request, decide, staleness_after};
+use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
     Fresh, Head, Number, Roster, RosterChain, RosterLink, Statement, Voter, VoterSet,
 };
 use chancery_ledger::log::nonces::NonceTree;
-use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
+use chancery_ledger::log::{Frontier, MemoryTiles, frontier_at, leaf_hash, prove_inclusion};
 use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
 use chancery_ledger::trust::Trust;
-use chancery_proto::v1::api::Acknowledged;
+use chancery_proto::v1::ProvenLeaf;
+use chancery_proto::v1::api::{Acknowledged, WatchHead};
 
 use super::NOW_MS;
 
@@ -34,6 +36,8 @@ pub struct World {
     nodes: MemoryNodes,
     tiles: MemoryTiles,
     pub leaves: Vec<Vec<u8>>,
+    /// After each block.
+    summaries: Vec<Summary>,
     /// The last number of a statement.
     pub counter: u64,
     /// Places of the voters that sign.
@@ -78,6 +82,7 @@ impl World {
             nodes,
             tiles: MemoryTiles::new(),
             leaves: Vec::new(),
+            summaries: Vec::new(),
             counter: 0,
             signers: vec![0, 1],
             requests: 0,
@@ -200,11 +205,55 @@ impl World {
             head,
             statements: self.sign_all(&signers, Some(fresh)),
             head_statements: self.sign_all(&others, None),
-            nonce_path: round.path(1).unwrap(),
+            nonce_path: round.path(1),
             tree,
             hint: None,
             language: LANGUAGE_VERSION.into(),
         }
+    }
+
+    /// The right edge of the log when it had `size` leaves.
+    pub fn frontier(&self, size: u64) -> Frontier {
+        frontier_at(&self.tiles, size).unwrap()
+    }
+
+    /// The head as a watcher is told it, by the clock `clock_ms` of all voters, with these leaves as ended grants.
+    pub fn watch_head(&mut self, clock_ms: u64, ended: &[u64]) -> WatchHead {
+        let head = self.head();
+        let fresh =
+            Fresh { nonce_root: Hash::ZERO, clock_ms, tail_block: head.block, tail_roster: head.roster };
+        let statements = self.sign_all(&self.signing(), Some(fresh));
+        let leaf = |index: &u64| {
+            let (entry, proof) = self.leaf(*index, head.log_size);
+            ProvenLeaf { index: *index, entry, proof }
+        };
+        WatchHead {
+            head: head.encode().to_vec(),
+            statements: statements.iter().map(Statement::encode).collect(),
+            head_statements: Vec::new(),
+            ended: ended.iter().map(leaf).collect(),
+            complete: true,
+        }
+    }
+
+    /// What was after `block`, under the clock `clock_ms` of all voters.
+    pub fn past(&mut self, request: &Request, block: u64, clock_ms: u64) -> PastAnswer {
+        let Answer { head, statements, head_statements, .. } = self.answer(request, [0; 32], clock_ms);
+        let of = |block: u64| self.summaries[block as usize].clone();
+        let summary = of(block);
+        let next = (block..=head.block).map(of).find(|next| next.head.log_size > summary.head.log_size);
+        let time_ms = summary.head.time_ms;
+        let recording = Recording::new(&self.nodes, summary.root);
+        decide(&recording, request, Interval { low_ms: time_ms, high_ms: time_ms }).unwrap();
+        let tree = prune(&self.nodes, summary.root, &recording.into_keys()).unwrap();
+        let leaf = |size: u64| Leaf {
+            index: size - 1,
+            entry: self.leaves[size as usize - 1].clone(),
+            proof: prove_inclusion(&self.tiles, size - 1, head.log_size).unwrap(),
+        };
+        let (state, next) = (leaf(summary.head.log_size), next.map(|next| leaf(next.head.log_size)));
+        let language = LANGUAGE_VERSION.into();
+        PastAnswer { head, statements, head_statements, state, next, tree, hint: None, language }
     }
 
     pub fn acknowledge(&mut self, cause: Cause, before: bool) -> Acknowledged {
@@ -219,7 +268,20 @@ impl World {
             head: head.encode().to_vec(),
             statements: statements.iter().map(Statement::encode).collect(),
             inclusion,
+            staleness_tree: self.staleness_tree(&entry),
             entry,
+            clock_ms: NOW_MS,
+        }
+    }
+
+    /// What shows how long what the command of `entry` takes away may still be used.
+    fn staleness_tree(&self, entry: &[u8]) -> Vec<u8> {
+        let Entry::Command { signed, .. } = Entry::decode(entry).unwrap() else { return Vec::new() };
+        let root = self.state.summary().root;
+        let recording = Recording::new(&self.nodes, root);
+        match staleness_after(&recording, &signed.command().body).unwrap() {
+            Some(_) => prune(&self.nodes, root, &recording.into_keys()).unwrap().encode(),
+            None => Vec::new(),
         }
     }
 
@@ -263,6 +325,7 @@ impl World {
         });
         self.tiles.append(&applied.leaves.iter().map(|leaf| leaf_hash(leaf)).collect::<Vec<_>>());
         self.leaves.extend(applied.leaves.iter().cloned());
+        self.summaries.push(applied.summary.clone());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chancery_ledger::authority::{self, Block, State};
+use chancery_ledger::follow::end_of;
 use chancery_ledger::head::{RosterLink, Statement};
 use chancery_ledger::log::{leaf_hash, tiles};
 
@@ -49,6 +50,7 @@ pub(super) fn apply(
             let applied = applied
                 .map_err(|error| AppliedFault::Apply { index: log_id.index, reason: with_causes(&error) })?;
             write_block(&mut batch, &opened.database, &live.state, &applied)?;
+            write_ends(&mut batch, &block, &applied)?;
             link = block.roster.map(|roster| RosterLink {
                 roster,
                 head: applied.summary.head,
@@ -153,6 +155,20 @@ fn write_block(
     applied: &authority::Applied,
 ) -> Result<(), AppliedFault> {
     write_effects(batch, database, &before.summary().frontier, applied)
+}
+
+/// When what a block granted ends: for whoever follows the log.
+fn write_ends(
+    batch: &mut Batch<'_>,
+    block: &Block,
+    applied: &authority::Applied,
+) -> Result<(), AppliedFault> {
+    for (signed, outcome) in block.commands.iter().zip(&applied.outcomes) {
+        if let (authority::Outcome::Applied(cause), Some(end_ms)) = (outcome, end_of(signed)) {
+            batch.put(Column::Ends, record::pair_key(end_ms, cause.index), [])?;
+        }
+    }
+    Ok(())
 }
 
 /// Everything that a block changes, given the log's right edge before it.

@@ -33,6 +33,8 @@ pub enum Column {
     Dedup,
     /// Block → [`Summary`](chancery_ledger::authority::Summary).
     Summaries,
+    /// When a grant ends ‖ index of the leaf that granted it → nothing.
+    Ends,
     /// Roster block → the link that it adds to the roster chain, proven or not yet.
     Rosters,
     /// Names → the few records that there is one of.
@@ -40,13 +42,14 @@ pub enum Column {
 }
 
 impl Column {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Nodes,
         Self::Stale,
         Self::Entries,
         Self::Tiles,
         Self::Dedup,
         Self::Summaries,
+        Self::Ends,
         Self::Rosters,
         Self::Meta,
     ];
@@ -59,6 +62,7 @@ impl Column {
             Self::Tiles => "tiles",
             Self::Dedup => "dedup",
             Self::Summaries => "summaries",
+            Self::Ends => "ends",
             Self::Rosters => "rosters",
             Self::Meta => "meta",
         }

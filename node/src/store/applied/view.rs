@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chancery_ledger::authority::{Dedup, DedupEntry, Outcome, State, Summary};
+use chancery_ledger::follow::EndMark;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Head;
 use chancery_ledger::log::{ProveError, TileIndex, TileRead, root_at};
@@ -107,6 +108,22 @@ impl AppliedView {
     pub fn entries(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, AppliedFault> {
         let records = self.opened.database.records_from(Column::Entries, &first.to_be_bytes())?;
         records.take(count).map(|record| record.map(|(_, entry)| entry.into_vec())).collect()
+    }
+
+    /// When grants end that end after `mark`, in their order.
+    pub fn ends_after(
+        &self,
+        mark: EndMark,
+    ) -> Result<impl Iterator<Item = Result<EndMark, AppliedFault>>, AppliedFault> {
+        let after = record::pair_key(mark.time_ms, mark.index);
+        let records = self.opened.database.records_from(Column::Ends, &after)?;
+        let ends = records.map(|found| {
+            let (key, _) = found?;
+            let corrupt = || AppliedFault::corrupt("ends of grants", "a key");
+            let (time_ms, index) = record::decode_pair_key(&key).ok_or_else(corrupt)?;
+            Ok(EndMark { time_ms, index })
+        });
+        Ok(ends.skip_while(move |end| matches!(end, Ok(end) if *end <= mark)))
     }
 
     /// Makes a copy of everything in the folder `path`, which does not exist.

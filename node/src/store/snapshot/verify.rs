@@ -81,6 +81,9 @@ pub enum VerifyError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// The ends of its grants are not those of its log.
+    #[error("its ends of grants: {0}")]
+    Ends(&'static str),
     /// A node that is in use is said to be stale.
     #[error("it says that state tree node {0} is stale, which is in use")]
     StaleInUse(u64),
@@ -241,6 +244,7 @@ impl Contents {
         }
         let mut summaries = SummaryWalk::new(self, founding.ledger(), history.summary)?;
         let mut log = LogWalk::default();
+        let mut ends: usize = 0;
         let (_, genesis) = founding.effects();
         for found in self.database.records_from(Column::Entries, &[])? {
             let (key, entry) = found?;
@@ -251,6 +255,13 @@ impl Contents {
             let first = usize::try_from(index).ok().and_then(|index| genesis.leaves.get(index));
             if first.is_some_and(|leaf| **leaf != *entry) {
                 return Err(VerifyError::Log { index, reason: "it is not the genesis block's" });
+            }
+            if let Some(end_ms) = end_in(&entry) {
+                let end = self.database.get(Column::Ends, &record::pair_key(end_ms, index))?;
+                if end.is_none_or(|value| !value.is_empty()) {
+                    return Err(VerifyError::Ends("one is missing"));
+                }
+                ends += 1;
             }
             log.push(&entry);
             if log.size() == summaries.log_size() {
@@ -265,6 +276,12 @@ impl Contents {
             return Err(VerifyError::Log { index: log.size(), reason: "it does not have the head's root" });
         }
         log.check_no_more_tiles(&self.database)?;
+        for (found, count) in self.database.records_from(Column::Ends, &[])?.zip(1..) {
+            found?;
+            if count > ends {
+                return Err(VerifyError::Ends("there is one too many"));
+            }
+        }
         summaries.end(head)
     }
 }
@@ -287,6 +304,19 @@ fn dedup_chain(value: &[u8]) -> Option<(u64, DedupBucketRecord)> {
     let Some(wire::record::Body::DedupBucket(chain)) = found.body else { return None };
     let bucket = u64::from_be_bytes(found.id.as_slice().try_into().ok()?);
     Some((bucket, DedupBucketRecord { entries: chain.entries, hash: Hash::from_slice(&chain.hash)? }))
+}
+
+/// When what an entry grants ends, if it grants anything.
+fn end_in(entry: &[u8]) -> Option<u64> {
+    use wire::{command, entry};
+    // As with buckets: the log commits to these bytes, or its root is another.
+    let Some(entry::Body::Command(found)) = wire::Entry::decode(entry).ok()?.body else { return None };
+    let command = wire::Command::decode(found.signed?.command.as_slice()).ok()?;
+    match command.body? {
+        command::Body::Grant(wire::Grant { terms, .. })
+        | command::Body::Delegate(wire::Delegate { terms, .. }) => Some(terms?.not_after_ms),
+        _ => None,
+    }
 }
 
 fn tree_error(error: &TreeError<AppliedFault>) -> VerifyError {

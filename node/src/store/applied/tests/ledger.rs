@@ -220,7 +220,8 @@ impl Leader {
     pub(crate) fn busy_block(&mut self) -> Entry {
         let agent = name(format!("agent-{}", self.commands));
         let owner = name("someone".into());
-        let mut commands = vec![self.command(Body::RegisterAgent { agent: agent.clone(), owner, key: None })];
+        let mut commands =
+            vec![self.command(Body::RegisterAgent { agent: agent.clone(), owner, key: None, lineage: None })];
         for resource in ["a/*", "b"] {
             let grant = self.command(Body::grant(Terms {
                 agent: agent.clone(),

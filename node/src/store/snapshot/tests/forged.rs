@@ -252,6 +252,26 @@ async fn forged_logs() {
 }
 
 #[tokio::test]
+async fn forged_ends() {
+    let mut leader = Leader::new();
+    let (_one, built) = built(&mut leader).await;
+    let error = refused(&built, |database, batch| {
+        let (key, _) = all(database, Column::Ends).swap_remove(0);
+        batch.delete(Column::Ends, key).unwrap();
+    });
+    assert!(matches!(error.await, VerifyError::Ends("one is missing")));
+    let error = refused(&built, |_, batch| batch.put(Column::Ends, record::pair_key(7, 3), []).unwrap());
+    assert!(matches!(error.await, VerifyError::Ends("there is one too many")));
+    let error = refused(&built, |database, batch| {
+        let (key, _) = all(database, Column::Ends).swap_remove(0);
+        batch.delete(Column::Ends, &key).unwrap();
+        let (time_ms, index) = record::decode_pair_key(&key).unwrap();
+        batch.put(Column::Ends, record::pair_key(time_ms - 1, index), []).unwrap();
+    });
+    assert!(matches!(error.await, VerifyError::Ends("one is missing")));
+}
+
+#[tokio::test]
 async fn forged_summaries() {
     let mut leader = Leader::new();
     let (_one, built) = built(&mut leader).await;
