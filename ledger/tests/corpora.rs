@@ -17,7 +17,7 @@ use serde_json::Value;
 
 /// Most bytes of one kept input, and of all.
 const INPUT_SIZE_BYTES_MAX: u64 = 64 * 1024;
-const CORPORA_SIZE_BYTES_MAX: u64 = 2_000_000;
+const CORPORA_SIZE_BYTES_MAX: u64 = 3_000_000;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpora")
