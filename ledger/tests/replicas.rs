@@ -10,15 +10,17 @@ mod plain_authority;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use chancery_ledger::authority::{Block, Dedup, Entry, GrantRef, Outcome, Place, State, Verdict};
+use chancery_ledger::authority::{
+    Block, Decided, Dedup, Entry, GrantRef, Outcome, Place, Replay, ReplayError, State, Verdict,
+};
 use chancery_ledger::command::{
     ActionOutcome, Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, GenerationId,
     GrantId, HaltScope, LedgerId, Limits, LineageConstraints, LineagePolicy, OutcomeKind, Pattern, Patterns,
     Per, Principal, RequestId, Requirements, Role, SignedCommand, Terms, VerifiedBatches,
 };
-use chancery_ledger::decide::{Decision, Interval, Request, decide, explain};
+use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Roster, RosterChain, Voter, VoterSet};
+use chancery_ledger::head::{Head, Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::knowledge::{Item, Knowledge, KnowledgeTree};
 use chancery_ledger::state::{Recording, get, verify_whole};
 use chancery_proto::v1 as wire;
@@ -896,7 +898,7 @@ impl Run {
             verdict.iter().for_each(count_verdict);
         }
         if applied.leaves.is_empty() {
-            assert_eq!(head, chancery_ledger::head::Head { block: head.block, ..head_before });
+            assert_eq!(head, Head { block: head.block, ..head_before });
         } else {
             assert_ne!(head.state_root, head_before.state_root);
         }
@@ -961,7 +963,8 @@ impl Run {
             }),
             None => self.plain.time_ms,
         };
-        let low_ms = around_ms.saturating_add_signed(ask.low_ms);
+        // No answer is from before the last block: what bounds measured then is partly forgotten.
+        let low_ms = around_ms.saturating_add_signed(ask.low_ms).max(self.plain.time_ms);
         let hint = ask.hint.as_ref().and_then(|index| self.some_grant(index));
         let request = Request {
             hint: hint.map(|grant| self.plain.reference(grant)),
@@ -1042,7 +1045,38 @@ impl Run {
         }
         assert_eq!(replica.leaves, self.house.replicas[0].leaves);
         assert_eq!(replica.state.summary(), self.house.state().summary());
+        self.replay_leaves();
     }
+
+    /// Replays the log from nothing but its leaves, and once with another verdict in one of them.
+    fn replay_leaves(&self) {
+        let leaves = &self.house.replicas[0].leaves;
+        let mut entries: Vec<Entry> = leaves.iter().map(|leaf| Entry::decode(leaf).unwrap()).collect();
+        let head = *replayed(self.house.ledger, &entries).unwrap().head();
+        assert_eq!(Head { block: self.house.head().block, ..head }, *self.house.head());
+
+        let verdicts = (0..).zip(&mut entries).filter_map(|(index, entry)| match entry {
+            Entry::Command { verdict: Some(verdict), .. } => Some((index, verdict)),
+            _ => None,
+        });
+        let Some((index, verdict)) = verdicts.last() else { return };
+        verdict.decided = match verdict.decided {
+            Decided::Permit { .. } => Decided::Denied(Denial::NoGrant),
+            Decided::Denied(_) => {
+                Decided::Permit { chain: Vec::new(), deadline_ms: 0, bounds: Vec::new(), generation: None }
+            }
+        };
+        let error = replayed(self.house.ledger, &entries).unwrap_err();
+        assert!(matches!(error, ReplayError::Differs { index: at } if at == index), "{error}");
+    }
+}
+
+/// The log applied again, block by block.
+fn replayed(ledger: LedgerId, entries: &[Entry]) -> Result<Replay, ReplayError> {
+    let mut blocks = entries.split_inclusive(|entry| matches!(entry, Entry::State { .. }));
+    let mut replay = Replay::genesis(ledger, blocks.next().unwrap())?;
+    blocks.try_for_each(|leaves| replay.apply(leaves))?;
+    Ok(replay)
 }
 
 fn bounds(ask: &[Option<(usize, u64)>; 4]) -> Bounds {

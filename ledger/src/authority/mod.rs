@@ -22,6 +22,7 @@ mod meters;
 mod principals;
 mod records;
 mod refusal;
+mod replay;
 mod rosters;
 mod state;
 mod verdict;
@@ -45,6 +46,7 @@ pub use records::{
     PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
+pub use replay::{Replay, ReplayError};
 pub use rosters::RosterFault;
 pub use state::{State, Summary};
 pub use verdict::{BoundTaken, Decided, Verdict};
