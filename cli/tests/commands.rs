@@ -400,6 +400,9 @@ fn generations(home: &Home) {
     let changed = home.says(0, &["generations", "diff", "line/1", "1", "2"]);
     assert_eq!(changed["changed"].as_array().unwrap().len(), 1);
     assert_eq!(changed["changed"][0]["what"], "model");
+    // What was checked and not recorded is not told.
+    let behaviour = &changed["behaviour"];
+    assert_eq!((&behaviour["from"]["decisions"], &behaviour["changed"]), (&0.into(), &serde_json::json!([])));
     assert_eq!(home.says(14, &["generations", "diff", "line/1", "1", "3"])["code"], "unknown_generation");
     assert_eq!(home.says(14, &["generations", "rollback", "line", "2", &first])["code"], "other_generation");
     let rolled_back = home.says(0, &["generations", "rollback", "line", "1", &first]);
