@@ -366,6 +366,23 @@ fn halt(home: &Home) {
     home.says(0, &asked);
     assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
 
+    // What a halted agent was granted is told from the log, and is what its denials showed before.
+    home.says(0, &["agent", "register", "parked", "--owner", "ada@example.com"]);
+    let grant = ["grant", "parked", "--resource", "*", "--action"];
+    let gone = home.says(0, &[&grant[..], &["mail/read"]].concat());
+    home.says(0, &["revoke", gone["grant"].as_str().unwrap()]);
+    home.says(0, &[&grant[..], &["mail/*"]].concat());
+    let shown = home.says(0, &["lookup", "parked"]);
+    let parked = home.says(0, &["halt", "--agent", "parked"]);
+    let told = home.says(0, &["lookup", "parked"]);
+    assert_eq!(told["grants"], shown["grants"]);
+    assert_eq!((told["grants"].as_array().unwrap().len(), &told["owner"]), (2, &shown["owner"]));
+    home.says(0, &["resume", &parked["halt"].to_string()]);
+    // So is what one was granted that may do everything.
+    let everything = ["grant", "parked", "--action", "*", "--resource", "*", "--staleness-ms", "10000"];
+    home.says(0, &everything);
+    assert_eq!(patiently(home, &["lookup", "parked"])["grants"].as_array().unwrap().len(), 3);
+
     // It was halted then, and was not before.
     let at = |exit, block: u64| {
         home.says(exit, &[&asked[..], &["--consistency", &format!("at-block={block}")]].concat())
@@ -425,6 +442,9 @@ fn generations(home: &Home) {
     let changed = home.says(0, &["generations", "diff", "line/1", "1", "2"]);
     assert_eq!(changed["changed"].as_array().unwrap().len(), 1);
     assert_eq!(changed["changed"][0]["what"], "model");
+    // What was checked and not recorded is not told.
+    let behaviour = &changed["behaviour"];
+    assert_eq!((&behaviour["from"]["decisions"], &behaviour["changed"]), (&0.into(), &serde_json::json!([])));
     assert_eq!(home.says(14, &["generations", "diff", "line/1", "1", "3"])["code"], "unknown_generation");
     assert_eq!(home.says(14, &["generations", "rollback", "line", "2", &first])["code"], "other_generation");
     let rolled_back = home.says(0, &["generations", "rollback", "line", "1", &first]);
