@@ -3,10 +3,12 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use chancery_client::chancery_ledger::authority::Verdict;
 use chancery_client::chancery_ledger::command::{
-    Body, GrantId, Name, Patterns, PublicKey, SignedCommand, Terms,
+    ActionOutcome, Authorize, Body, DecisionId, DecisionRef, GrantId, Name, OutcomeKind, Patterns, PublicKey,
+    SignedCommand, Terms,
 };
-use chancery_client::chancery_ledger::hash::to_hex;
+use chancery_client::chancery_ledger::hash::{Hash, to_hex};
 use chancery_client::{CheckError, Ledger, Options, Receipt, SigningKey, SubmitError};
 
 use crate::cluster::Cluster;
@@ -146,6 +148,46 @@ impl Client {
         self.submit(&ledger, signed, |_| Call::RevokeAgent { agent: agent.to_string() }).await
     }
 
+    /// Asks, on record, whether `agent` may: the decision, if it is a permit.
+    pub async fn authorize(&mut self, agent: &Name, action: &Name, resource: &Name) -> Option<DecisionRef> {
+        let asked = Authorize {
+            agent: agent.clone(),
+            action: action.clone(),
+            resource: resource.clone(),
+            args_digest: Hash::of(&[b""]),
+            hint: None,
+            parent: None,
+            traceparent: None,
+            execute_within_ms: 30_000,
+        };
+        let ledger = self.gate.clone();
+        let signed = ledger.sign(Body::Authorize(asked), &[]);
+        let (_, receipt) = self
+            .receipt(&ledger, signed, |_| Call::Authorize {
+                agent: agent.to_string(),
+                action: action.to_string(),
+                resource: resource.to_string(),
+            })
+            .await;
+        let receipt = receipt?;
+        let verdict = receipt.verdict.filter(Verdict::is_permit)?;
+        let id = DecisionId::of(ledger.trust().ledger, receipt.command.command_bytes());
+        Some(DecisionRef { agent: agent.clone(), number: verdict.number, id })
+    }
+
+    /// Says what became of a call.
+    pub async fn outcome(&mut self, decision: DecisionRef, kind: OutcomeKind) -> Outcome {
+        let call = Call::Outcome {
+            agent: decision.agent.to_string(),
+            decision: decision.to_string(),
+            kind: kind.name().into(),
+        };
+        let ledger = self.gate.clone();
+        let said = ActionOutcome { decision, kind, result_digest: None };
+        let signed = ledger.sign(Body::Outcome(said), &[]);
+        self.submit(&ledger, signed, |_| call).await
+    }
+
     /// Asks whether `agent` may.
     pub async fn check(&mut self, agent: &Name, action: &Name, resource: &Name) -> Outcome {
         let call = Call::Check {
@@ -178,11 +220,22 @@ impl Client {
         signed: Result<SignedCommand, SubmitError>,
         call: impl FnOnce(String) -> Call,
     ) -> Outcome {
+        self.receipt(ledger, signed, call).await.0
+    }
+
+    /// [`Client::submit`], and the last receipt, if there was one.
+    async fn receipt(
+        &mut self,
+        ledger: &Ledger,
+        signed: Result<SignedCommand, SubmitError>,
+        call: impl FnOnce(String) -> Call,
+    ) -> (Outcome, Option<Receipt>) {
         let signed = match signed {
             Ok(signed) => signed,
             // Nothing was sent: no operation has begun.
-            Err(error) => return Outcome::NotDone { reason: error.to_string() },
+            Err(error) => return (Outcome::NotDone { reason: error.to_string() }, None),
         };
+        let mut last = None;
         let grant = GrantId::of(ledger.trust().ledger, signed.command_bytes());
         let command = Some(to_hex(&signed.command_hash().0));
         let open = self.recorder.begin(self.process, self.node, command, call(spelled(grant)));
@@ -191,6 +244,7 @@ impl Client {
             let receipt = ledger.submit(&signed).await;
             if let Ok(receipt) = &receipt {
                 self.recorder.keep_receipt(&open, receipt);
+                last = Some(receipt.clone());
             }
             // Once it may have been done, only an acknowledgement says more.
             match outcome_of(receipt) {
@@ -207,7 +261,7 @@ impl Client {
         if open_for_ever {
             self.process = self.recorder.process(self.workload);
         }
-        outcome
+        (outcome, last)
     }
 }
 

@@ -60,6 +60,8 @@ const fn f(call: &Call) -> &'static str {
         Call::Delegate { .. } => ":delegate",
         Call::RevokeGrant { .. } => ":revoke-grant",
         Call::RevokeAgent { .. } => ":revoke-agent",
+        Call::Authorize { .. } => ":authorize",
+        Call::Outcome { .. } => ":outcome",
         Call::Check { .. } => ":check",
     }
 }
@@ -90,7 +92,10 @@ fn asked(call: &Call) -> String {
             (":parent", text(parent)),
         ]),
         Call::RevokeGrant { grant } => map(&[(":grant", text(grant))]),
-        Call::Check { agent, action, resource } => {
+        Call::Outcome { agent, decision, kind } => {
+            map(&[(":agent", text(agent)), (":decision", text(decision)), (":kind", text(kind))])
+        }
+        Call::Authorize { agent, action, resource } | Call::Check { agent, action, resource } => {
             map(&[(":agent", text(agent)), (":action", text(action)), (":resource", text(resource))])
         }
     }

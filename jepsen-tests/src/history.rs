@@ -73,6 +73,24 @@ pub enum Call {
         /// Whose.
         agent: String,
     },
+    /// Asks whether an agent may do something, on record. The verdict is in the leaf.
+    Authorize {
+        /// Who would act.
+        agent: String,
+        /// What it would do.
+        action: String,
+        /// On what.
+        resource: String,
+    },
+    /// Says what became of a call that was permitted on record.
+    Outcome {
+        /// Who acted.
+        agent: String,
+        /// The decision, as `AGENT/NUMBER@ID`.
+        decision: String,
+        /// In one word.
+        kind: String,
+    },
     /// Asks whether an agent may do something, with a proof.
     Check {
         /// Who would act.
@@ -177,6 +195,8 @@ impl Call {
             | Self::Grant { agent, .. }
             | Self::Delegate { agent, .. }
             | Self::RevokeAgent { agent }
+            | Self::Authorize { agent, .. }
+            | Self::Outcome { agent, .. }
             | Self::Check { agent, .. } => agent,
             Self::RevokeGrant { .. } => "",
         }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use chancery_ledger::authority::Entry;
-use chancery_ledger::command::{Body, GrantId, LedgerId, SignedCommand};
+use chancery_ledger::authority::{Entry, Verdict as Recorded};
+use chancery_ledger::command::{Body, DecisionId, GrantId, LedgerId, SignedCommand};
 
 use super::{Verdict, log};
 use crate::history::{Call, NodeLog};
@@ -31,6 +31,8 @@ pub struct Leaf {
     pub hash: String,
     /// The command.
     pub signed: SignedCommand,
+    /// What was decided, if it asked for that.
+    pub verdict: Option<Recorded>,
 }
 
 impl Leaves {
@@ -61,14 +63,14 @@ impl Leaves {
                 return Err(violation(format!("leaf {index} is of block {block}, after block {last_block}")));
             }
             last_block = *block;
-            let Entry::Command { block, signed, .. } = entry else { continue };
+            let Entry::Command { block, signed, verdict, .. } = entry else { continue };
             let (hash, position) = (signed.command_hash().to_string(), leaves.commands.len());
             if let Some(earlier) = leaves.by_hash.insert(hash.clone(), position) {
                 let earlier = leaves.commands.get(earlier).map_or(0, |leaf| leaf.index);
                 return Err(violation(format!("leaves {earlier} and {index} are one command: done twice")));
             }
             leaves.by_index.insert(index, position);
-            leaves.commands.push(Leaf { index, block, hash, signed });
+            leaves.commands.push(Leaf { index, block, hash, signed, verdict });
         }
         Ok(leaves)
     }
@@ -101,8 +103,20 @@ impl Leaves {
                 agent == terms.agent.as_str() && *parent == of.to_string() && *grant == id()
             }
             (Call::RevokeGrant { grant }, Body::RevokeGrant { grant: of, .. }) => *grant == of.to_string(),
+            (Call::Authorize { agent, action, resource }, Body::Authorize(asked)) => {
+                [agent, action, resource]
+                    == [&asked.agent, &asked.action, &asked.resource].map(|name| name.as_str())
+            }
+            (Call::Outcome { decision, kind, .. }, Body::Outcome(said)) => {
+                *decision == said.decision.to_string() && kind == said.kind.name()
+            }
             _ => false,
         }
+    }
+
+    /// The id of what the leaf decides.
+    pub fn decision_id(&self, leaf: &Leaf) -> DecisionId {
+        DecisionId::of(self.ledger, leaf.signed.command_bytes())
     }
 
     /// The id of what the leaf grants, in hexadecimal.

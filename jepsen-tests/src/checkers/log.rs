@@ -76,6 +76,9 @@ fn has_effect(leaf: &Leaf, call: &Call) -> bool {
         (Body::RevokeGrant { grant: earlier, .. }, Call::RevokeGrant { grant }) => {
             earlier.to_string() == *grant
         }
+        (Body::Outcome(earlier), Call::Outcome { decision, kind, .. }) => {
+            earlier.decision.to_string() == *decision && earlier.kind.name() == kind
+        }
         _ => false,
     }
 }
@@ -90,6 +93,8 @@ fn nothing_of_nobodys(operations: &[Operation], leaves: &Leaves) -> Result<(), V
                 | Body::Delegate { .. }
                 | Body::RevokeGrant { .. }
                 | Body::RevokeAgent { .. }
+                | Body::Authorize(_)
+                | Body::Outcome(_)
         );
         of_clients && !given.contains(leaf.hash.as_str())
     });

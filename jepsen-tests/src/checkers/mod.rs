@@ -1,8 +1,8 @@
 //! The judges of a history. Each says [`Valid`](Verdict::Valid) only of what it has looked at whole.
 //!
 //! * With our own indices and blocks as the witness, in n log n, whatever the length: [`log`] (nothing lost,
-//!   nothing twice), [`real_time`] (indices and blocks against the clients' clock) and [`replay`] (every check's
-//!   result from the log up to its block).
+//!   nothing twice), [`real_time`] (indices and blocks against the clients' clock), [`replay`] (every check's
+//!   result from the log up to its block) and [`decisions`] (every recorded one from the log before it).
 //! * Without them: [`linearizability`] searches an order that explains what clients saw, and [`porcupine`] has a
 //!   program that others wrote do the same.
 //! * [`following`] compares what followers of the log were told with the log.
@@ -10,6 +10,7 @@
 //!   from its bytes; [`heads`] holds all that nodes ever signed against one another and the log.
 
 mod authority;
+pub mod decisions;
 pub mod following;
 pub mod heads;
 mod leaves;
@@ -30,7 +31,7 @@ pub use verdict::{Finding, Verdict};
 use crate::history::{NodeLog, Operation};
 use chancery_ledger::command::LedgerId;
 
-/// The three checkers that take our indices and blocks as the witness, and [`permits`]. If the logs differ or
+/// The four checkers that take our indices and blocks as the witness, and [`permits`]. If the logs differ or
 /// are not logs, that is the one finding.
 pub fn witnessed(ledger: LedgerId, operations: &[Operation], logs: &[NodeLog]) -> Vec<Finding> {
     match Leaves::read(ledger, logs) {
@@ -39,6 +40,7 @@ pub fn witnessed(ledger: LedgerId, operations: &[Operation], logs: &[NodeLog]) -
             log::check(operations, &leaves),
             real_time::check(operations, &leaves),
             replay::check(operations, &leaves),
+            decisions::check(operations, &leaves),
             permits::check(operations),
         ],
     }

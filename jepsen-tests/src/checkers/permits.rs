@@ -128,7 +128,11 @@ impl<'a> Told<'a> {
                     let list = told.all_revoked.entry(agent).or_default();
                     list.push(Revocation { operation, invoked_us, returned_us });
                 }
-                Call::Register { .. } | Call::Check { .. } => {}
+                // A recorded permit is judged by the log: see `decisions`.
+                Call::Register { .. }
+                | Call::Check { .. }
+                | Call::Authorize { .. }
+                | Call::Outcome { .. } => {}
             }
         }
         for (permit, chain) in permits {

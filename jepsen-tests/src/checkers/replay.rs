@@ -60,7 +60,8 @@ fn judge_one(authority: &Authority, block: u64, check: &Operation) -> Result<(),
     Ok(())
 }
 
-fn apply(authority: &mut Authority, leaves: &Leaves, leaf: &Leaf) {
+/// What the leaf does to authority.
+pub(super) fn apply(authority: &mut Authority, leaves: &Leaves, leaf: &Leaf) {
     let texts = |patterns: &Patterns| patterns.iter().map(|one| one.as_str().to_owned()).collect();
     let granted = |terms: &Terms, parent: Option<String>| Granted {
         agent: terms.agent.to_string(),

@@ -1,5 +1,6 @@
-//! What the clients do: four ways to use a ledger, each with a few things that many clients want at once.
+//! What the clients do: five ways to use a ledger, each with a few things that many clients want at once.
 
+mod decisions;
 mod epochs;
 mod list;
 mod register;
@@ -12,6 +13,7 @@ use clap::ValueEnum;
 
 use crate::client::{Client, name};
 use chancery_client::chancery_ledger::command::Name;
+use decisions::Decisions;
 use epochs::Epochs;
 use list::List;
 use register::Registers;
@@ -28,11 +30,13 @@ pub enum Kind {
     Trees,
     /// All that an agent was granted is revoked at once, and granted again.
     Epochs,
+    /// Decisions are recorded, and what became of them.
+    Decisions,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Register, Self::List, Self::Trees, Self::Epochs];
+    pub const ALL: [Self; 5] = [Self::Register, Self::List, Self::Trees, Self::Epochs, Self::Decisions];
 
     /// Its name in tables and on the command line.
     pub const fn name(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Kind {
             Self::List => "list",
             Self::Trees => "trees",
             Self::Epochs => "epochs",
+            Self::Decisions => "decisions",
         }
     }
 
@@ -60,6 +65,8 @@ pub enum Workload {
     Trees(Trees),
     /// See [`Kind::Epochs`].
     Epochs(Epochs),
+    /// See [`Kind::Decisions`].
+    Decisions(Decisions),
 }
 
 impl Workload {
@@ -70,6 +77,7 @@ impl Workload {
             Kind::List => Self::List(List::default()),
             Kind::Trees => Self::Trees(Trees::default()),
             Kind::Epochs => Self::Epochs(Epochs::default()),
+            Kind::Decisions => Self::Decisions(Decisions::default()),
         }
     }
 
@@ -80,6 +88,7 @@ impl Workload {
             Self::List(list) => list.step(client).await,
             Self::Trees(trees) => trees.step(client).await,
             Self::Epochs(epochs) => epochs.step(client).await,
+            Self::Decisions(decisions) => decisions.step(client).await,
         }
     }
 
@@ -90,6 +99,7 @@ impl Workload {
             Self::List(list) => list.last_checks(client).await,
             Self::Trees(trees) => trees.last_checks(client).await,
             Self::Epochs(epochs) => epochs.last_checks(client).await,
+            Self::Decisions(decisions) => decisions.last_checks(client).await,
         }
     }
 }

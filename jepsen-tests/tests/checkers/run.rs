@@ -3,8 +3,10 @@
 use chancery_jepsen::checkers::{Finding, Verdict, heads, linearizability, proofs, witnessed};
 use chancery_jepsen::history::{Call, NodeLog, Operation, Outcome, Proof};
 use chancery_ledger::answer::verify;
-use chancery_ledger::authority::Outcome as Applied;
-use chancery_ledger::command::{Body, GrantId, SignedCommand};
+use chancery_ledger::authority::{Entry, Outcome as Applied};
+use chancery_ledger::command::{
+    ActionOutcome, Body, DecisionId, DecisionRef, GrantId, OutcomeKind, SignedCommand,
+};
 use chancery_ledger::decide::Decision;
 use chancery_ledger::hash::{Hash, to_hex};
 
@@ -67,6 +69,29 @@ impl Run {
     pub fn revoke_all(&mut self, agent: &str) -> (SignedCommand, Call) {
         let body = Body::RevokeAgent { agent: house::name(agent), reason: "test".into() };
         (self.house.signed("revoker", body), Call::RevokeAgent { agent: agent.into() })
+    }
+
+    pub fn authorize(&mut self, agent: &str) -> (SignedCommand, Call) {
+        let signed = self.house.signed("gate", Body::Authorize(house::authorize(agent, "a", RESOURCE)));
+        let (agent, action, resource) = (agent.into(), "a".into(), RESOURCE.into());
+        (signed, Call::Authorize { agent, action, resource })
+    }
+
+    pub fn outcome(&mut self, decision: &DecisionRef, kind: OutcomeKind) -> (SignedCommand, Call) {
+        let said = ActionOutcome { decision: decision.clone(), kind, result_digest: None };
+        let (agent, name) = (decision.agent.to_string(), decision.to_string());
+        let call = Call::Outcome { agent, decision: name, kind: kind.name().into() };
+        (self.house.signed("gate", Body::Outcome(said)), call)
+    }
+
+    /// Has it decided on record, alone: which decision it is.
+    pub fn authorized(&mut self, agent: &str) -> DecisionRef {
+        let command = self.authorize(agent);
+        let id = DecisionId::of(self.house.ledger, command.0.command_bytes());
+        let operation = self.give(command);
+        let Outcome::Acknowledged { index, .. } = self.operation(operation).outcome else { panic!() };
+        let Entry::Command { verdict: Some(verdict), .. } = self.house.entry(index) else { panic!() };
+        DecisionRef { agent: house::name(agent), number: verdict.number, id }
     }
 
     fn id(&self, signed: &SignedCommand) -> String {

@@ -114,7 +114,8 @@ impl<'a> CommandsBySubject<'a> {
                 }
                 Call::Register { agent } => by.registrations.entry(agent),
                 Call::RevokeAgent { agent } => by.revocations.entry(agent),
-                Call::Check { .. } => continue,
+                // They change nobody's authority, and what they were told is in the log.
+                Call::Check { .. } | Call::Authorize { .. } | Call::Outcome { .. } => continue,
             };
             list.or_default().push(operation);
         }
@@ -146,7 +147,7 @@ fn event(operation: &Operation, numbers: &HashMap<&str, usize>) -> Option<Event<
                 }
                 Call::RevokeGrant { grant } => Step::Revoke(*numbers.get(grant.as_str())?),
                 Call::RevokeAgent { agent } => Step::RevokeAll(agent.clone()),
-                Call::Check { .. } => return None,
+                Call::Check { .. } | Call::Authorize { .. } | Call::Outcome { .. } => return None,
             };
             let acknowledged = matches!(outcome, Outcome::Acknowledged { .. });
             (step, known().filter(|_| acknowledged))
