@@ -128,9 +128,11 @@ impl<'a> Told<'a> {
                     let list = told.all_revoked.entry(agent).or_default();
                     list.push(Revocation { operation, invoked_us, returned_us });
                 }
-                // A recorded permit is judged by the log: see `decisions`.
+                // A recorded permit is judged by the log: see `decisions`. Halts have a checker of their own.
                 Call::Register { .. }
                 | Call::Check { .. }
+                | Call::Halt { .. }
+                | Call::Resume { .. }
                 | Call::Authorize { .. }
                 | Call::Outcome { .. } => {}
             }

@@ -71,7 +71,7 @@ impl Decisions {
     }
 
     async fn authorize(&self, client: &mut Client, agent: &Name) {
-        let permit = client.authorize(agent, &name("act"), &name("thing")).await;
+        let permit = client.authorize(agent, &name("act"), &name("thing"), None).await;
         self.change(agent, |agent| {
             agent.permits.extend(permit);
             let old = agent.permits.len().saturating_sub(PERMITS_MAX);
@@ -80,7 +80,7 @@ impl Decisions {
     }
 
     async fn grant(&self, client: &mut Client, agent: &Name) {
-        let right = Right { agent: agent.clone(), action: name("act"), resource: name("thing"), depth: 0 };
+        let right = Right::new(agent, "act", "thing");
         let (grant, outcome) = client.grant(&right).await;
         if matches!(outcome, Outcome::NotDone { .. } | Outcome::Refused { .. }) {
             return;

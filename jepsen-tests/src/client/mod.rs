@@ -1,19 +1,20 @@
 //! One client process: it does one thing at a time, through the SDK, and records what it knows of it.
 
+mod decisions;
+mod halts;
+
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use chancery_client::chancery_ledger::authority::Verdict;
 use chancery_client::chancery_ledger::command::{
-    ActionOutcome, Authorize, Body, DecisionId, DecisionRef, GrantId, Name, OutcomeKind, Patterns, PublicKey,
-    SignedCommand, Terms,
+    Body, Bounds, GrantId, Name, Patterns, PublicKey, SignedCommand, Terms,
 };
-use chancery_client::chancery_ledger::hash::{Hash, to_hex};
+use chancery_client::chancery_ledger::hash::to_hex;
 use chancery_client::{CheckError, Ledger, Options, Receipt, SigningKey, SubmitError};
 
 use crate::cluster::Cluster;
 use crate::fault::HarnessError;
-use crate::history::{Call, Outcome};
+use crate::history::{Call, Outcome, Told, halt_of};
 use crate::recorder::Recorder;
 use crate::seed::Choices;
 
@@ -21,12 +22,15 @@ use crate::seed::Choices;
 /// an hour wrong.
 const GRANT_MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// When this process began. All grants have one time, so that no delegation outlasts its parent.
+/// When this process began. All grants that are asked about have one time, so that no delegation outlasts its parent.
 static BEGAN: LazyLock<Duration> =
     LazyLock::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
 
 /// How often a command whose outcome is unknown is sent again, the very same bytes, before it is left open.
 const RETRIES_MAX: u32 = 2;
+
+/// The contexts of those of whom some end a halt.
+const RESUMERS: [&str; 3] = ["resumer", "resumer-2", "resumer-3"];
 
 const OWNER: &str = "ada@example.com";
 
@@ -38,6 +42,8 @@ pub struct Client {
     issuer: Ledger,
     revoker: Ledger,
     gate: Ledger,
+    halter: Ledger,
+    resumers: Vec<Ledger>,
     recorder: Arc<Recorder>,
     /// What it chooses.
     pub choices: Choices,
@@ -54,6 +60,10 @@ pub struct Right {
     pub resource: Name,
     /// How many delegations may follow.
     pub depth: u32,
+    /// How much it may be used.
+    pub bounds: Bounds,
+    /// How long from now, if its time is to end before the round does.
+    pub lasts: Option<Duration>,
 }
 
 /// How long the SDK tries.
@@ -79,6 +89,10 @@ impl Client {
         node: Option<u64>,
         choices: Choices,
     ) -> Result<Self, HarnessError> {
+        let mut resumers = Vec::new();
+        for resumer in RESUMERS {
+            resumers.push(cluster.connect(resumer, node, options()).await?);
+        }
         Ok(Self {
             workload,
             process: recorder.process(workload),
@@ -86,6 +100,8 @@ impl Client {
             issuer: cluster.connect("issuer", node, options()).await?,
             revoker: cluster.connect("revoker", node, options()).await?,
             gate: cluster.connect("gate", node, options()).await?,
+            halter: cluster.connect("halter", node, options()).await?,
+            resumers,
             recorder: Arc::clone(recorder),
             choices,
         })
@@ -93,11 +109,23 @@ impl Client {
 
     /// Registers an agent, with a key if it is to delegate.
     pub async fn register(&mut self, agent: &Name, key: Option<&SigningKey>) -> Outcome {
+        self.register_in(agent, key, None).await
+    }
+
+    /// Registers an agent in a lineage, if there is one.
+    pub async fn register_in(
+        &mut self,
+        agent: &Name,
+        key: Option<&SigningKey>,
+        lineage: Option<&Name>,
+    ) -> Outcome {
         let key = key.map(|key| PublicKey(key.verifying_key().to_bytes()));
-        let body = Body::RegisterAgent { agent: agent.clone(), owner: name(OWNER), key, lineage: None };
+        let body =
+            Body::RegisterAgent { agent: agent.clone(), owner: name(OWNER), key, lineage: lineage.cloned() };
         let ledger = self.issuer.clone();
         let signed = ledger.sign(body, &[]);
-        self.submit(&ledger, signed, |_| Call::Register { agent: agent.to_string() }).await
+        let call = Call::Register { agent: agent.to_string(), lineage: lineage.map(ToString::to_string) };
+        self.submit(&ledger, signed, |_| call).await
     }
 
     /// Grants a right. The grant's id is known, whatever becomes of it.
@@ -148,46 +176,6 @@ impl Client {
         self.submit(&ledger, signed, |_| Call::RevokeAgent { agent: agent.to_string() }).await
     }
 
-    /// Asks, on record, whether `agent` may: the decision, if it is a permit.
-    pub async fn authorize(&mut self, agent: &Name, action: &Name, resource: &Name) -> Option<DecisionRef> {
-        let asked = Authorize {
-            agent: agent.clone(),
-            action: action.clone(),
-            resource: resource.clone(),
-            args_digest: Hash::of(&[b""]),
-            hint: None,
-            parent: None,
-            traceparent: None,
-            execute_within_ms: 30_000,
-        };
-        let ledger = self.gate.clone();
-        let signed = ledger.sign(Body::Authorize(asked), &[]);
-        let (_, receipt) = self
-            .receipt(&ledger, signed, |_| Call::Authorize {
-                agent: agent.to_string(),
-                action: action.to_string(),
-                resource: resource.to_string(),
-            })
-            .await;
-        let receipt = receipt?;
-        let verdict = receipt.verdict.filter(Verdict::is_permit)?;
-        let id = DecisionId::of(ledger.trust().ledger, receipt.command.command_bytes());
-        Some(DecisionRef { agent: agent.clone(), number: verdict.number, id })
-    }
-
-    /// Says what became of a call.
-    pub async fn outcome(&mut self, decision: DecisionRef, kind: OutcomeKind) -> Outcome {
-        let call = Call::Outcome {
-            agent: decision.agent.to_string(),
-            decision: decision.to_string(),
-            kind: kind.name().into(),
-        };
-        let ledger = self.gate.clone();
-        let said = ActionOutcome { decision, kind, result_digest: None };
-        let signed = ledger.sign(Body::Outcome(said), &[]);
-        self.submit(&ledger, signed, |_| call).await
-    }
-
     /// Asks whether `agent` may.
     pub async fn check(&mut self, agent: &Name, action: &Name, resource: &Name) -> Outcome {
         let call = Call::Check {
@@ -206,7 +194,8 @@ impl Client {
             Err(CheckError::Denied(denied)) => {
                 self.recorder.keep_answer(&open, &denied.checked);
                 let block = denied.checked.verified.head.block;
-                Outcome::Denied { block, reason: denied.denial.code().into() }
+                let halt = halt_of(&denied.denial);
+                Outcome::Denied { block, reason: denied.denial.code().into(), halt }
             }
             Err(error) => Outcome::NotDone { reason: error.to_string() },
         };
@@ -266,19 +255,27 @@ impl Client {
 }
 
 impl Right {
+    /// The right to do `action` on `resource`, without bounds, that is not delegated and does not end.
+    pub fn new(agent: &Name, action: &str, resource: &str) -> Self {
+        let (action, resource) = (name(action), name(resource));
+        Self { agent: agent.clone(), action, resource, depth: 0, bounds: Bounds::default(), lasts: None }
+    }
+
     fn terms(&self) -> Terms {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let not_after = self.lasts.map_or_else(|| *BEGAN + GRANT_MARGIN, |lasts| now() + lasts);
         Terms {
             agent: self.agent.clone(),
             actions: only(&self.action),
             resources: only(&self.resource),
             not_before_ms: ms(BEGAN.saturating_sub(GRANT_MARGIN)),
-            not_after_ms: ms(*BEGAN + GRANT_MARGIN),
+            not_after_ms: ms(not_after),
             max_staleness_ms: 5_000,
             delegable_depth: self.depth,
             condition: None,
             knowledge: Default::default(),
-            bounds: Default::default(),
+            bounds: self.bounds.clone(),
         }
     }
 }
@@ -286,7 +283,8 @@ impl Right {
 fn outcome_of(receipt: Result<Receipt, SubmitError>) -> Outcome {
     match receipt {
         Ok(receipt) => {
-            Outcome::Acknowledged { index: receipt.index, block: receipt.block, before: receipt.before }
+            let Receipt { index, block, before, verdict, .. } = receipt;
+            Outcome::Acknowledged { index, block, before, verdict: verdict.as_ref().map(Told::of) }
         }
         // The node does not speak to this client, or has no room for it: nothing of the ledger's state.
         Err(SubmitError::Refused { code, .. }) if code == "not_permitted" => {
