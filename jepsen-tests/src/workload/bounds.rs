@@ -133,8 +133,8 @@ const fn is_none(outcome: &Outcome) -> bool {
 /// One to three bounds, small enough to be met, some shared by the team, some by all teams.
 fn bounds(client: &mut Client, team: &Name) -> GrantBounds {
     let mut all = Vec::new();
-    let count = client.choices.between(1, 3);
-    for (label, kind, limits) in client.choices.shuffled(kinds()).into_iter().take(count as usize) {
+    let count = usize::try_from(client.choices.between(1, 3)).unwrap_or(1);
+    for (label, kind, limits) in client.choices.shuffled(kinds()).into_iter().take(count) {
         // What is spent for ever is not shared by those who come later.
         let key = match kind {
             BoundKind::Count | BoundKind::Sum { .. } => name(&format!("{team}/purse")),

@@ -21,8 +21,11 @@ const COMMANDS_MAX: u32 = 40;
 /// How often who halted everything goes on at once to end it, before it is left to whoever comes by.
 const EVERYTHING_TRIES: u32 = 6;
 
-/// Resumers there are.
-const RESUMERS: u64 = 3;
+/// Resumers there are,
+const RESUMERS: [usize; 3] = [0, 1, 2];
+
+/// and how many of them end a halt.
+const RESUMERS_ENOUGH: usize = 2;
 
 /// What all of them do.
 const ACTION: &str = "halts/act";
@@ -146,8 +149,7 @@ impl Halts {
     /// Has as many resumers say that it may end as it takes, or gives it again first.
     async fn end(&self, client: &mut Client, halted: Halted) {
         let Some(index) = halted.index else { return self.give(client, halted).await };
-        let resumer = client.choices.between(0, RESUMERS - 1);
-        let Ok(resumer) = usize::try_from(resumer) else { return };
+        let Some(resumer) = client.choices.pick(&RESUMERS).copied() else { return };
         let outcome = client.resume(resumer, index, halted.signed.command_hash()).await;
         self.halts.with(|halts| {
             for known in halts.iter_mut().filter(|known| known.index == Some(index)) {
@@ -157,7 +159,7 @@ impl Halts {
             }
             let ended = matches!(&outcome, Outcome::Refused { reason } if reason == "halt_ended");
             halts.retain(|known| {
-                let all = known.resumed.len() as u64 > RESUMERS / 2;
+                let all = known.resumed.len() >= RESUMERS_ENOUGH;
                 known.index != Some(index) || !ended && !all
             });
         });

@@ -99,8 +99,8 @@ fn every_scope_is_stopped_and_let_go_on() {
     }
 }
 
-/// The chain and the deadline of a permit on record.
-fn permit(run: &Run, id: u64) -> Decided {
+/// What was decided on record.
+fn decided(run: &Run, id: u64) -> Decided {
     let Entry::Command { verdict: Some(verdict), .. } = run.house.entry(leaf_of(run, id)) else { panic!() };
     verdict.decided
 }
@@ -111,7 +111,7 @@ fn a_recorded_permit_of_what_is_halted() {
         let Story { mut run, before, halted, half, .. } = story(of_agent);
         let id = [halted, half][which][1];
         let Entry::Command { time_ms, .. } = run.house.entry(leaf_of(&run, id)) else { panic!() };
-        let Decided::Permit { chain, generation, bounds, .. } = permit(&run, before[1]) else { panic!() };
+        let Decided::Permit { chain, generation, bounds, .. } = decided(&run, before[1]) else { panic!() };
         // As far as time goes it is in order.
         let deadline_ms = time_ms + 2_000;
         let decided = Decided::Permit { chain, generation, deadline_ms, bounds };
@@ -175,7 +175,7 @@ fn a_denial_by_a_halt_before_it_was_asked_for() {
 #[test]
 fn a_denial_by_a_halt_that_is_over() {
     let Story { mut run, halted, after, .. } = story(of_agent);
-    let denied = permit(&run, halted[1]);
+    let denied = decided(&run, halted[1]);
     let logs = run.decide_otherwise(after[1], |verdict| Verdict { decided: denied.clone(), ..verdict });
     assert_eq!(caught_by(&run.findings_over(&logs)), ["halts"]);
 }
@@ -192,7 +192,7 @@ fn a_denial_by_a_halt_of_something_else() {
     };
     // What the ledger says of the halt that stands there.
     let Story { run: other, halted, .. } = story(of_agent);
-    let Decided::Denied(Denial::Halted { reason, mut cause, .. }) = permit(&other, halted[1]) else {
+    let Decided::Denied(Denial::Halted { reason, mut cause, .. }) = decided(&other, halted[1]) else {
         panic!()
     };
     (cause.index, cause.block, cause.time_ms) = (leaf_of(&run, halt), block, time_ms);
