@@ -88,12 +88,23 @@ pub struct Tally {
     pub unknown: u64,
 }
 
+/// How often followers of the log had to go on after a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gaps {
+    /// From the token of one that ended.
+    pub resumed: u64,
+    /// After a node cut one off for being slow.
+    pub cut_off: u64,
+}
+
 /// What came of a round.
 pub struct Report {
     /// The faults that happened.
     pub faults: Counts,
     /// What came of the operations, of each workload.
     pub tallies: BTreeMap<&'static str, Tally>,
+    /// How followers of the log fared.
+    pub gaps: Gaps,
     /// What the checkers say.
     pub findings: Vec<Finding>,
     /// How long the nodes took to serve again.
@@ -179,6 +190,10 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         },
         (Err(what), _) | (_, Err(what)) => Err(what),
     };
+    let gaps = Gaps {
+        resumed: followed.iter().map(|one| one.resumed).sum(),
+        cut_off: followed.iter().map(|one| one.cut_off).sum(),
+    };
     let (operations, history, proofs) = recorder.finish()?;
     let workloads = recorder.workloads();
     let tallies = tally(&operations, &workloads);
@@ -202,7 +217,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
             findings.extend(judged.map_err(|error| HarnessError::Setup(format!("a checker: {error}")))??);
         }
     }
-    let report = Report { faults: nemesis.counts().clone(), tallies, findings, recovered_in };
+    let report = Report { faults: nemesis.counts().clone(), tallies, gaps, findings, recovered_in };
     if report.verdict().is_valid() {
         fs::remove_dir_all(&setting.folder).map_err(HarnessError::at(&setting.folder))?;
     }

@@ -12,7 +12,7 @@ use crate::checkers::Verdict;
 use crate::checkers::porcupine::Porcupine;
 use crate::fault::HarnessError;
 use crate::nemesis::{Count, Counts, Fault, Group};
-use crate::round::{self, Report, Setting, Tally};
+use crate::round::{self, Gaps, Report, Setting, Tally};
 use crate::workload::Kind;
 
 /// The longest that one round has faults. Longer ones make long histories, not other ones.
@@ -62,6 +62,7 @@ struct Row {
     tallies: BTreeMap<&'static str, (u64, Tally)>,
     faults: Counts,
     verdict: Option<Verdict>,
+    gaps: Gaps,
     slowest_recovery: Duration,
 }
 
@@ -189,6 +190,8 @@ impl Summary {
     fn add(&mut self, group: Group, report: Report) {
         let row = self.rows.entry(group).or_default();
         row.slowest_recovery = row.slowest_recovery.max(report.recovered_in);
+        row.gaps.resumed += report.gaps.resumed;
+        row.gaps.cut_off += report.gaps.cut_off;
         let verdict = report.verdict();
         row.verdict = Some(match row.verdict.take() {
             Some(before) => before.and(verdict),
@@ -207,6 +210,9 @@ impl Summary {
     /// A fault that never happened, or never while commands were under way, and workloads that did nothing.
     fn not_covered(&self) -> Option<String> {
         let mut missing = Vec::new();
+        if self.rows.values().all(|row| row.gaps.resumed == 0) {
+            missing.push("followers that go on from a token".into());
+        }
         for (group, row) in &self.rows {
             for fault in group.faults().iter().filter(|_| *group != Group::Mixed) {
                 let count = row.faults.get(fault).cloned().unwrap_or_default();
@@ -283,6 +289,12 @@ impl Summary {
             "\nleaders killed: {}; while commands of a workload were under way: {}",
             killed.happened,
             of.join(", ")
+        );
+        let resumed: u64 = self.rows.values().map(|row| row.gaps.resumed).sum();
+        let cut_off: u64 = self.rows.values().map(|row| row.gaps.cut_off).sum();
+        let _ = writeln!(
+            text,
+            "followers of the log: went on from a token {resumed} times, were cut off for being slow {cut_off} times"
         );
         text
     }

@@ -36,6 +36,8 @@ pub(super) struct Granted {
     pub(super) parent: Option<String>,
     pub(super) not_after_ms: u64,
     pub(super) max_staleness_ms: u64,
+    /// It has bounds: what is left of them is not known here.
+    pub(super) bounded: bool,
 }
 
 /// A halt in force.
@@ -175,6 +177,11 @@ impl Authority {
     pub(super) fn chains(&self, asked: Question<'_>) -> Vec<Vec<String>> {
         let held = self.held.get(asked.agent).map_or(&[][..], Vec::as_slice);
         held.iter().filter_map(|grant| self.chain(grant, asked)).collect()
+    }
+
+    /// Whether a link of the chain has bounds.
+    pub(super) fn is_bounded(&self, chain: &[String]) -> bool {
+        chain.iter().filter_map(|grant| self.granted(grant)).any(|granted| granted.bounded)
     }
 
     /// The chain from `leaf` to its root, if it is whole and in force and allows the agent the action, halts and

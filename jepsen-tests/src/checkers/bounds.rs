@@ -15,8 +15,8 @@ pub const NAME: &str = "bounds";
 
 /// Replays the log through a plain list of everything that recorded decisions took of bounds, and gave back, in the
 /// ledger's own time. Demands of each permit that every bound of its chain had room for it, and that it says just what
-/// was spent and what it takes; of each denial for a bound, that no chain in force had room, and that what it says of
-/// the bound is so. So of two who want the last unit, one gets it, always.
+/// was spent and what it takes; of each denial, that no bounded chain in force had room, and that what it
+/// says of a bound is so. So of two who want the last unit, one gets it, always.
 pub fn check(leaves: &Leaves) -> Finding {
     let mut judge = Judge::default();
     let judged = leaves.commands().iter().try_for_each(|leaf| judge.take(leaves, leaf));
@@ -71,25 +71,40 @@ impl Judge {
                 let all = chain.iter().filter_map(|grant| self.bounds.get(grant)).flatten();
                 self.spending.spend(all, asked, &id, (leaf.time_ms, *deadline_ms));
             }
-            ToldDecided::Denied { bound: Some(told), .. } => {
-                self.examined += 1;
-                let mut is_so = false;
-                for chain in self.authority.chains(question(asked)) {
-                    match self.spending.take(self.of_chain(&chain), asked, leaf.time_ms) {
-                        Ok(_) => {
-                            let what = format!("denied for {}, where there is room", spelled(told));
-                            return Err(wrong(leaf, what));
-                        }
-                        Err(exhausted) => is_so |= exhausted == *told,
-                    }
-                }
-                if !is_so {
-                    return Err(wrong(leaf, format!("denied for {}, which is not so", spelled(told))));
-                }
+            // For a halt: whatever is left.
+            ToldDecided::Denied { halt: Some(_), .. } => {}
+            ToldDecided::Denied { reason, bound, .. } => {
+                self.examined += usize::from(bound.is_some());
+                self.denied(leaf, asked, reason, bound.as_ref())?;
             }
-            ToldDecided::Denied { .. } => {}
         }
         Ok(())
+    }
+
+    /// A denial: for a bound, or for what outweighs it of another grant. Either way no bounded chain had room.
+    fn denied(
+        &self,
+        leaf: &Leaf,
+        asked: &Authorize,
+        reason: &str,
+        bound: Option<&ToldBound>,
+    ) -> Result<(), Verdict> {
+        let mut chains = self.authority.chains(question(asked));
+        chains.retain(|chain| self.authority.is_bounded(chain));
+        let mut exhausted = Vec::new();
+        for chain in chains {
+            match self.spending.take(self.of_chain(&chain), asked, leaf.time_ms) {
+                Ok(room) => {
+                    let what = format!("denied ({reason}), where there is room: {room:?}");
+                    return Err(wrong(leaf, what));
+                }
+                Err(bound) => exhausted.push(bound),
+            }
+        }
+        match bound.filter(|told| !exhausted.contains(told)) {
+            Some(told) => Err(wrong(leaf, format!("denied for {}, which is not so", spelled(told)))),
+            None => Ok(()),
+        }
     }
 
     /// The bounds of a chain, each with its grant.

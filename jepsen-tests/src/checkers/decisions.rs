@@ -98,10 +98,10 @@ fn decided(
                 return Err(wrong(leaf, format!("permitted until {deadline_ms}, not {due_ms}")));
             }
         }
-        // For a halt or a bound.
-        ToldDecided::Denied { halt: Some(_), .. } | ToldDecided::Denied { bound: Some(_), .. } => {}
+        ToldDecided::Denied { halt: Some(_), .. } => {}
         ToldDecided::Denied { reason, .. } => {
-            if !authority.chains(question).is_empty() {
+            // A bound may be exhausted, whatever graver reason another grant gives.
+            if !authority.chains(question).iter().all(|chain| authority.is_bounded(chain)) {
                 return Err(wrong(leaf, format!("denied ({reason}), where the log permits it")));
             }
         }

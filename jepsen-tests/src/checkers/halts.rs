@@ -128,7 +128,10 @@ fn judge(authority: &Authority, asked: Asked<'_>) -> Result<(), String> {
         }
         Some(_) if authority.halts_of(question).next().is_some() => Ok(()),
         Some(halt) => {
-            let free = chains.iter().any(|chain| authority.halts_of_chain(chain).next().is_none());
+            let is_free = |chain: &&Vec<String>| {
+                authority.halts_of_chain(chain).next().is_none() && !authority.is_bounded(chain)
+            };
+            let free = chains.iter().any(|chain| is_free(&chain));
             let what = format!("denied by the halt of leaf {halt}, which leaves another chain");
             if free { Err(what) } else { Ok(()) }
         }

@@ -73,6 +73,7 @@ pub(super) fn apply(authority: &mut Authority, leaves: &Leaves, leaf: &Leaf) {
         parent,
         not_after_ms: terms.not_after_ms,
         max_staleness_ms: terms.max_staleness_ms,
+        bounded: !terms.bounds.is_empty(),
     };
     match &leaf.signed.command().body {
         Body::Genesis(genesis) => {
