@@ -100,7 +100,7 @@ fn generations() -> Vec<Case> {
     };
     vec![
         ("a generation of no model", register(|generation| generation.model.clear())),
-        ("a short digest", register(|generation| drop(generation.memory.pop()))),
+        ("a short digest", register(|generation| generation.memory.truncate(31))),
         ("a short parent", register(|generation| generation.parent = vec![1; 31])),
         ("a generation of no lineage", register(|generation| generation.lineage.clear())),
         ("a release of a short id", release(31, vec![])),
