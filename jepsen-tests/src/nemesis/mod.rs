@@ -135,7 +135,7 @@ impl Nemesis {
         let missing = |fault: &Fault| self.counts.get(fault).is_none_or(|count| count.in_flight == 0);
         let kills_leaders = self.group.faults().contains(&Fault::KillLeader);
         self.group == Group::Mixed
-            || !self.group.faults().iter().any(missing) && !(kills_leaders && !self.unmet().is_empty())
+            || !self.group.faults().iter().any(missing) && (!kills_leaders || self.unmet().is_empty())
     }
 
     /// Workloads in the middle of which no leader was killed yet.
