@@ -74,13 +74,14 @@ impl Follower {
         until: Arc<AtomicU64>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, HarnessError> {
+        // Where members change, nobody may be there in a node's place in the end.
+        let node = node.filter(|_| !cluster.members_change());
         let mut connections = Vec::new();
         for _ in 0..2 {
             // Each stream that breaks is a try, and they break all the time.
             let options = Options { tries_max: 1_000, ..options() };
             connections.push(cluster.connect("gate", node, options).await?);
         }
-        let node = node.filter(|_| !cluster.members_change());
         Ok(Self { node, slow, connections, choices, until, stop })
     }
 
