@@ -1,0 +1,249 @@
+//! How large a proof is in a large ledger: a check by a chain of four grants, each under a condition of 512 bytes,
+//! with a bound that was spent of.
+//!
+//! `CHANCERY_PROOF_GRANTS=1000000 cargo test -p chancery-ledger --test proof_size -- --nocapture` measures a million.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod house;
+
+use std::collections::BTreeMap;
+
+use chancery_ledger::answer::{Answer, verify};
+use chancery_ledger::authority::{GrantRef, Place, State, Summary};
+use chancery_ledger::command::{
+    Authorize, Body, Bound, BoundKind, Bounds, GenerationId, GrantId, HaltScope, Limits, Per, Terms,
+};
+use chancery_ledger::condition::Condition;
+use chancery_ledger::decide::{Decision, Denial, Request};
+use chancery_ledger::hash::Hash;
+use chancery_ledger::head::Head;
+use chancery_ledger::log::Frontier;
+use chancery_ledger::log::nonces::NoncePath;
+use chancery_ledger::state::{Key, Update, Value, update};
+use house::{House, identifier, name, nonce, terms};
+
+/// What a proof may take, in bytes, statements apart.
+const PROOF_SIZE_BYTES_MAX: usize = 8 * 1024;
+
+const MILLION: u64 = 1_000_000;
+
+/// A million has five more levels.
+const GRANTS: u64 = MILLION >> 5;
+
+const GRANTS_PER_AGENT: u64 = 10;
+
+/// What a level adds to the way to what is read: an inner node and the hash of its other side.
+const LEVEL_SIZE_BYTES: usize = 33;
+
+/// What the denied call asks for, and nobody has.
+const TOO_MUCH: u64 = 900_000;
+
+fn grants() -> u64 {
+    let asked = std::env::var("CHANCERY_PROOF_GRANTS").ok();
+    asked.map_or(GRANTS, |text| text.parse().expect("a number of grants"))
+}
+
+/// A house among strangers who hold `grants` grants: where their records stand is what their commands would have
+/// made, what is in them no proof shows.
+fn crowded(grants: u64) -> House {
+    let mut house = House::found_with(Limits { resumer_threshold: 1, ..house::limits() });
+    house.replicas.truncate(1);
+    let value: Value = [7; 200].into();
+    let mut changes: BTreeMap<Key, Option<Value>> = BTreeMap::new();
+    let mut put = |place: Place| changes.insert(place.key(), Some(Value::clone(&value)));
+    for number in 0..grants / GRANTS_PER_AGENT {
+        let agent = name(&format!("stranger/{number}"));
+        put(Place::agent(&agent));
+        put(Place::page(&agent, 0, 0));
+        put(Place::decision(&agent, 1));
+        for nth in 0..GRANTS_PER_AGENT {
+            let grant = GrantId(Hash::of(&[b"stranger's", &number.to_be_bytes(), &nth.to_be_bytes()]));
+            put(Place::grant(GrantRef { grant, root: grant }));
+            put(Place::locator(grant));
+        }
+    }
+    for agent in ["lead", "planner", "broker", "clerk"] {
+        for slot in 2..1024 {
+            put(Place::decision(&name(&format!("busy/{agent}")), slot));
+        }
+    }
+    let replica = &mut house.replicas[0];
+    let before = replica.state.summary().clone();
+    let step = update(&replica.nodes, before.root, before.next_node, &changes).unwrap();
+    replica.nodes.insert(&step);
+    let Update { root, next_id: next_node, .. } = step;
+    // Indices and blocks are as large as in such a ledger; nothing here looks into its log.
+    let log_size = grants + grants / GRANTS_PER_AGENT;
+    let subtrees = vec![[7; 32]; usize::try_from(log_size.count_ones()).unwrap()].concat();
+    let frontier = Frontier::decode(&[log_size.to_be_bytes().as_slice(), &subtrees].concat()).unwrap();
+    let head = Head {
+        block: log_size / 10,
+        log_size,
+        log_root: frontier.root(),
+        state_root: root.hash(),
+        ..before.head
+    };
+    let summary = Summary { head, frontier, root, next_node, ..before };
+    replica.state = State::resume(summary, replica.state.dedup().clone(), []);
+    house
+}
+
+/// A rule, filled up to 512 bytes.
+fn condition(most: u64) -> Condition {
+    let rule = format!("permit(principal, action, resource) when {{ context.args.amount <= {most} }}; // ");
+    Condition::new(format!("{rule:x<512}")).unwrap()
+}
+
+/// Four agents, the first of whom was granted, and each then delegated to the next.
+struct Chain {
+    agents: [String; 4],
+    generation: Option<GenerationId>,
+}
+
+impl Chain {
+    /// The bound is on the first grant. All are of one lineage with a generation in service, if of any.
+    fn found(house: &mut House, desk: &str, bound: Bound, lineage: Option<&str>) -> Self {
+        let agents = ["lead", "planner", "broker", "clerk"].map(|role| format!("{desk}/{role}"));
+        for agent in &agents {
+            match lineage {
+                Some(lineage) => house.register_in(agent, lineage),
+                None => house.register(agent),
+            }
+        }
+        let generation = lineage.map(|lineage| {
+            let generation = house.register_generation(lineage, None, "model-1");
+            house.release(lineage, generation);
+            generation
+        });
+        let (begins_ms, mut held) = (house.now_ms, None);
+        for (place, agent) in (0..).zip(&agents) {
+            let actions = ["reservation/cancel", "reservation/change"];
+            let terms = Terms {
+                condition: Some(condition(MILLION + u64::from(place))),
+                delegable_depth: 3 - place,
+                bounds: Bounds::collect((place == 0).then(|| bound.clone())).unwrap(),
+                ..terms(agent, &actions, &["reservation/*"], begins_ms)
+            };
+            held = Some(match held {
+                None => house.grant(terms),
+                Some(parent) => house.delegate(&agents[place as usize - 1], parent, terms),
+            });
+        }
+        let chain = Self { agents, generation };
+        let Request { agent, action, resource, args_digest, args, generation, .. } = chain.asks(100);
+        let asked = Authorize {
+            args_digest,
+            args,
+            generation,
+            ..house::authorize(agent.as_str(), action.as_str(), resource.as_str())
+        };
+        house.applied("gate", Body::Authorize(asked));
+        chain
+    }
+
+    /// The last of them asks.
+    fn asks(&self, amount: u64) -> Request {
+        let args = format!("{{\"amount\":{amount},\"reservation\":\"EHGLP3\"}}").into_bytes();
+        Request {
+            args_digest: Hash::of(&[&args]),
+            args: Some(args),
+            generation: self.generation,
+            ..house::request(&self.agents[3], "reservation/cancel", "reservation/EHGLP3")
+        }
+    }
+}
+
+/// What an answer is made of, in bytes.
+#[derive(Debug, Default)]
+struct Size {
+    /// Hashes beside the ways to what is read, and the inner nodes on them.
+    paths: usize,
+    /// Leaves that are not what was looked for.
+    others: usize,
+    /// What was read, by kind.
+    records: BTreeMap<String, usize>,
+    /// Head, nonce path, hint.
+    rest: usize,
+    /// Encoded, statements apart.
+    whole: usize,
+    /// Leaves, of whatever kind.
+    leaves: usize,
+}
+
+impl Size {
+    /// As if the round had had as many nonces as any can have.
+    fn of(answer: &Answer) -> Self {
+        let hashes = vec![Hash::ZERO; 16];
+        let nonce_path = Some(NoncePath { index: 65_535, count: 65_536, hashes });
+        let (statements, head_statements) = (Vec::new(), Vec::new());
+        let whole = Answer { statements, head_statements, nonce_path, ..answer.clone() }.encode().len();
+        let bytes = answer.tree.encode();
+        let mut size = Self { whole, rest: whole - bytes.len(), ..Self::default() };
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = match bytes[at] {
+                1 => 2,
+                2 => 35 + usize::from(u16::from_be_bytes([bytes[at + 33], bytes[at + 34]])),
+                3 => 65,
+                _ => 33,
+            };
+            match bytes[at] {
+                1 | 4 | 6 | 7 => size.paths += length,
+                2 => {
+                    // A record begins with its kind, after a tag and a length.
+                    let kind = at + 37..at + 37 + usize::from(bytes[at + 36]);
+                    let kind = String::from_utf8(bytes[kind].to_vec()).unwrap();
+                    *size.records.entry(kind).or_default() += length;
+                }
+                _ => size.others += length,
+            }
+            size.leaves += usize::from(matches!(bytes[at], 2 | 3));
+            at += length;
+        }
+        assert_eq!(at, bytes.len());
+        size
+    }
+}
+
+/// Whom a check is answered, verified as its client does.
+fn answered(house: &House, request: &Request) -> (Decision, Size) {
+    let answer = house.answer(request, nonce("size"));
+    let verified = verify(&house.trust, request, nonce("size"), &answer).unwrap();
+    (verified.decision, Size::of(&answer))
+}
+
+fn bound(per: Per) -> Bound {
+    house::bound("money", BoundKind::Sum { argument: identifier("amount") }, 500_000, per)
+}
+
+#[test]
+fn measure() {
+    let started = std::time::Instant::now();
+    let grants = grants();
+    let mut house = crowded(grants);
+    println!("{grants} grants in {:?}", started.elapsed());
+    let chains = [
+        ("per grant", Chain::found(&mut house, "per-grant", bound(Per::Grant), None)),
+        ("per agent", Chain::found(&mut house, "per-agent", bound(Per::Agent), None)),
+        ("per key", Chain::found(&mut house, "per-key", bound(Per::Key(name("desk/budget"))), None)),
+        ("busy", Chain::found(&mut house, "busy", bound(Per::Key(name("desk/budget"))), None)),
+        ("generation", Chain::found(&mut house, "of-a-lineage", bound(Per::Key(name("desk/budget"))), Some("team/desks"))),
+    ];
+    for halts in [0, 4] {
+        for number in 0..halts {
+            house.halt(HaltScope::Agent(name(&format!("stranger/{number}"))));
+        }
+        for (label, chain) in &chains {
+            let (permit, size) = answered(&house, &chain.asks(100));
+            let Decision::Permit(authority) = permit else { panic!("{permit:?}") };
+            assert_eq!((authority.chain.len(), authority.bounds.len()), (4, 1));
+            assert_ne!(authority.bounds[0].used, 0);
+            println!("{halts} halts {label} permit {} {size:?}", size.whole);
+            let (denied, size) = answered(&house, &chain.asks(TOO_MUCH));
+            assert!(matches!(denied, Decision::Denied(Denial::BoundExhausted { .. })));
+            println!("{halts} halts {label} denied {} {size:?}", size.whole);
+        }
+    }
+    println!("{:?}", started.elapsed());
+}
