@@ -10,7 +10,7 @@ mod house;
 use std::collections::BTreeMap;
 
 use chancery_ledger::answer::{Answer, verify};
-use chancery_ledger::authority::{GrantRef, Place, State, Summary};
+use chancery_ledger::authority::{GrantRef, MeterId, Place, State, Summary};
 use chancery_ledger::command::{
     Authorize, Body, Bound, BoundKind, Bounds, GenerationId, GrantId, HaltScope, Limits, Per, Terms,
 };
@@ -33,8 +33,14 @@ const GRANTS: u64 = MILLION >> 5;
 
 const GRANTS_PER_AGENT: u64 = 10;
 
-/// What a level adds to the way to what is read: an inner node and the hash of its other side.
+/// What a level adds to a way: an inner node with the hash of its other side.
 const LEVEL_SIZE_BYTES: usize = 33;
+
+/// A proof by a generation of a named lineage shows the lineage too, which has a way of its own.
+const OF_A_LINEAGE_SIZE_BYTES_MAX: usize = 9 * 1024;
+
+/// How many checks are answered by one round; each doubling is one hash more.
+const ROUND: u32 = 64;
 
 /// What the denied call asks for, and nobody has.
 const TOO_MUCH: u64 = 900_000;
@@ -45,8 +51,9 @@ fn grants() -> u64 {
 }
 
 /// A house among strangers who hold `grants` grants: where their records stand is what their commands would have
-/// made, what is in them no proof shows.
-fn crowded(grants: u64) -> House {
+/// made, what is in them no proof shows. Ten agents share a key of bounds. `busy` agents have recorded as many decisions
+/// as are kept.
+fn crowded(grants: u64, busy: &str) -> House {
     let mut house = House::found_with(Limits { resumer_threshold: 1, ..house::limits() });
     house.replicas.truncate(1);
     let value: Value = [7; 200].into();
@@ -63,10 +70,14 @@ fn crowded(grants: u64) -> House {
             put(Place::locator(grant));
         }
     }
-    for agent in ["lead", "planner", "broker", "clerk"] {
-        for slot in 2..1024 {
-            put(Place::decision(&name(&format!("busy/{agent}")), slot));
-        }
+    for number in 0..grants / GRANTS_PER_AGENT / 10 {
+        let nobody = GrantRef { grant: GrantId(Hash::ZERO), root: GrantId(Hash::ZERO) };
+        let shared = bound(Per::Key(name(&format!("stranger/{number}/budget"))));
+        put(MeterId::of(&shared, nobody, &name("nobody")).place());
+    }
+    for agent in members(busy) {
+        // The first is yet to be recorded.
+        (2..=1024).for_each(|slot| drop(put(Place::decision(&name(&agent), slot % 1024))));
     }
     let replica = &mut house.replicas[0];
     let before = replica.state.summary().clone();
@@ -95,6 +106,10 @@ fn condition(most: u64) -> Condition {
     Condition::new(format!("{rule:x<512}")).unwrap()
 }
 
+fn members(desk: &str) -> [String; 4] {
+    ["lead", "planner", "broker", "clerk"].map(|role| format!("{desk}/{role}"))
+}
+
 /// Four agents, the first of whom was granted, and each then delegated to the next.
 struct Chain {
     agents: [String; 4],
@@ -104,7 +119,7 @@ struct Chain {
 impl Chain {
     /// The bound is on the first grant. All are of one lineage with a generation in service, if of any.
     fn found(house: &mut House, desk: &str, bound: Bound, lineage: Option<&str>) -> Self {
-        let agents = ["lead", "planner", "broker", "clerk"].map(|role| format!("{desk}/{role}"));
+        let agents = members(desk);
         for agent in &agents {
             match lineage {
                 Some(lineage) => house.register_in(agent, lineage),
@@ -154,59 +169,50 @@ impl Chain {
     }
 }
 
-/// What an answer is made of, in bytes.
+/// What an answer is made of, in bytes; statements apart.
 #[derive(Debug, Default)]
 struct Size {
-    /// Hashes beside the ways to what is read, and the inner nodes on them.
-    paths: usize,
+    whole: usize,
+    /// The ways to what is read: inner nodes, and the hashes beside them.
+    ways: usize,
+    /// What is read, by kind.
+    records: BTreeMap<String, usize>,
     /// Leaves that are not what was looked for.
     others: usize,
-    /// What was read, by kind.
-    records: BTreeMap<String, usize>,
-    /// Head, nonce path, hint.
-    rest: usize,
-    /// Encoded, statements apart.
-    whole: usize,
-    /// Leaves, of whatever kind.
-    leaves: usize,
 }
 
 impl Size {
-    /// As if the round had had as many nonces as any can have.
     fn of(answer: &Answer) -> Self {
-        let hashes = vec![Hash::ZERO; 16];
-        let nonce_path = Some(NoncePath { index: 65_535, count: 65_536, hashes });
+        let hashes = vec![Hash::ZERO; usize::try_from(ROUND.ilog2()).unwrap()];
+        let nonce_path = Some(NoncePath { index: ROUND - 1, count: ROUND, hashes });
         let (statements, head_statements) = (Vec::new(), Vec::new());
         let whole = Answer { statements, head_statements, nonce_path, ..answer.clone() }.encode().len();
-        let bytes = answer.tree.encode();
-        let mut size = Self { whole, rest: whole - bytes.len(), ..Self::default() };
-        let mut at = 0;
-        while at < bytes.len() {
-            let length = match bytes[at] {
+        let mut size = Self { whole, ..Self::default() };
+        let tree = answer.tree.encode();
+        let mut rest = tree.as_slice();
+        while let [tag, behind @ ..] = rest {
+            let length = match tag {
                 1 => 2,
-                2 => 35 + usize::from(u16::from_be_bytes([bytes[at + 33], bytes[at + 34]])),
+                2 => 35 + usize::from(u16::from_be_bytes([behind[32], behind[33]])),
                 3 => 65,
                 _ => 33,
             };
-            match bytes[at] {
-                1 | 4 | 6 | 7 => size.paths += length,
+            match tag {
+                // A record begins with its kind, behind a tag and a length.
                 2 => {
-                    // A record begins with its kind, after a tag and a length.
-                    let kind = at + 37..at + 37 + usize::from(bytes[at + 36]);
-                    let kind = String::from_utf8(bytes[kind].to_vec()).unwrap();
-                    *size.records.entry(kind).or_default() += length;
+                    let kind = std::str::from_utf8(&rest[37..37 + usize::from(rest[36])]).unwrap();
+                    *size.records.entry(kind.into()).or_default() += length;
                 }
-                _ => size.others += length,
+                3 => size.others += length,
+                _ => size.ways += length,
             }
-            size.leaves += usize::from(matches!(bytes[at], 2 | 3));
-            at += length;
+            rest = &rest[length..];
         }
-        assert_eq!(at, bytes.len());
         size
     }
 }
 
-/// Whom a check is answered, verified as its client does.
+/// What a check is answered, verified as its client does.
 fn answered(house: &House, request: &Request) -> (Decision, Size) {
     let answer = house.answer(request, nonce("size"));
     let verified = verify(&house.trust, request, nonce("size"), &answer).unwrap();
@@ -217,33 +223,38 @@ fn bound(per: Per) -> Bound {
     house::bound("money", BoundKind::Sum { argument: identifier("amount") }, 500_000, per)
 }
 
+/// Levels that a million grants have more, on each way.
+fn levels_missing(grants: u64) -> usize {
+    usize::try_from(MILLION.div_ceil(grants).next_power_of_two().ilog2()).unwrap()
+}
+
 #[test]
-fn measure() {
-    let started = std::time::Instant::now();
+fn a_chain_of_four_among_a_million_grants_proves_itself_in_eight_kibibytes() {
     let grants = grants();
-    let mut house = crowded(grants);
-    println!("{grants} grants in {:?}", started.elapsed());
-    let chains = [
-        ("per grant", Chain::found(&mut house, "per-grant", bound(Per::Grant), None)),
-        ("per agent", Chain::found(&mut house, "per-agent", bound(Per::Agent), None)),
-        ("per key", Chain::found(&mut house, "per-key", bound(Per::Key(name("desk/budget"))), None)),
-        ("busy", Chain::found(&mut house, "busy", bound(Per::Key(name("desk/budget"))), None)),
-        ("generation", Chain::found(&mut house, "of-a-lineage", bound(Per::Key(name("desk/budget"))), Some("team/desks"))),
+    let mut house = crowded(grants, "busy");
+    let mut found = |label, per, lineage| Chain::found(&mut house, label, bound(per), lineage);
+    // Ways that grow with the grants: to four agents, to the tree of grants; to the key, or the lineage.
+    let cases = [
+        ("per-grant", found("per-grant", Per::Grant, None), 5, PROOF_SIZE_BYTES_MAX),
+        ("per-agent", found("per-agent", Per::Agent, None), 5, PROOF_SIZE_BYTES_MAX),
+        ("per-key", found("per-key", Per::Key(name("desk/budget")), None), 6, PROOF_SIZE_BYTES_MAX),
+        ("busy", found("busy", Per::Grant, None), 5, PROOF_SIZE_BYTES_MAX),
+        ("of-a-lineage", found("of-a-lineage", Per::Grant, Some("team/desks")), 6, OF_A_LINEAGE_SIZE_BYTES_MAX),
     ];
     for halts in [0, 4] {
-        for number in 0..halts {
-            house.halt(HaltScope::Agent(name(&format!("stranger/{number}"))));
-        }
-        for (label, chain) in &chains {
-            let (permit, size) = answered(&house, &chain.asks(100));
+        (0..halts).for_each(|number| drop(house.halt(HaltScope::Agent(name(&format!("stranger/{number}"))))));
+        for (label, chain, ways, size_bytes_max) in &cases {
+            let (permit, permit_size) = answered(&house, &chain.asks(100));
             let Decision::Permit(authority) = permit else { panic!("{permit:?}") };
             assert_eq!((authority.chain.len(), authority.bounds.len()), (4, 1));
-            assert_ne!(authority.bounds[0].used, 0);
-            println!("{halts} halts {label} permit {} {size:?}", size.whole);
-            let (denied, size) = answered(&house, &chain.asks(TOO_MUCH));
-            assert!(matches!(denied, Decision::Denied(Denial::BoundExhausted { .. })));
-            println!("{halts} halts {label} denied {} {size:?}", size.whole);
+            assert_ne!(authority.bounds[0].used, 0, "there is a meter");
+            let (denied, denied_size) = answered(&house, &chain.asks(TOO_MUCH));
+            assert!(matches!(denied, Decision::Denied(Denial::BoundExhausted { .. })), "{denied:?}");
+            for (verdict, size) in [("permit", permit_size), ("denial", denied_size)] {
+                println!("{grants} grants, {halts} halts, {label}, {verdict}: {size:?}");
+                let among_a_million = size.whole + ways * levels_missing(grants) * LEVEL_SIZE_BYTES;
+                assert!(among_a_million <= *size_bytes_max, "{label}, {verdict}: {among_a_million}");
+            }
         }
     }
-    println!("{:?}", started.elapsed());
 }
