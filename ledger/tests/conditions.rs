@@ -12,7 +12,6 @@ use chancery_ledger::condition::{
 };
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::state::{Key, Value, update};
 use house::{House, nonce, request, terms};
 
 fn condition(text: &str) -> Condition {

@@ -160,7 +160,7 @@ impl Place {
         for (at, bits) in [(0, self.anchored_at() as u8), (8, self.shown_by() as u8)] {
             // INVARIANT: a key has 32 bytes.
             if let Some(byte) = key.get_mut(at) {
-                *byte = *byte & 0x3f | bits;
+                *byte = (*byte & 0x3f) | bits;
             }
         }
         Key(key)
@@ -168,7 +168,9 @@ impl Place {
 
     fn anchored_at(&self) -> AnchoredAt {
         match self.kind {
-            "ledger" | "halts" | "halt" | "voter" | "voter_name" | "voter_key" | "dedup" => AnchoredAt::Ledger,
+            "ledger" | "halts" | "halt" | "voter" | "voter_name" | "voter_key" | "dedup" => {
+                AnchoredAt::Ledger
+            }
             "agent" | "page" | "decision" | "lineage" | "generation" => AnchoredAt::Agent,
             "grant" | "locator" | "tombstone" => AnchoredAt::Grant,
             // A meter's id says who shares it.
@@ -291,8 +293,6 @@ pub struct AgentRecord {
     pub key: Option<PublicKey>,
     /// What it belongs to; of its own name, unless it was registered with another.
     pub lineage: Name,
-    /// What registered it.
-    pub registered: Cause,
     /// What retired it.
     pub retired: Option<Cause>,
     /// Grants of an earlier epoch are void.
@@ -433,7 +433,6 @@ impl Body for AgentRecord {
         W::Agent(wire::AgentRecord {
             owner: self.owner.to_string(),
             key: key_to_wire(self.key),
-            registered: Some(cause_to_wire(&self.registered)),
             retired: self.retired.as_ref().map(cause_to_wire),
             epoch: self.epoch,
             epoch_began: self.epoch_began.as_ref().map(cause_to_wire),
@@ -450,7 +449,6 @@ impl Body for AgentRecord {
         Ok(Self {
             owner: name("owner", w.owner)?,
             key: optional_key("agent key", &w.key)?,
-            registered: cause(w.registered)?,
             retired: optional_cause(w.retired)?,
             epoch: w.epoch,
             epoch_began: optional_cause(w.epoch_began)?,

@@ -215,8 +215,7 @@ impl AskTerms {
             |parent: &Patterns, asked: Patterns| if parent.covers(&asked) { asked } else { parent.clone() };
         let same = |a: &Bound, b: &Bound| (&a.name, &a.kind, &a.per) == (&b.name, &b.kind, &b.per);
         let by_key = |bound: &Bound| matches!(bound.per, Per::Key(_));
-        let shared =
-            |bound: &&Bound| !by_key(bound) || parent.bounds.iter().any(|known| same(known, bound));
+        let shared = |bound: &&Bound| !by_key(bound) || parent.bounds.iter().any(|known| same(known, bound));
         Terms {
             actions: narrow(&parent.actions, asked.actions),
             resources: narrow(&parent.resources, asked.resources),

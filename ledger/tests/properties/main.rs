@@ -209,7 +209,11 @@ fn what_is_halted_is_never_permitted() {
         let (permits, _) = permits(run, questions);
         for permit in &permits {
             for scope in &permit.halts {
-                assert!(!is_halted(run, scope, &permit.request, &permit.chain), "{scope:?} {:?}", permit.request);
+                assert!(
+                    !is_halted(run, scope, &permit.request, &permit.chain),
+                    "{scope:?} {:?}",
+                    permit.request
+                );
                 met.borrow_mut().insert("permitted while another is halted");
             }
         }
@@ -243,8 +247,7 @@ const fn kind(scope: &HaltScope) -> &'static str {
 
 /// Whether the call is in the scope, or any of the grants that it would rest on.
 fn is_halted(run: &Run, scope: &HaltScope, request: &Request, chain: &[GrantId]) -> bool {
-    let mut agents =
-        chain.iter().map(|link| run.terms(*link).agent.as_str()).chain([request.agent.as_str()]);
+    let mut agents = chain.iter().map(|link| run.terms(*link).agent.as_str()).chain([request.agent.as_str()]);
     match scope {
         HaltScope::Everything => true,
         HaltScope::Agent(halted) => agents.any(|agent| agent == halted.as_str()),
@@ -292,7 +295,8 @@ fn a_proof_decides_as_the_whole_state_does() {
         assert_eq!(verified.decision, run.decide(&request, verified.interval));
         let block = question.block.index(replica.summaries.len());
         let moment = Moment::Block(replica.summaries[block].head.block);
-        let past = verify_past(&run.house.trust, &request, moment, &run.house.past(&request, moment)).unwrap();
+        let past =
+            verify_past(&run.house.trust, &request, moment, &run.house.past(&request, moment)).unwrap();
         let interval = Interval { low_ms: past.time_ms, high_ms: past.time_ms };
         let whole = Recording::new(&replica.nodes, replica.summaries[block].root);
         assert_eq!(past.decision, decide(&whole, &request, interval).unwrap());

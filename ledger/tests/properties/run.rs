@@ -86,7 +86,8 @@ impl Run {
     pub(crate) fn block(&mut self, step: &Step) {
         self.house.now_ms += step.later_ms;
         self.recorded.clear();
-        let commands: Vec<SignedCommand> = step.acts.iter().filter_map(|act: &Act| act.command(self)).collect();
+        let commands: Vec<SignedCommand> =
+            step.acts.iter().filter_map(|act: &Act| act.command(self)).collect();
         if commands.is_empty() {
             return;
         }
