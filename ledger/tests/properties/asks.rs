@@ -190,7 +190,7 @@ impl AskTerms {
                 BoundKind::Concurrency,
             ];
             let per = [Per::Grant, Per::Agent, Per::Key(name("budget"))][per].clone();
-            let limit = if kind == 1 { 5 * limit } else { limit };
+            let limit = if kind == 1 { 2 * limit } else { limit };
             house::bound(kinds[kind].name(), kinds[kind].clone(), limit, per)
         });
         Terms {
