@@ -122,13 +122,13 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let acts = proptest::collection::vec(acts(), 1..5);
     let step = (later_ms, acts, proptest::collection::vec(questions(), 3))
         .prop_map(|(later_ms, acts, questions)| Step { later_ms, acts, questions });
-    proptest::collection::vec(step, 1..16)
+    proptest::collection::vec(step, 1..24)
 }
 
 fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => ask_terms().prop_map(Act::Grant),
-        10 => (any::<Index>(), ask_terms(), prop::bool::weighted(0.2))
+        14 => (any::<Index>(), ask_terms(), prop::bool::weighted(0.2))
             .prop_map(|(parent, terms, widen)| Act::Delegate { parent, terms, widen }),
         1 => any::<Index>().prop_map(Act::Revoke),
         2 => (0..6_u8, any::<Index>()).prop_map(|(what, which)| Act::Halt { what, which }),
