@@ -203,6 +203,7 @@ func (d *decider) conditions(chain []link, permit *PermitDecision) ([]*Decision,
 			if err != nil {
 				return nil, err
 			}
+			anchor, id := meterPlace(b, link.ref, link.grant.Terms.Agent)
 			wanted, known := uint64(1), true
 			if b.Sum != nil {
 				wanted, known = d.request.amount(b.Sum.Argument)
@@ -214,7 +215,8 @@ func (d *decider) conditions(chain []link, permit *PermitDecision) ([]*Decision,
 				}
 				return with(&Denial{Code: "bound_exhausted", Grant: link.ref, Bound: exhausted}), nil
 			}
-			permit.Bounds = append(permit.Bounds, BoundState{link.ref, b, used, wanted})
+			meter := keyOf("meter", anchor, id)
+			permit.Bounds = append(permit.Bounds, BoundState{link.ref, b, meter, used, wanted})
 		}
 	}
 	return append(outcomes, &Decision{Permit: permit, Assumes: assumes}), nil

@@ -47,6 +47,7 @@ type PermitDecision struct {
 type BoundState struct {
 	Grant  *GrantRef
 	Bound  *Bound
+	Meter  Hash // its key in the state tree
 	Used   uint64
 	Wanted uint64
 }

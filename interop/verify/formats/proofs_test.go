@@ -124,7 +124,7 @@ func permitVector(p *PermitDecision) map[string]any {
 	}
 	for _, b := range p.Bounds {
 		bounds = append(bounds, map[string]any{"grant": hexed(b.Grant.Grant), "name": b.Bound.Name,
-			"limit": b.Bound.Limit, "used": b.Used, "wanted": b.Wanted})
+			"meter_key": b.Meter.String(), "limit": b.Bound.Limit, "used": b.Used, "wanted": b.Wanted})
 	}
 	return map[string]any{"permit": map[string]any{"chain": chain, "generation": generationVector(p.Generation),
 		"max_staleness_ms": p.MaxStalenessMs, "not_after_ms": p.NotAfterMs, "bounds": bounds}}

@@ -167,8 +167,7 @@ type answerVector struct {
 	Name     string
 	Question questionVector
 	Answer   string
-	ReadSet  string  `json:"read_set"`
-	MeterKey *string `json:"meter_key"`
+	ReadSet  string `json:"read_set"`
 	shownVector
 }
 
