@@ -14,8 +14,8 @@ const (
 type Shown struct {
 	Decisions []*Decision
 	Head      *Head
-	// Whose statements were counted, ascending.
-	Nodes []uint64
+	// Whose statements were counted, and who signed the head; by node.
+	Signers, HeadSigners []*Voter
 	// In which the decision holds: for the past, the moment twice.
 	LowMs, HighMs uint64
 	ClockMinMs    uint64
@@ -244,7 +244,7 @@ func (t *Trust) checkHead(head *Head) error {
 	return nil
 }
 
-// namedRoster is that of the first fresh statement.
+// firstFresh names the roster.
 func (p *proof) firstFresh() *Statement {
 	for _, s := range p.statements {
 		if s.Fresh {
@@ -288,7 +288,7 @@ func (t *Trust) verifyFreshness(p *proof, root *Hash) (*Shown, error) {
 		case s.TailBlock > p.head.Block:
 			return nil, Refusal("freshness/tail_above_head")
 		}
-		shown.Nodes = append(shown.Nodes, s.Node)
+		shown.Signers = append(shown.Signers, voterOf(roster, s.Node))
 		shown.ClockMinMs, shown.ClockMaxMs = min(shown.ClockMinMs, s.ClockMs), max(shown.ClockMaxMs, s.ClockMs)
 	}
 	if !haveQuorum(roster, nodes) {
@@ -300,10 +300,8 @@ func (t *Trust) verifyFreshness(p *proof, root *Hash) (*Shown, error) {
 			signatures = append(signatures, s)
 		}
 	}
-	if _, err := t.verifyHead(p.head, append(signatures, p.signatures...)); err != nil {
-		return nil, err
-	}
-	return shown, nil
+	shown.HeadSigners, err = t.verifyHead(p.head, append(signatures, p.signatures...))
+	return shown, err
 }
 
 // decide is steps 6 and 8 to 10.

@@ -254,7 +254,8 @@ type Recorded struct {
 	Leaf  *Leaf
 	Cause *Leaf
 	Head  *Head
-	Nodes []uint64
+	// Who signed the head, by node.
+	Signers []*Voter
 }
 
 // VerifyRecord is §9.2.
@@ -289,12 +290,9 @@ func (t *Trust) VerifyRecord(file []byte) (*Recorded, error) {
 	if head.Ledger != t.Ledger {
 		return nil, Refusal("trust/other_ledger")
 	}
-	if _, err := from.verifyHead(head, statements); err != nil {
-		return nil, err
-	}
 	r := &Recorded{Index: leaf.index, Head: head}
-	for _, s := range statements {
-		r.Nodes = append(r.Nodes, s.Node)
+	if r.Signers, err = from.verifyHead(head, statements); err != nil {
+		return nil, err
 	}
 	if r.Leaf, err = commandIn(leaf, head); err != nil {
 		return nil, err

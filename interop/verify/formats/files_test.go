@@ -31,7 +31,7 @@ func TestRecorded(t *testing.T) {
 			return
 		}
 		same(t, "index", r.Index, c.Shows.Index)
-		same(t, "nodes", r.Nodes, c.Shows.Nodes)
+		same(t, "nodes", nodesOf(r.Signers), c.Shows.Nodes)
 		same(t, "command", hexed(encode(r.Leaf.CommandEntry.Signed)), c.Shows.Command)
 		same(t, "a cause is shown", r.Cause != nil, c.Shows.Cause != nil)
 		if r.Cause != nil {

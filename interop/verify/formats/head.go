@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"sort"
 )
 
 // §5: heads, and what nodes state.
@@ -183,8 +184,8 @@ func haveQuorum(rosters []*Roster, nodes map[uint64]bool) bool {
 	return true
 }
 
-// verifyHead is step 5 of §7.1: whose signatures on a head are enough.
-func (t *Trust) verifyHead(head *Head, signatures []*Statement) (map[uint64]bool, error) {
+// verifyHead is step 5 of §7.1: whether a head is signed by enough, and by whom.
+func (t *Trust) verifyHead(head *Head, signatures []*Statement) ([]*Voter, error) {
 	voters, err := t.votersOf(head)
 	if err != nil {
 		return nil, under("trust", err)
@@ -201,5 +202,10 @@ func (t *Trust) verifyHead(head *Head, signatures []*Statement) (map[uint64]bool
 	if !haveQuorum(voters, nodes) {
 		return nil, Refusal("head/too_few")
 	}
-	return nodes, nil
+	var signers []*Voter
+	for node := range nodes {
+		signers = append(signers, voterOf(voters, node))
+	}
+	sort.Slice(signers, func(i, j int) bool { return signers[i].Node < signers[j].Node })
+	return signers, nil
 }
