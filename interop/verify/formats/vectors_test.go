@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -303,4 +304,13 @@ func TestSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "sections", len(sections), reflect.TypeOf(vectors{}).NumField())
+}
+
+func replaced(t *testing.T, text, old, new string) string {
+	t.Helper()
+	out := strings.Replace(text, old, new, 1)
+	if out == text {
+		t.Fatalf("%q is not there", old)
+	}
+	return out
 }
