@@ -39,10 +39,10 @@ func usableArguments(data []byte, digest Hash) (*jsonValue, string) {
 func parseArguments(data []byte) (*jsonValue, string) {
 	value, faults := parseJSON(data, nestingMax)
 	switch {
+	case faults.first != "": // the first in the text, before what may be no JSON
+		return nil, faults.first
 	case value == nil:
 		return nil, "arguments_not_json"
-	case faults.first != "":
-		return nil, faults.first
 	case value.kind != jsonObject:
 		return nil, "arguments_not_an_object"
 	}

@@ -185,12 +185,12 @@ func (d *decider) conditions(chain []link, permit *PermitDecision) ([]*Decision,
 		}
 		if link.grant.Terms.Condition != "" {
 			failed := &Denial{Code: "condition_failed", Grant: link.ref}
+			if err := d.hasContext(link); err != nil {
+				return nil, err
+			}
 			if fault := d.request.argumentsFault; fault != "" {
 				failed.Condition = &FailedCondition{Reason: fault}
 				return with(failed), nil
-			}
-			if err := d.hasContext(link); err != nil {
-				return nil, err
 			}
 			failed.Condition = &FailedCondition{Reason: NotExecuted}
 			before := assumes[:len(assumes):len(assumes)]
@@ -244,27 +244,33 @@ func (d *decider) missing(k *KnowledgeRequirement) *MissingKnowledge {
 	return nil
 }
 
-// hasContext is an error if a number that the condition is shown is none of Cedar's (§8.3).
+// hasContext is an error if a number that the condition is shown is none of Cedar's (§8.3). What it is shown at `low` is
+// one if that at `high` is.
 func (d *decider) hasContext(l *link) error {
 	numbers := []uint64{d.agent.Decisions, d.agent.Permits}
 	if d.generation != nil {
 		numbers = append(numbers, d.generation.Number)
 	}
-	for _, at := range []uint64{d.high, d.low} {
-		for i, b := range l.grant.Terms.Bounds {
-			used, err := b.used(l.meters[i], at)
-			if err != nil {
-				return err
-			}
-			numbers = append(numbers, b.Limit, used)
+	for i, b := range l.grant.Terms.Bounds {
+		used, err := b.used(l.meters[i], d.high)
+		if err != nil {
+			return err
 		}
-		if d.request.Knowledge != nil {
-			for _, shown := range d.request.Knowledge.Shown {
-				if shown.Item.RetrievedAtMs <= at {
-					numbers = append(numbers, at-shown.Item.RetrievedAtMs)
+		numbers = append(numbers, b.Limit, used)
+	}
+	ages := map[string]uint64{}
+	if d.request.Knowledge != nil {
+		for _, shown := range d.request.Knowledge.Shown {
+			if at := shown.Item.RetrievedAtMs; at <= d.high {
+				source := shown.Item.Source
+				if age, older := ages[source]; !older || d.high-at < age {
+					ages[source] = d.high - at
 				}
 			}
 		}
+	}
+	for _, age := range ages {
+		numbers = append(numbers, age)
 	}
 	for _, number := range numbers {
 		if number > math.MaxInt64 {

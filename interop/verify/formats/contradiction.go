@@ -4,8 +4,6 @@ import "bytes"
 
 // §9.1: what convicts a node.
 
-const contradictionSizeMax = 262_144
-
 // Conviction is of whom, and of what.
 type Conviction struct {
 	Voter    *Voter

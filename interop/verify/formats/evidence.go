@@ -3,9 +3,10 @@ package formats
 // §9: evidence, and what is like it.
 
 const (
-	evidenceSizeMax = 33_554_432
-	recordSizeMax   = 35_651_584
-	proofHashesMax  = 64
+	evidenceSizeMax      = 33_554_432 // and of a record
+	contradictionSizeMax = 35_651_584
+	knowledgeSizeMax     = 16_384
+	proofHashesMax       = 64
 )
 
 // Kind is the format of a file.
@@ -39,7 +40,7 @@ func readFile(file []byte, sizeMax int) (Kind, *members, error) {
 
 // KindOf tells which format a file is of.
 func KindOf(file []byte) (Kind, error) {
-	kind, _, err := readFile(file, recordSizeMax)
+	kind, _, err := readFile(file, contradictionSizeMax)
 	return kind, err
 }
 
@@ -260,7 +261,7 @@ type Recorded struct {
 
 // VerifyRecord is §9.2.
 func (t *Trust) VerifyRecord(file []byte) (*Recorded, error) {
-	kind, m, err := readFile(file, recordSizeMax)
+	kind, m, err := readFile(file, evidenceSizeMax)
 	if err != nil || kind != KindRecord {
 		return nil, malformed
 	}
@@ -317,7 +318,7 @@ func (t *Trust) VerifyRecord(file []byte) (*Recorded, error) {
 }
 
 func parseKnowledgeProof(file []byte) (*KnowledgeProof, error) {
-	kind, m, err := readFile(file, evidenceSizeMax)
+	kind, m, err := readFile(file, knowledgeSizeMax)
 	if err != nil || kind != KindKnowledge {
 		return nil, malformed
 	}

@@ -34,6 +34,14 @@ func TestArguments(t *testing.T) {
 			same(t, "canonical form", canonical(value), c.Canonical)
 		}
 	})
+	// The first that is wrong is told, and that is not always that it is no JSON.
+	for text, want := range map[string]string{
+		`{"a":1.5`: "arguments_number", `{"a":1.`: "arguments_not_json", `{"a":1,"a"`: "arguments_duplicate_name",
+		"{\"\xff\":1.5}": "arguments_not_json", "{\"a\":1.5,\"\xff\":1}": "arguments_number",
+	} {
+		_, fault := parseArguments([]byte(text))
+		same(t, text, fault, want)
+	}
 }
 
 func commandName(c commandVector) string { return c.Name }

@@ -47,9 +47,6 @@ type jsonFaults struct {
 // parseJSON is nil if it is no JSON text.
 func parseJSON(data []byte, depthMax int) (*jsonValue, jsonFaults) {
 	p := &jsonParser{data: data, depthMax: depthMax}
-	if !utf8.Valid(data) {
-		return nil, p.faults
-	}
 	value, ok := p.value(0)
 	p.space()
 	if !ok || p.at != len(data) {
@@ -204,7 +201,7 @@ func (p *jsonParser) string() (string, bool) {
 		p.at++
 		switch {
 		case c == '"':
-			return string(out), true
+			return string(out), utf8.Valid(out)
 		case c < 0x20:
 			return "", false
 		case c != '\\':

@@ -162,17 +162,17 @@ func TestTrustFile(t *testing.T) {
 		same(t, name, errorText(err), "")
 	}
 	for name, file := range map[string]string{
-		"nothing":                    "",
-		"another member":             "more = 1\n" + good,
-		"a member twice":             "minimum_block = 0\n" + good,
-		"a negative number":          replaced(t, good, "minimum_block = 0", "minimum_block = -1"),
-		"a text for a number":        replaced(t, good, "minimum_block = 0", "minimum_block = \"0\""),
-		"upper case":                 replaced(t, good, known.LedgerID, "52DB"+known.LedgerID[4:]),
-		"a short key":                replaced(t, good, known.LedgerID, known.LedgerID[2:]),
-		"too few for a quorum":       good + voter,
-		"a node twice":               good + replaced(t, voter, "node = 9", "node = 3"),
-		"another genesis as minimum": "minimum_roster = \"" + known.LedgerID + "@0\"\n" + good,
-		"no origin":                  replaced(t, good, "origin = \""+known.Origin+"\"\n", ""),
+		"nothing":              "",
+		"another member":       "more = 1\n" + good,
+		"a member twice":       "minimum_block = 0\n" + good,
+		"a negative number":    replaced(t, good, "minimum_block = 0", "minimum_block = -1"),
+		"a text for a number":  replaced(t, good, "minimum_block = 0", "minimum_block = \"0\""),
+		"upper case":           replaced(t, good, known.LedgerID, "52DB"+known.LedgerID[4:]),
+		"a short key":          replaced(t, good, known.LedgerID, known.LedgerID[2:]),
+		"too few for a quorum": good + voter,
+		"a node twice":         good + replaced(t, voter, "node = 9", "node = 3"),
+		"no roster id":         "minimum_roster = \"" + known.LedgerID + "\"\n" + good,
+		"no origin":            replaced(t, good, "origin = \""+known.Origin+"\"\n", ""),
 	} {
 		_, err := ReadTrust([]byte(file))
 		same(t, name, errorText(err), "malformed")

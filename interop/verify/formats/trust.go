@@ -56,7 +56,7 @@ func ReadTrust(file []byte) (*Trust, error) {
 	t.minimumRoster = t.rosters[0].id
 	if top.has("minimum_roster") {
 		t.minimumRoster, ok = parseRosterID(top.text("minimum_roster"))
-		if !ok || t.minimumRoster.Block == 0 && t.minimumRoster != t.rosters[0].id {
+		if !ok {
 			return nil, malformed
 		}
 	}
