@@ -52,12 +52,7 @@ func readBlock(data []byte) (*Block, bool) {
 		return nil, false
 	}
 	b, err := decode[Block](data)
-	if err != nil || len(b.PreviousHash) != 32 || len(b.HeadHash) != 32 || len(b.Commands) > 4096 ||
-		b.Roster != nil && !b.Roster.isWellFormed() {
-		return nil, false
-	}
-	// A uniform roster block has no command.
-	if len(b.Commands) == 0 && (b.Roster == nil || b.Roster.isJoint()) {
+	if err != nil || len(b.PreviousHash) != 32 || len(b.HeadHash) != 32 || len(b.Commands) > 4096 {
 		return nil, false
 	}
 	for _, c := range b.Commands {
@@ -65,7 +60,22 @@ func readBlock(data []byte) (*Block, bool) {
 			return nil, false
 		}
 	}
-	return b, true
+	return b, b.isRosterBlock() || b.Roster == nil && len(b.Commands) > 0
+}
+
+// isRosterBlock is §11.1: a uniform one has no command, a joint one that which brought it about.
+func (b *Block) isRosterBlock() bool {
+	if b.Roster == nil || !b.Roster.isWellFormed() {
+		return false
+	}
+	if !b.Roster.isJoint() {
+		return len(b.Commands) == 0
+	}
+	if len(b.Commands) != 1 {
+		return false
+	}
+	signed, ok := readSigned(b.Commands[0])
+	return ok && signed.Command.SetRoster != nil && signed.Command.SetRoster.Voters.equals(b.Roster.Sets[1])
 }
 
 func (m *Message) isBy(voter *Voter, ledger Hash) error {
