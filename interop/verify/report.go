@@ -69,7 +69,7 @@ func (r *report) addCause(leaf *formats.Leaf) {
 func ofEvidence(trust *formats.Trust, e *formats.Evidence) *report {
 	r := &report{outcome: "verified"}
 	q := e.Request
-	r.add("question", "may %s do %s on %s", q.Agent, q.Action, q.Resource)
+	r.add("question", "may %s: %s on %s", q.Agent, q.Action, q.Resource)
 	r.add("", "with arguments of SHA-256 %v%s", q.ArgsDigest, shownWord(q.Args))
 	if q.Generation != nil {
 		r.add("", "as generation %x", q.Generation)
@@ -234,7 +234,7 @@ func describe(c *formats.Command) string {
 		return fmt.Sprintf("rollback_lineage %s to %x", c.RollbackLineage.Lineage, c.RollbackLineage.Generation)
 	case c.Authorize != nil:
 		a := c.Authorize
-		return fmt.Sprintf("authorize %s to do %s on %s with arguments of SHA-256 %x", a.Agent, a.Action, a.Resource, a.ArgsDigest)
+		return fmt.Sprintf("authorize %s: %s on %s, with arguments of SHA-256 %x", a.Agent, a.Action, a.Resource, a.ArgsDigest)
 	case c.Outcome != nil:
 		o := c.Outcome
 		kind := [...]string{"", "executed", "failed", "unknown", "compensated"}[o.Kind]
