@@ -172,7 +172,8 @@ fn report(
     Report { exit, page, json }
 }
 
-fn failure(error: AuthorizeError) -> Failure {
+/// Why no call may be begun.
+pub(crate) fn failure(error: AuthorizeError) -> Failure {
     let message = error.to_string();
     match error {
         AuthorizeError::Denied(denied) => Failure::new(Exit::Denied, message).code(denied.denial.code()),

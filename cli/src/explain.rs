@@ -3,12 +3,13 @@
 use chancery_client::Checked;
 use chancery_ledger::command::Patterns;
 use chancery_ledger::condition::{PolicyOutcome, PolicyTold};
-use chancery_ledger::decide::{Considered, Denial, Explanation, Link};
+use chancery_ledger::decide::{Considered, Denial, Explanation, Link, Measured, Required};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::check::Question;
 use crate::exit::{Exit, Failure, Result};
+use crate::limits::duration_words;
 use crate::output::{self, Page, Report, style, utc};
 use crate::{context, ledger};
 
@@ -70,9 +71,36 @@ fn link_page(page: Page, place: usize, link: &Link) -> Page {
         page =
             page.field("revoked", style::bad(&format!("at index {}, {}", cause.index, utc(cause.time_ms))));
     }
-    match &terms.condition {
+    page = match &terms.condition {
         Some(condition) if link.policies.is_empty() => page.field("condition", condition.as_str().trim()),
         _ => link.policies.iter().fold(page, policy_page),
+    };
+    let page =
+        link.required.iter().fold(page, |page, required| page.field("knowledge", knowledge_words(required)));
+    link.measured.iter().fold(page, |page, measured| {
+        page.field(format!("bound {}", measured.bound.name), measured_words(measured))
+    })
+}
+
+fn knowledge_words(required: &Required) -> String {
+    let Required { template, source, retrieved_at_ms, is_met, .. } = required;
+    let of = source.as_ref().map_or_else(|| template.to_string(), ToString::to_string);
+    let had = match retrieved_at_ms {
+        Some(time_ms) => format!("of {}", utc(*time_ms)),
+        None => "not shown".into(),
+    };
+    let age = duration_words(required.max_age_ms);
+    let words = format!("{of} of the last {age}: {had}");
+    if *is_met { style::good(&words) } else { style::bad(&words) }
+}
+
+fn measured_words(measured: &Measured) -> String {
+    let Measured { bound, used, wanted } = measured;
+    let left = bound.limit.saturating_sub(*used);
+    match wanted {
+        Some(wanted) if *wanted <= left => format!("{left} of {} left; this takes {wanted}", bound.limit),
+        Some(wanted) => style::bad(&format!("{left} of {} left; this would take {wanted}", bound.limit)),
+        None => style::bad("the argument that it adds up is not shown, or is no whole number of at least 0"),
     }
 }
 
@@ -112,7 +140,30 @@ fn link_json(link: &Link) -> Value {
         "not_after_ms": terms.not_after_ms,
         "condition": terms.condition.as_ref().map(|condition| condition.as_str()),
         "policies": link.policies.iter().map(policy_json).collect::<Vec<_>>(),
+        "knowledge": link.required.iter().map(required_json).collect::<Vec<_>>(),
+        "bounds": link.measured.iter().map(measured_json).collect::<Vec<_>>(),
         "revoked_index": link.grant.revoked.as_ref().map(|cause| cause.index),
+    })
+}
+
+fn required_json(required: &Required) -> Value {
+    json!({
+        "template": required.template.as_str(),
+        "source": required.source.as_ref().map(ToString::to_string),
+        "max_age_ms": required.max_age_ms,
+        "retrieved_at_ms": required.retrieved_at_ms,
+        "met": required.is_met,
+    })
+}
+
+fn measured_json(measured: &Measured) -> Value {
+    let Measured { bound, used, wanted } = measured;
+    json!({
+        "name": bound.name.as_str(),
+        "limit": bound.limit,
+        "used": used,
+        "left": bound.limit.saturating_sub(*used),
+        "wanted": wanted,
     })
 }
 

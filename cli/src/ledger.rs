@@ -4,15 +4,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chancery_client::{
     CheckError, Context, Convicted, Ledger, Options, PastError, ReadError, Receipt, SubmitError,
+    WholeLogError,
 };
 use chancery_ledger::command::{Body, SignedCommand};
 use chancery_ledger::trust::Trust;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
-use crate::context;
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{Page, Report, node_names, style, utc};
+use crate::{context, watch};
 
 /// A command to give.
 pub(crate) struct Act {
@@ -220,4 +221,13 @@ pub(crate) fn read_failure(error: &ReadError) -> Failure {
         ReadError::Unproven { .. } | ReadError::Evidence(_) => Exit::Invalid,
     };
     Failure::new(exit, error.to_string())
+}
+
+/// What it means here that the log was not read whole.
+pub(crate) fn whole_log_failure(error: &WholeLogError) -> Failure {
+    match error {
+        WholeLogError::Watch(error) => watch::failure(error),
+        WholeLogError::TimedOut { .. } => Failure::new(Exit::Unknown, error.to_string()).code("unavailable"),
+        WholeLogError::OtherLog { .. } => Failure::new(Exit::Invalid, error.to_string()).code("other_log"),
+    }
 }

@@ -1,15 +1,17 @@
 //! `chancery lookup`: what an agent was granted, from the read set of a proven denial; or who may do something.
 //!
 //! A denial shows every grant of the agent, or it would not verify. So an agent's grants are looked up by
-//! asking for what nobody grants, and reading what was shown.
+//! asking for what nobody grants, and reading what was shown. Of one that is halted, or may do everything, there is no
+//! such denial: then they are read from the whole log.
 
+mod from_log;
 mod holders;
 
 use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::authority::Place;
 use chancery_ledger::command::{Bounds, GrantId, Name, Requirements, Terms, decode_strict};
 use chancery_ledger::condition::Condition;
-use chancery_ledger::decide::{Authority, Decision, Denial};
+use chancery_ledger::decide::{Decision, Denial};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::state::PrunedView;
 use chancery_proto::v1::{self as wire, record::Body};
@@ -81,11 +83,10 @@ pub(crate) async fn grants(ledger: &Ledger, agent: &Name) -> Result<Holding> {
     let nobody = "chancery/lookup/nobody-grants-this";
     let checked = match ledger.check(agent.as_str(), nobody, nobody, b"").await {
         Err(CheckError::Denied(denied)) => denied.checked,
-        Err(CheckError::Bounded(bounded)) => return Err(holds_everything(agent, &bounded.authority)),
+        // A permit shows one chain.
+        Err(CheckError::Bounded(bounded)) => return from_log::grants(ledger, agent, bounded.checked).await,
+        Ok(permit) => return from_log::grants(ledger, agent, permit.checked().clone()).await,
         Err(error) => return Err(ledger::check_failure(&error)),
-        Ok(permit) => {
-            return Err(holds_everything(agent, permit.authority()));
-        }
     };
     match &checked.verified.decision {
         Decision::Denied(Denial::UnknownAgent) => {
@@ -94,21 +95,13 @@ pub(crate) async fn grants(ledger: &Ledger, agent: &Name) -> Result<Holding> {
         Decision::Denied(denial @ Denial::Retired { .. }) => {
             Err(Failure::new(Exit::Refused, output::denial(denial)).code("retired"))
         }
-        Decision::Denied(denial @ Denial::Halted { .. }) => {
-            let halted = Failure::new(Exit::Unknown, output::denial(denial)).code("halted");
-            // One of its chains was halted, and all of them are shown; or it is halted itself.
-            read(checked, agent).map_err(|_| halted.hint("the proof shows the halt, and no grant"))
-        }
+        // One of its chains was halted, and all of them are shown; or it is halted itself, and none is.
+        Decision::Denied(Denial::Halted { .. }) => match read(checked.clone(), agent) {
+            Ok(shown) => Ok(shown),
+            Err(_) => from_log::grants(ledger, agent, checked).await,
+        },
         _ => read(checked, agent),
     }
-}
-
-/// A permit shows one chain.
-fn holds_everything(agent: &Name, authority: &Authority) -> Failure {
-    let grant = authority.chain.first().map(|link| link.grant.to_string()).unwrap_or_default();
-    Failure::new(Exit::Unknown, format!("{agent} holds a grant of everything, {grant}"))
-        .code("holds_everything")
-        .hint("a permit shows that one alone, so that the others are not proven")
 }
 
 /// Reads what the denial showed: `decide` has read all of it already, and found it well formed.

@@ -130,9 +130,14 @@ fn main() -> ExitCode {
     };
     let ended = runtime.block_on(run(&arguments));
     match arguments.command {
-        // Whatever still reads or writes the stores must end before the process does: RocksDB's own globals
-        // go first, and a thread that meets them then aborts the process.
-        Command::Node(_) => runtime.shutdown_timeout(node::STORES_CLOSE_TIMEOUT),
+        Command::Node(_) => {
+            if let Err(failure) = node::close_stores(runtime) {
+                output::print_failure(&failure, format);
+                // The stores survive it. A return from here would take RocksDB's globals from under threads that
+                // use them, and whether the process then ends so, or otherwise, would be chance.
+                std::process::abort();
+            }
+        }
         // What still runs has nothing to say any more.
         _ => runtime.shutdown_background(),
     }

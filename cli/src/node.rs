@@ -4,9 +4,11 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chancery_node::RuntimeEnd;
 use chancery_node::config::NodeConfig;
 use clap::Args;
 use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Failure, Result};
@@ -14,7 +16,7 @@ use crate::log;
 use crate::output::{Page, Report};
 
 /// How long the stores may take to close after the node has stopped.
-pub(crate) const STORES_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const STORES_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs one node until SIGTERM or SIGINT; a leader hands over first.
 #[derive(Debug, Args)]
@@ -45,6 +47,16 @@ impl Node {
             json!({ "outcome": "done", "node": node }),
         ))
     }
+}
+
+/// Ends `runtime`, on which the node ran, and waits until its stores are closed. If they do not close, what
+/// holds them open uses them still.
+pub(crate) fn close_stores(runtime: Runtime) -> Result<()> {
+    if RuntimeEnd::begin(runtime).wait(STORES_CLOSE_TIMEOUT) {
+        return Ok(());
+    }
+    let waited = STORES_CLOSE_TIMEOUT.as_secs();
+    Err(Failure::local(format!("the node has stopped, but after {waited} s its stores are still in use")))
 }
 
 /// For tests: this process ends, as by `kill -9`, when it comes to the failpoint that `CHANCERY_ABORT_AT` names;

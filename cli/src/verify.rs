@@ -108,9 +108,9 @@ fn read_any(path: &Path, trust: &Trust) -> Result<Verified> {
     Ok(Verified::Contradiction(Box::new((contradiction, conviction))))
 }
 
-/// Reads one evidence file and verifies all of it.
-pub(crate) fn check_file(path: &Path, trust: &Trust) -> Result<(Evidence, Shown)> {
-    check_text(&files::read(path)?, trust)
+/// Reads one record file and verifies all of it.
+pub(crate) fn check_record(path: &Path, trust: &Trust) -> Result<(Record, ShownRecord)> {
+    check_record_text(&files::read(path)?, trust)
 }
 
 fn check_text(text: &[u8], trust: &Trust) -> Result<(Evidence, Shown)> {

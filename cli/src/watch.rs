@@ -70,7 +70,7 @@ impl Watch {
 
     const fn shows(&self, event: &Event) -> bool {
         match event {
-            Event::Change(Change { entry: Entry::State { .. }, .. }) => self.state,
+            Event::Change(change) if matches!(change.entry, Entry::State { .. }) => self.state,
             Event::Head(_) => self.heads,
             Event::Change(_) | Event::Ended(_) => true,
         }

@@ -1,6 +1,8 @@
 //! The binary with real node processes: the demonstrations, and the tour of the README with `dev`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod desk_count;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -91,18 +93,41 @@ fn the_story_holds_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_extract_is_replayed() {
+fn the_extract_is_replayed_under_the_desks_policy() {
     let home = Home::new();
     let extract = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/airline-extract.jsonl");
+    let recording = std::fs::read_to_string(&extract).unwrap();
+    let calls = recording.lines().count() / 2;
     let told = home.run(&["demo", "--replay", extract.to_str().unwrap()]);
     assert_eq!(told.status.code(), Some(0), "{told:?}");
     let lines = lines(&told);
+    let claims = events(&lines, "claim");
+    assert!(claims.len() >= 9 && claims.iter().all(|claim| claim["holds"] == true), "{claims:?}");
+
+    // What is denied, and why, is what the recording says when it is read a second time.
+    let expected = desk_count::count(&recording);
+    assert_eq!(expected.len(), 7, "the extract has something for each kind of rule: {expected:?}");
     let table = events(&lines, "table")[0];
-    assert_eq!((&table["calls"], &table["permits_after_the_revocation"]), (&25.into(), &0.into()));
     let reasons = table["denied_by_reason"].as_array().unwrap();
-    let unknown: Vec<_> = reasons.iter().filter(|reason| reason["why"] == "no customer is known").collect();
-    assert_eq!(unknown.len(), 1);
-    assert_eq!(unknown[0]["count"], 1);
+    let mut unmet = reasons.iter().filter(|reason| reason["count"] != 0).collect::<Vec<_>>();
+    for ((tool, code, rule), count) in &expected {
+        let place = unmet.iter().position(|reason| {
+            let words = reason["rule"].as_str().unwrap().starts_with(rule);
+            reason["tool"] == **tool && reason["code"] == *code && reason["count"] == *count && words
+        });
+        unmet.remove(place.unwrap_or_else(|| panic!("{tool} {code} {rule}: {count}, of {reasons:?}")));
+    }
+    assert!(unmet.is_empty(), "{unmet:?}");
+    let denied: usize = expected.values().sum();
+    assert_eq!((&table["calls"], &table["denied"]), (&calls.into(), &denied.into()));
+    assert_eq!(table["permits_after_the_revocation"], 0);
+
+    // Each is explained, with what was found; and so is the call that was made up.
+    let explained = events(&lines, "denied");
+    assert_eq!(explained.len(), denied + 1);
+    assert!(explained.iter().all(|denial| !denial["found"].as_array().unwrap().is_empty()));
+    // At least one decision for each call: a permit that came too late is given back, and asked for again.
+    assert!(table["decisions_redecided"].as_u64().unwrap() > calls as u64);
     assert_eq!(home.0.path().read_dir().unwrap().count(), 0);
 }
 
@@ -341,6 +366,23 @@ fn halt(home: &Home) {
     home.says(0, &asked);
     assert_eq!(home.says(0, &["halts"])["halts"], serde_json::json!([]));
 
+    // What a halted agent was granted is told from the log, and is what its denials showed before.
+    home.says(0, &["agent", "register", "parked", "--owner", "ada@example.com"]);
+    let grant = ["grant", "parked", "--resource", "*", "--action"];
+    let gone = home.says(0, &[&grant[..], &["mail/read"]].concat());
+    home.says(0, &["revoke", gone["grant"].as_str().unwrap()]);
+    home.says(0, &[&grant[..], &["mail/*"]].concat());
+    let shown = home.says(0, &["lookup", "parked"]);
+    let parked = home.says(0, &["halt", "--agent", "parked"]);
+    let told = home.says(0, &["lookup", "parked"]);
+    assert_eq!(told["grants"], shown["grants"]);
+    assert_eq!((told["grants"].as_array().unwrap().len(), &told["owner"]), (2, &shown["owner"]));
+    home.says(0, &["resume", &parked["halt"].to_string()]);
+    // So is what one was granted that may do everything.
+    let everything = ["grant", "parked", "--action", "*", "--resource", "*", "--staleness-ms", "10000"];
+    home.says(0, &everything);
+    assert_eq!(patiently(home, &["lookup", "parked"])["grants"].as_array().unwrap().len(), 3);
+
     // It was halted then, and was not before.
     let at = |exit, block: u64| {
         home.says(exit, &[&asked[..], &["--consistency", &format!("at-block={block}")]].concat())
@@ -400,6 +442,9 @@ fn generations(home: &Home) {
     let changed = home.says(0, &["generations", "diff", "line/1", "1", "2"]);
     assert_eq!(changed["changed"].as_array().unwrap().len(), 1);
     assert_eq!(changed["changed"][0]["what"], "model");
+    // What was checked and not recorded is not told.
+    let behaviour = &changed["behaviour"];
+    assert_eq!((&behaviour["from"]["decisions"], &behaviour["changed"]), (&0.into(), &serde_json::json!([])));
     assert_eq!(home.says(14, &["generations", "diff", "line/1", "1", "3"])["code"], "unknown_generation");
     assert_eq!(home.says(14, &["generations", "rollback", "line", "2", &first])["code"], "other_generation");
     let rolled_back = home.says(0, &["generations", "rollback", "line", "1", &first]);

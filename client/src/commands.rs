@@ -1,8 +1,8 @@
 //! The commands, one method each: made, signed with the context's key, and submitted.
 
 use chancery_ledger::command::{
-    Body, Command, Generation, GenerationId, GrantId, HaltScope, Name, Principal, PublicKey, RequestId,
-    SignedCommand, Terms,
+    Body, Command, Generation, GenerationId, GrantId, HaltScope, LineageConstraints, LineagePolicy, Name,
+    Principal, PublicKey, RequestId, SignedCommand, Terms,
 };
 use chancery_ledger::condition::Schema;
 use chancery_ledger::hash::Hash;
@@ -20,6 +20,41 @@ type Result<T> = std::result::Result<T, SubmitError>;
 /// Of every method: [`SubmitError`].
 impl Ledger {
     /// Grants authority. The receipt names the grant.
+    ///
+    /// Terms may have a condition on each call, bounds on what is spent, and what the agent must have had in front of
+    /// it: here refunds of at most 50.00 each and 1,000.00 in all, of an order that was read within 10 minutes.
+    ///
+    /// ```no_run
+    /// # use chancery_client::Ledger;
+    /// # use chancery_client::chancery_ledger::command::{
+    /// #     Bound, BoundKind, Bounds, Identifier, Name, Patterns, Per, Requirement, Requirements, Template, Terms,
+    /// # };
+    /// # use chancery_client::chancery_ledger::condition::Condition;
+    /// # async fn refunds(ledger: &Ledger, now_ms: u64) -> Result<(), Box<dyn std::error::Error>> {
+    /// let each = "permit(principal, action, resource) when { context.args.amount <= 5000 };";
+    /// let in_all = Bound {
+    ///     name: Identifier::new("refunds")?,
+    ///     kind: BoundKind::Sum { argument: Identifier::new("amount")? },
+    ///     limit: 100_000,
+    ///     per: Per::Grant,
+    /// };
+    /// let read = Requirement { source: Template::new("order/{args.order}")?, max_age_ms: 600_000 };
+    /// let granted = ledger.grant(Terms {
+    ///     agent: Name::new("bots/desk")?,
+    ///     actions: Patterns::collect(["payment/refund"])?,
+    ///     resources: Patterns::collect(["customer/*"])?,
+    ///     not_before_ms: 0,
+    ///     not_after_ms: now_ms + 8 * 3_600_000,
+    ///     max_staleness_ms: 2_000,
+    ///     delegable_depth: 0,
+    ///     condition: Some(Condition::new(each)?),
+    ///     knowledge: Requirements::collect([read])?,
+    ///     bounds: Bounds::collect([in_all])?,
+    /// });
+    /// println!("granted {:?}", granted.await?.grant);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn grant(&self, terms: Terms) -> Result<Receipt> {
         self.command(Body::grant(terms)).await
     }
@@ -33,6 +68,18 @@ impl Ledger {
     /// it. The receipt names the new grant.
     pub async fn delegate(&self, parent: GrantId, terms: Terms, agent_key: &SigningKey) -> Result<Receipt> {
         self.submit(&self.sign_as(agent_key, Body::delegate(parent, terms), &[])?).await
+    }
+
+    /// [`Ledger::delegate`] with a condition that is checked against `schema`, which is kept in the log alone.
+    pub async fn delegate_checked(
+        &self,
+        parent: GrantId,
+        terms: Terms,
+        schema: Schema,
+        agent_key: &SigningKey,
+    ) -> Result<Receipt> {
+        let body = Body::Delegate { parent, terms, schema: Some(schema) };
+        self.submit(&self.sign_as(agent_key, body, &[])?).await
     }
 
     /// Revokes a grant for good, and with it every delegation below it.
@@ -78,9 +125,34 @@ impl Ledger {
         self.command(Body::Resume { halt, halt_command }).await
     }
 
+    /// Sets how a lineage changes and what all its generations keep to. To tighten takes the context's key; to loosen,
+    /// as many operators as the policy in force says, of whom `operators` sign too: none twice, none the context's.
+    pub async fn set_lineage(
+        &self,
+        lineage: Name,
+        policy: LineagePolicy,
+        constraints: LineageConstraints,
+        operators: &[&SigningKey],
+    ) -> Result<Receipt> {
+        let body = Body::SetLineage { lineage, policy, constraints, operators: sorted(operators) };
+        self.submit(&self.sign(body, operators)?).await
+    }
+
     /// Registers a version of the agents of a lineage. Its id is [`Generation::id`].
     pub async fn register_generation(&self, generation: Generation) -> Result<Receipt> {
         self.command(Body::RegisterGeneration(Box::new(generation))).await
+    }
+
+    /// Has a generation act. It takes as many reviewers or operators as the lineage's policy says, of whom `reviewers`
+    /// sign too: none twice, none the context's.
+    pub async fn release_generation(
+        &self,
+        lineage: Name,
+        generation: GenerationId,
+        reviewers: &[&SigningKey],
+    ) -> Result<Receipt> {
+        let body = Body::ReleaseGeneration { lineage, generation, reviewers: sorted(reviewers) };
+        self.submit(&self.sign(body, reviewers)?).await
     }
 
     /// Goes back to an older generation, by its number and its id; later ones act no more.
@@ -142,4 +214,11 @@ impl Ledger {
 
 pub(crate) fn public(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
+}
+
+/// As a command names those that sign beside its signer.
+fn sorted(keys: &[&SigningKey]) -> Vec<PublicKey> {
+    let mut keys: Vec<_> = keys.iter().map(|key| public(key)).collect();
+    keys.sort();
+    keys
 }

@@ -52,6 +52,7 @@ mod rosters;
 mod signing;
 mod submit;
 mod watch;
+mod whole_log;
 
 pub use args::{Args, JsonArgs};
 pub use authorize::{AuthorizeError, Authorized, Ended, Ran, RecordedDenial, Running};
@@ -62,7 +63,6 @@ pub use context::{CLOCK_SKEW_MS_DEFAULT, Context, ContextError, ENDPOINTS_MAX};
 pub use contexts::Contexts;
 pub use convictions::Convicted;
 pub use endpoints::{ConnectError, Failure, Try};
-pub use granted::GrantedError;
 pub use ledger::{Ledger, Options};
 pub use members::{LearnerLag, LearnerProgress, MembersError};
 pub use past::{Past, PastError};
@@ -72,6 +72,7 @@ pub use receipt::{Dead, Receipt, ReceiptError};
 pub use rosters::RostersError;
 pub use submit::SubmitError;
 pub use watch::{Event, Watch, WatchError};
+pub use whole_log::WholeLogError;
 
 pub use chancery_ledger;
 pub use chancery_ledger::trust::Newest;

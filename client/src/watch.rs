@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The next leaf. It is proven by the next head.
-    Change(Change),
+    Change(Box<Change>),
     /// The time of a grant ended. That it did is proven; that no other did, the node says.
     Ended(GrantEnd),
     /// All leaves so far are those of this head's log, and nothing is missing that was acknowledged before the oldest
@@ -206,7 +206,7 @@ impl Watch {
     pub async fn next_change(&mut self) -> Result<Change, WatchError> {
         loop {
             if let Event::Change(change) = self.next().await? {
-                return Ok(change);
+                return Ok(*change);
             }
         }
     }
@@ -258,7 +258,7 @@ impl Watch {
             }
             Message::Leaf(leaf) => match self.follower.leaf(leaf.index, &leaf.entry) {
                 Ok(change) => {
-                    self.told_next.push_back(Event::Change(change));
+                    self.told_next.push_back(Event::Change(Box::new(change)));
                     Ok(())
                 }
                 Err(error) => Err(self.untrue(error)),

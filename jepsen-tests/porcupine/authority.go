@@ -154,7 +154,8 @@ func (p *part) take(operation *Operation) {
 		}
 	case call.Check != nil:
 		asked := question{call.Check.Agent, call.Check.Action, call.Check.Resource}
-		bears = asked == p.question && outcome.Unknown == nil
+		halted := outcome.Denied != nil && outcome.Denied.Halt != nil
+		bears = asked == p.question && outcome.Unknown == nil && !halted
 	}
 	if !bears {
 		return

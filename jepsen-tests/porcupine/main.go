@@ -57,6 +57,8 @@ type OutcomeTag struct {
 type Denied struct {
 	Block  uint64 `json:"block"`
 	Reason string `json:"reason"`
+	// The halt that it names. Such a denial says nothing of what was granted.
+	Halt *uint64 `json:"halt"`
 }
 
 // Verdict is what is printed.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
 
-use crate::history::{Call, Operation, Outcome};
+use crate::history::{Call, Operation, Outcome, Told, ToldDecided};
 
 /// Writes `operations`, those of one workload, in the order in which they began and ended.
 ///
@@ -60,6 +60,10 @@ const fn f(call: &Call) -> &'static str {
         Call::Delegate { .. } => ":delegate",
         Call::RevokeGrant { .. } => ":revoke-grant",
         Call::RevokeAgent { .. } => ":revoke-agent",
+        Call::Halt { .. } => ":halt",
+        Call::Resume { .. } => ":resume",
+        Call::Authorize { .. } => ":authorize",
+        Call::Outcome { .. } => ":outcome",
         Call::Check { .. } => ":check",
     }
 }
@@ -75,7 +79,12 @@ fn ended(operation: &Operation) -> &'static str {
 
 fn asked(call: &Call) -> String {
     match call {
-        Call::Register { agent } | Call::RevokeAgent { agent } => map(&[(":agent", text(agent))]),
+        Call::Register { agent, lineage: Some(lineage) } => {
+            map(&[(":agent", text(agent)), (":lineage", text(lineage))])
+        }
+        Call::Register { agent, lineage: None } | Call::RevokeAgent { agent } => {
+            map(&[(":agent", text(agent))])
+        }
         Call::Grant { agent, action, resource, grant } => map(&[
             (":agent", text(agent)),
             (":action", text(action)),
@@ -90,7 +99,14 @@ fn asked(call: &Call) -> String {
             (":parent", text(parent)),
         ]),
         Call::RevokeGrant { grant } => map(&[(":grant", text(grant))]),
-        Call::Check { agent, action, resource } => {
+        Call::Halt { scope, subject } => {
+            map(&[(":scope", text(scope)), (":subject", subject.as_deref().map_or("nil".into(), text))])
+        }
+        Call::Resume { halt, resumer } => map(&[(":halt", halt.to_string()), (":resumer", text(resumer))]),
+        Call::Outcome { agent, decision, kind } => {
+            map(&[(":agent", text(agent)), (":decision", text(decision)), (":kind", text(kind))])
+        }
+        Call::Authorize { agent, action, resource } | Call::Check { agent, action, resource } => {
             map(&[(":agent", text(agent)), (":action", text(action)), (":resource", text(resource))])
         }
     }
@@ -99,14 +115,15 @@ fn asked(call: &Call) -> String {
 /// What was asked, and what became of it.
 fn told(operation: &Operation) -> String {
     let ended = match &operation.outcome {
-        Outcome::Acknowledged { index, block, before } => {
-            format!(":index {index}, :block {block}, :before {before}")
+        Outcome::Acknowledged { index, block, before, verdict } => {
+            let verdict = verdict.as_ref().map_or_else(String::new, decided);
+            format!(":index {index}, :block {block}, :before {before}{verdict}")
         }
         Outcome::Permitted { block, chain } => {
             let chain: Vec<String> = chain.iter().map(|grant| text(grant)).collect();
             format!(":permitted true, :block {block}, :chain [{}]", chain.join(" "))
         }
-        Outcome::Denied { block, reason } => {
+        Outcome::Denied { block, reason, .. } => {
             format!(":permitted false, :block {block}, :reason {}", text(reason))
         }
         Outcome::Refused { reason } => format!(":refused {}", text(reason)),
@@ -115,6 +132,29 @@ fn told(operation: &Operation) -> String {
     };
     let asked = asked(&operation.call);
     format!("{}, {ended}}}", asked.strip_suffix('}').unwrap_or(&asked))
+}
+
+/// What was decided on record.
+fn decided(verdict: &Told) -> String {
+    let number = verdict.number;
+    match &verdict.decided {
+        ToldDecided::Permit { chain, bounds, .. } => {
+            let chain: Vec<String> = chain.iter().map(|grant| text(grant)).collect();
+            let taken = bounds.iter().map(|bound| {
+                let (taken, used, limit) = (bound.taken.unwrap_or_default(), bound.used, bound.limit);
+                format!("{{:bound {}, :taken {taken}, :used {used}, :limit {limit}}}", text(&bound.name))
+            });
+            let taken: Vec<String> = taken.collect();
+            format!(
+                ", :number {number}, :permitted true, :chain [{}], :takes [{}]",
+                chain.join(" "),
+                taken.join(" ")
+            )
+        }
+        ToldDecided::Denied { reason, .. } => {
+            format!(", :number {number}, :permitted false, :reason {}", text(reason))
+        }
+    }
 }
 
 fn map(fields: &[(&str, String)]) -> String {
@@ -157,10 +197,17 @@ mod tests {
             call,
             outcome,
         };
-        let register = |agent: &str| Call::Register { agent: agent.into() };
+        let register = |agent: &str| Call::Register { agent: agent.into(), lineage: None };
         let check = Call::Check { agent: "x".into(), action: "a".into(), resource: "r".into() };
         let operations = [
-            operation(1, 0, 5, Some(6), check, Outcome::Denied { block: 3, reason: "no_grant".into() }),
+            operation(
+                1,
+                0,
+                5,
+                Some(6),
+                check,
+                Outcome::Denied { block: 3, reason: "no_grant".into(), halt: None },
+            ),
             operation(0, 0, 1, Some(3), register("x"), Outcome::Unknown { reason: "it\n\"hung\"".into() }),
             operation(2, 1, 2, Some(5), register("x"), Outcome::Refused { reason: "agent_exists".into() }),
             operation(3, 1, 6, None, register("y"), Outcome::Unknown { reason: String::new() }),

@@ -1,11 +1,12 @@
 //! Followers of the log: each watches it through all faults, breaks off now and then, and goes on from its token's
-//! text over another connection. What it was told in all must be the log, every leaf once.
+//! text over another connection; some read slowly. What one was told in all must be the log, every leaf once, and the
+//! end of every grant that ended, once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use chancery_client::chancery_ledger::follow::ResumeToken;
+use chancery_client::chancery_ledger::follow::{GrantEnd, ResumeToken};
 use chancery_client::{Event, Ledger, Options, Watch, WatchError};
 use tokio::time::timeout;
 
@@ -20,6 +21,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Of 1,000 events, after how many a follower breaks off.
 const BREAKS: u64 = 40;
 
+/// Of 1,000 events, after how many a slow follower takes nothing for a while,
+const STOPS: u64 = 4;
+
+/// and for how long, in milliseconds.
+const STOP_MS: (u64, u64) = (500, 4_000);
+
 /// What one follower was told.
 #[derive(Clone, Debug, Default)]
 pub struct Followed {
@@ -28,10 +35,18 @@ pub struct Followed {
     /// Index and bytes of each leaf, in the order in which they came, without what a head did not bear out because the
     /// follower had to go back to the one before.
     pub leaves: Vec<(u64, Vec<u8>)>,
+    /// Of these, grants that had ended when they came.
+    pub ended_before: Vec<u64>,
+    /// The ends of grants that it was told, in that order, likewise.
+    pub ends: Vec<GrantEnd>,
+    /// The ledger time up to which all ends were told.
+    pub ended_ms: u64,
     /// Heads that proved what came before them.
     pub heads: u64,
     /// How often it went on from a token.
     pub resumed: u64,
+    /// How often a node cut it off for being slow.
+    pub cut_off: u64,
     /// What a node sent that was not true.
     pub untrue: Vec<String>,
 }
@@ -39,6 +54,7 @@ pub struct Followed {
 /// One follower, and over which connections it goes on.
 pub struct Follower {
     node: Option<u64>,
+    slow: bool,
     connections: Vec<Ledger>,
     choices: Choices,
     until: Arc<AtomicU64>,
@@ -46,26 +62,27 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A follower of one node or of all, over connections that it shares with nobody. It ends once `stop` is set and
+    /// A follower of one node or of all, which may read slowly, over connections that it shares with nobody. It ends once `stop` is set and
     /// it has as many leaves as `until` says, proven.
     ///
     /// # Errors
     /// A context cannot be used.
     pub async fn connect(
         cluster: &Cluster,
-        node: Option<u64>,
+        (node, slow): (Option<u64>, bool),
         choices: Choices,
         until: Arc<AtomicU64>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, HarnessError> {
+        // Where members change, one node may be gone for good.
+        let node = node.filter(|_| !cluster.members_change());
         let mut connections = Vec::new();
         for _ in 0..2 {
             // Each stream that breaks is a try, and they break all the time.
             let options = Options { tries_max: 1_000, ..options() };
             connections.push(cluster.connect("gate", node, options).await?);
         }
-        let node = node.filter(|_| !cluster.members_change());
-        Ok(Self { node, connections, choices, until, stop })
+        Ok(Self { node, slow, connections, choices, until, stop })
     }
 
     /// Follows to the end.
@@ -81,11 +98,15 @@ impl Follower {
             };
             let Ok(event) = timeout(LOOK_EVERY, following.next()).await else { continue };
             match event {
-                Ok(Event::Change(change)) => followed.leaves.push((change.index, change.entry.encode())),
-                Ok(Event::Ended(_)) => {}
+                Ok(Event::Change(change)) => {
+                    followed.leaves.push((change.index, change.entry.encode()));
+                    followed.ended_before.extend(change.ended.then_some(change.index));
+                }
+                Ok(Event::Ended(end)) => followed.ends.push(end),
                 Ok(Event::Head(head)) => {
                     proven = head.head.log_size;
                     followed.heads += 1;
+                    followed.ended_ms = followed.ended_ms.max(head.freshness.clock_min_ms);
                 }
                 // What came since the last head counts no more.
                 Err(error @ (WatchError::Untrue { .. } | WatchError::Unproven { .. })) => {
@@ -93,12 +114,21 @@ impl Follower {
                         followed.untrue.push(error.to_string());
                     }
                     let back = following.proven().clone();
-                    followed.leaves.retain(|(index, _)| *index < back.frontier.size());
+                    let (size, ends) = (back.frontier.size(), back.ends);
+                    followed.leaves.retain(|(index, _)| *index < size);
+                    followed.ended_before.retain(|index| *index < size);
+                    let known = |end: &GrantEnd| (end.not_after_ms, end.index) <= (ends.time_ms, ends.index);
+                    followed.ends.retain(known);
                     (token, watch) = (Some(back), None);
                     continue;
                 }
-                Err(WatchError::Unavailable { .. } | WatchError::TooSlow { .. }) => {}
+                Err(WatchError::TooSlow { .. }) => followed.cut_off += 1,
+                Err(WatchError::Unavailable { .. }) => {}
                 Err(error @ WatchError::OtherLedger) => followed.untrue.push(error.to_string()),
+            }
+            if self.slow && !self.stop.load(Ordering::SeqCst) && self.choices.chance(STOPS) {
+                let stop_ms = self.choices.between(STOP_MS.0, STOP_MS.1);
+                tokio::time::sleep(Duration::from_millis(stop_ms)).await;
             }
             if self.choices.chance(BREAKS) {
                 // As a process that ends keeps it: by its text.

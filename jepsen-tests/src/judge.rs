@@ -55,7 +55,7 @@ pub fn judge(record: &Record) -> Result<Vec<Finding>, HarnessError> {
     let rosters: Vec<_> = std::iter::once(record.trust.genesis.clone()).chain(later).collect();
     let log = record.logs.first().map_or(&[][..], |log| &log.leaves);
     findings.push(heads::check(&rosters, log, &proofs));
-    findings.push(following::check(&record.followed, &record.logs));
+    findings.push(following::check(record.trust.ledger, &record.followed, &record.logs));
     findings.push(linearizability::check(operations, STEPS_MAX));
     if let Some(porcupine) = &record.porcupine {
         let found = porcupine.check(&record.history, PORCUPINE_TIMEOUT);

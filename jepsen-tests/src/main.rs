@@ -60,6 +60,9 @@ struct Run {
     /// Workloads; all unless told.
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<Kind>,
+    /// How many of them one round has: rounds take them in turn.
+    #[arg(long, default_value_t = 5)]
+    workloads_at_once: usize,
     /// So many rounds, and nothing said of what they did not cover.
     #[arg(long)]
     rounds: Option<u64>,
@@ -127,6 +130,7 @@ impl Run {
             seed: self.seed.unwrap_or_else(|| u32::from_be_bytes(random).into()),
             groups: or_all(self.faults),
             workloads: if self.workloads.is_empty() { Kind::ALL.to_vec() } else { self.workloads },
+            workloads_at_once: self.workloads_at_once.max(1),
             hold_max: Duration::from_secs(self.hold_seconds),
             failures_max: self.failures_max.max(1),
             environment: self.environment,

@@ -34,7 +34,8 @@ pub struct Recorder {
     denied: Mutex<BTreeSet<u32>>,
     next_id: AtomicU64,
     next_process: AtomicU32,
-    writes_open: AtomicU64,
+    /// Commands under way, of each workload.
+    writes_open: Mutex<BTreeMap<&'static str, u64>>,
     proofs: Mutex<BufWriter<File>>,
 }
 
@@ -65,7 +66,7 @@ impl Recorder {
             denied: Mutex::default(),
             next_id: AtomicU64::new(0),
             next_process: AtomicU32::new(0),
-            writes_open: AtomicU64::new(0),
+            writes_open: Mutex::default(),
             proofs: Mutex::new(BufWriter::new(proofs)),
         })
     }
@@ -82,9 +83,18 @@ impl Recorder {
         locked(&self.processes).clone()
     }
 
-    /// Commands that are under way now.
-    pub fn writes_open(&self) -> u64 {
-        self.writes_open.load(Ordering::SeqCst)
+    /// The workloads of which a command is under way now.
+    pub fn busy(&self) -> BTreeSet<&'static str> {
+        let open = locked(&self.writes_open);
+        open.iter().filter(|(_, open)| **open > 0).map(|(workload, _)| *workload).collect()
+    }
+
+    /// Counts a command of `process` that is under way, or is no more.
+    fn count_open(&self, process: u32, change: impl FnOnce(&mut u64)) {
+        let workload = locked(&self.processes).get(&process).copied();
+        if let Some(workload) = workload {
+            change(locked(&self.writes_open).entry(workload).or_default());
+        }
     }
 
     /// Whether a workload has come to what shows anything: something was done, and where it asks for it, something
@@ -104,7 +114,7 @@ impl Recorder {
     /// Begins an operation. To be called before the request, or its nonce, is made.
     pub fn begin(&self, process: u32, node: Option<u64>, command: Option<String>, call: Call) -> Open {
         if command.is_some() {
-            self.writes_open.fetch_add(1, Ordering::SeqCst);
+            self.count_open(process, |open| *open += 1);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         Open { id, process, node, invoked_us: self.now_us(), command, call }
@@ -115,9 +125,13 @@ impl Recorder {
         let returned_us = (!matches!(outcome, Outcome::Unknown { .. })).then(|| self.now_us());
         let Open { id, process, node, invoked_us, command, call } = open;
         if command.is_some() {
-            self.writes_open.fetch_sub(1, Ordering::SeqCst);
+            // INVARIANT: it was counted when it began.
+            self.count_open(process, |open| *open = open.saturating_sub(1));
         }
-        let shows = match outcome {
+        let shows = match &outcome {
+            Outcome::Acknowledged { verdict: Some(verdict), .. } if !verdict.is_permit() => {
+                Some(&self.denied)
+            }
             Outcome::Acknowledged { .. } | Outcome::Permitted { .. } => Some(&self.did),
             Outcome::Denied { .. } => Some(&self.denied),
             _ => None,

@@ -37,6 +37,12 @@ const SNAPSHOTS: [(i64, i64); 3] = [(50, 5), (100, 10), (1_000, 0)];
 /// for each workload to have come to anything, in the time that it was given.
 const FAULTS_MAX: Duration = Duration::from_secs(180);
 
+/// Who follows the log: one node or all of them, and whether it reads slowly.
+const FOLLOWERS: [(Option<u64>, bool); 3] = [(Some(1), false), (None, false), (None, true)];
+
+/// How long a follower may take nothing before a node cuts it off, in milliseconds: shorter than a slow one stops.
+const WATCH_PATIENCE_MS: i64 = 1_000;
+
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long the nodes may take to start, and to serve again when the faults are over. Beyond it, they do not recover.
@@ -72,14 +78,23 @@ pub struct Setting {
 /// What came of the operations of one workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
-    /// Acknowledged, or permitted.
+    /// Acknowledged and not a denial, or permitted.
     pub ok: u64,
-    /// Proven denials.
+    /// Proven denials, recorded or not.
     pub denied: u64,
     /// Refused, or without effect, or a check without an answer.
     pub not_done: u64,
     /// Open for ever.
     pub unknown: u64,
+}
+
+/// How often followers of the log had to go on after a gap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gaps {
+    /// From the token of one that ended.
+    pub resumed: u64,
+    /// After a node cut one off for being slow.
+    pub cut_off: u64,
 }
 
 /// What came of a round.
@@ -88,6 +103,8 @@ pub struct Report {
     pub faults: Counts,
     /// What came of the operations, of each workload.
     pub tallies: BTreeMap<&'static str, Tally>,
+    /// How followers of the log fared.
+    pub gaps: Gaps,
     /// What the checkers say.
     pub findings: Vec<Finding>,
     /// How long the nodes took to serve again.
@@ -113,6 +130,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         _ => false,
     };
     let mut tuning = toml::Table::new();
+    tuning.insert("watch_patience_ms".into(), WATCH_PATIENCE_MS.into());
     if let Some((every, keep)) = choices.pick(&SNAPSHOTS).filter(|_| snapshots) {
         tuning.insert("snapshot_every_entries".into(), (*every).into());
         tuning.insert("keep_log_entries".into(), (*keep).into());
@@ -134,9 +152,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
     let crowd = Crowd::gather(&cluster, &recorder, setting).await?;
     let followers = Followers::gather(&cluster, setting).await?;
 
-    let mut nemesis =
-        Nemesis::new(setting.group, Choices::of_part(setting.seed, "nemesis"), setting.hold_max, &cluster)
-            .await?;
+    let mut nemesis = Nemesis::new(setting, &cluster).await?;
     let mut wrong = None;
     let longest = setting.time.max(FAULTS_MAX);
     while wrong.is_none() && began.elapsed() < longest && recorder.ended() < OPERATIONS_MAX {
@@ -174,6 +190,10 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
         },
         (Err(what), _) | (_, Err(what)) => Err(what),
     };
+    let gaps = Gaps {
+        resumed: followed.iter().map(|one| one.resumed).sum(),
+        cut_off: followed.iter().map(|one| one.cut_off).sum(),
+    };
     let (operations, history, proofs) = recorder.finish()?;
     let workloads = recorder.workloads();
     let tallies = tally(&operations, &workloads);
@@ -197,7 +217,7 @@ pub async fn run(setting: &Setting) -> Result<Report, HarnessError> {
             findings.extend(judged.map_err(|error| HarnessError::Setup(format!("a checker: {error}")))??);
         }
     }
-    let report = Report { faults: nemesis.counts().clone(), tallies, findings, recovered_in };
+    let report = Report { faults: nemesis.counts().clone(), tallies, gaps, findings, recovered_in };
     if report.verdict().is_valid() {
         fs::remove_dir_all(&setting.folder).map_err(HarnessError::at(&setting.folder))?;
     }
@@ -215,10 +235,10 @@ impl Followers {
     async fn gather(cluster: &Cluster, setting: &Setting) -> Result<Self, HarnessError> {
         let (until, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let mut all = JoinSet::new();
-        for node in [Some(1), None] {
-            let choices = Choices::of_part(setting.seed, &format!("follower {node:?}"));
+        for (node, slow) in FOLLOWERS {
+            let choices = Choices::of_part(setting.seed, &format!("follower {node:?} {slow}"));
             let (until, stop) = (Arc::clone(&until), Arc::clone(&stop));
-            all.spawn(Follower::connect(cluster, node, choices, until, stop).await?.follow());
+            all.spawn(Follower::connect(cluster, (node, slow), choices, until, stop).await?.follow());
         }
         Ok(Self { all, until, stop })
     }
@@ -316,8 +336,11 @@ fn tally(operations: &[Operation], workloads: &BTreeMap<u32, &'static str>) -> B
         let Some(workload) = workloads.get(&operation.process) else { continue };
         let tally = tallies.entry(workload).or_default();
         match operation.outcome {
-            Outcome::Acknowledged { .. } | Outcome::Permitted { .. } => tally.ok += 1,
             Outcome::Denied { .. } => tally.denied += 1,
+            Outcome::Acknowledged { verdict: Some(ref verdict), .. } if !verdict.is_permit() => {
+                tally.denied += 1;
+            }
+            Outcome::Acknowledged { .. } | Outcome::Permitted { .. } => tally.ok += 1,
             Outcome::Refused { .. } | Outcome::NotDone { .. } => tally.not_done += 1,
             Outcome::Unknown { .. } => tally.unknown += 1,
         }

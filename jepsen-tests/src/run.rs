@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use crate::checkers::Verdict;
 use crate::checkers::porcupine::Porcupine;
 use crate::fault::HarnessError;
-use crate::nemesis::{Counts, Group};
-use crate::round::{self, Report, Setting, Tally};
+use crate::nemesis::{Count, Counts, Fault, Group};
+use crate::round::{self, Gaps, Report, Setting, Tally};
 use crate::workload::Kind;
 
 /// The longest that one round has faults. Longer ones make long histories, not other ones.
@@ -36,6 +36,8 @@ pub struct Settings {
     pub groups: Vec<Group>,
     /// The workloads.
     pub workloads: Vec<Kind>,
+    /// How many of them one round has: each takes the next ones.
+    pub workloads_at_once: usize,
     /// The longest that a fault is held, a pause above all.
     pub hold_max: Duration,
     /// How long each round has faults; chosen so that all groups come at least once, if none.
@@ -56,10 +58,11 @@ pub struct Summary {
 
 #[derive(Default)]
 struct Row {
-    rounds: u64,
-    tallies: BTreeMap<&'static str, Tally>,
+    /// Of each workload, in how many rounds it was, and what came of it.
+    tallies: BTreeMap<&'static str, (u64, Tally)>,
     faults: Counts,
     verdict: Option<Verdict>,
+    gaps: Gaps,
     slowest_recovery: Duration,
 }
 
@@ -70,15 +73,25 @@ impl Settings {
         self.round.unwrap_or(share).clamp(Duration::from_secs(5), ROUND_MAX)
     }
 
+    /// The workloads of round `number`.
+    fn dealt(&self, number: u64) -> Vec<Kind> {
+        let at_once = self.workloads_at_once.min(self.workloads.len());
+        let first = usize::try_from(number).unwrap_or(0).wrapping_mul(at_once);
+        let first = first.checked_rem(self.workloads.len()).unwrap_or(0);
+        self.workloads.iter().cycle().skip(first).take(at_once).copied().collect()
+    }
+
     /// The one command that runs the round of `seed` again.
-    fn replay(&self, group: Group, seed: u64) -> String {
-        let workloads: Vec<_> = self.workloads.iter().map(|kind| kind.name()).collect();
+    fn replay(&self, group: Group, seed: u64, workloads: &[Kind]) -> String {
+        let names: Vec<_> = workloads.iter().map(|kind| kind.name()).collect();
         format!(
-            "chancery-jepsen run --rounds 1 --round-seconds {} --hold-seconds {} --seed {seed} --faults {} --workloads {}",
+            "chancery-jepsen run --rounds 1 --round-seconds {} --hold-seconds {} --seed {seed} --faults {} \
+             --workloads {} --workloads-at-once {}",
             self.round_time().as_secs(),
             self.hold_max.as_secs(),
             group.name(),
-            workloads.join(",")
+            names.join(","),
+            names.len()
         )
     }
 }
@@ -109,7 +122,7 @@ pub async fn run(settings: &Settings, rounds_max: Option<u64>) -> Result<Summary
             program: settings.program.clone(),
             folder: settings.folder.join(format!("{}-{seed}", group.name())),
             group: *group,
-            workloads: settings.workloads.clone(),
+            workloads: settings.dealt(number),
             seed,
             time: settings.round_time(),
             hold_max: settings.hold_max,
@@ -117,7 +130,11 @@ pub async fn run(settings: &Settings, rounds_max: Option<u64>) -> Result<Summary
             environment: settings.environment.clone(),
         };
         let report = round::run(&setting).await.inspect_err(|_| {
-            eprintln!("kept: {}\nagain: {}", setting.folder.display(), settings.replay(*group, seed));
+            eprintln!(
+                "kept: {}\nagain: {}",
+                setting.folder.display(),
+                settings.replay(*group, seed, &setting.workloads)
+            );
         })?;
         let verdict = report.verdict();
         eprintln!("{}", told(&setting, &report));
@@ -127,7 +144,7 @@ pub async fn run(settings: &Settings, rounds_max: Option<u64>) -> Result<Summary
                 "{} round, seed {seed}: {verdict}\nkept: {}\nagain: {}",
                 group.name(),
                 setting.folder.display(),
-                settings.replay(*group, seed)
+                settings.replay(*group, seed, &setting.workloads)
             );
             eprintln!("{failure}");
             summary.failures.push(failure);
@@ -172,34 +189,45 @@ impl Tally {
 impl Summary {
     fn add(&mut self, group: Group, report: Report) {
         let row = self.rows.entry(group).or_default();
-        row.rounds += 1;
         row.slowest_recovery = row.slowest_recovery.max(report.recovered_in);
+        row.gaps.resumed += report.gaps.resumed;
+        row.gaps.cut_off += report.gaps.cut_off;
         let verdict = report.verdict();
         row.verdict = Some(match row.verdict.take() {
             Some(before) => before.and(verdict),
             None => verdict,
         });
         for (workload, tally) in report.tallies {
-            row.tallies.entry(workload).or_default().add(tally);
+            let (rounds, all) = row.tallies.entry(workload).or_default();
+            *rounds += 1;
+            all.add(tally);
         }
         for (fault, count) in report.faults {
-            let known = row.faults.entry(fault).or_default();
-            known.happened += count.happened;
-            known.in_flight += count.in_flight;
+            row.faults.entry(fault).or_default().add(&count);
         }
     }
 
     /// A fault that never happened, or never while commands were under way, and workloads that did nothing.
     fn not_covered(&self) -> Option<String> {
         let mut missing = Vec::new();
+        if self.rows.values().all(|row| row.gaps.resumed == 0) {
+            missing.push("followers that go on from a token".into());
+        }
         for (group, row) in &self.rows {
             for fault in group.faults().iter().filter(|_| *group != Group::Mixed) {
-                let count = row.faults.get(fault).copied().unwrap_or_default();
+                let count = row.faults.get(fault).cloned().unwrap_or_default();
                 if count.in_flight == 0 {
                     missing.push(format!("{} ({} in all)", fault.name(), count.happened));
                 }
+                let unmet = |workload: &&&str| !count.workloads.contains_key(**workload);
+                if *fault == Fault::KillLeader {
+                    let unmet = row.tallies.keys().filter(unmet);
+                    missing.extend(
+                        unmet.map(|workload| format!("{} in the middle of {workload}", fault.name())),
+                    );
+                }
             }
-            for (workload, tally) in &row.tallies {
+            for (workload, (_, tally)) in &row.tallies {
                 let is_denied = Kind::ALL.iter().any(|kind| kind.name() == *workload && kind.is_denied());
                 if tally.ok == 0 || tally.denied == 0 && is_denied {
                     missing.push(format!("{workload} under {}: {tally:?}", group.name()));
@@ -223,13 +251,13 @@ impl Summary {
                 Some(Verdict::Inconclusive { .. }) => "inconclusive",
                 None => "not run",
             };
-            for (workload, tally) in &row.tallies {
+            for (workload, (rounds, tally)) in &row.tallies {
                 let _ = writeln!(
                     text,
                     "{:<10} {:<9} {:>7} {:>10} {:>7} {:>7} {:>8} {:>8}  {verdict}",
                     group.name(),
                     workload,
-                    row.rounds,
+                    rounds,
                     tally.total(),
                     tally.ok,
                     tally.denied,
@@ -241,7 +269,7 @@ impl Summary {
         text += "\nfaults that happened (of these, while commands were under way):\n";
         for (group, row) in &self.rows {
             let counts = group.faults().iter().map(|fault| {
-                let count = row.faults.get(fault).copied().unwrap_or_default();
+                let count = row.faults.get(fault).cloned().unwrap_or_default();
                 format!("{} {} ({})", fault.name(), count.happened, count.in_flight)
             });
             let counts: Vec<_> = counts.collect();
@@ -249,6 +277,25 @@ impl Summary {
             let _ =
                 writeln!(text, "{:<10} {}; slowest recovery {recovery} ms", group.name(), counts.join(", "));
         }
+        let mut killed = Count::default();
+        self.rows
+            .values()
+            .filter_map(|row| row.faults.get(&Fault::KillLeader))
+            .for_each(|count| killed.add(count));
+        let of = |(workload, count): (&&str, &u64)| format!("{workload} {count}");
+        let of: Vec<_> = killed.workloads.iter().map(of).collect();
+        let _ = writeln!(
+            text,
+            "\nleaders killed: {}; while commands of a workload were under way: {}",
+            killed.happened,
+            of.join(", ")
+        );
+        let resumed: u64 = self.rows.values().map(|row| row.gaps.resumed).sum();
+        let cut_off: u64 = self.rows.values().map(|row| row.gaps.cut_off).sum();
+        let _ = writeln!(
+            text,
+            "followers of the log: went on from a token {resumed} times, were cut off for being slow {cut_off} times"
+        );
         text
     }
 }

@@ -70,7 +70,7 @@ fn refuse(house: &mut House, signers: &[&str], body: Body, refusal: &Refusal) {
     let root = house.state().summary().root;
     let admitted = house
         .state()
-        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &mut VerifiedBatches::default())
+        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
         .unwrap();
     assert_eq!(admitted.as_ref(), Err(refusal));
     let applied = house.block(vec![signed]);

@@ -48,7 +48,7 @@ fn refuse(house: &mut House, signer: &str, body: Body, refusal: &Refusal) {
     let before = house.state().summary().clone();
     let admitted = house
         .state()
-        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &mut VerifiedBatches::default())
+        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
         .unwrap();
     assert_eq!(admitted.as_ref(), Err(refusal));
     let applied = house.block(vec![signed]);

@@ -27,6 +27,7 @@ pub mod raft;
 pub mod recovery;
 pub mod roster_proofs;
 pub mod rosters;
+mod runtime_end;
 pub mod sabotage;
 pub mod sequencer;
 mod serve;
@@ -36,4 +37,5 @@ pub mod store;
 pub mod submit;
 
 pub use assembly::{Assembled, Foundation};
+pub use runtime_end::RuntimeEnd;
 pub use serve::{ServeError, serve};

@@ -80,7 +80,8 @@ pub enum ServeError {
 }
 
 /// Runs the node of `config` until `shutdown`, or until a fault that it must not go on with. A leader hands
-/// over first.
+/// over first. It serves nobody any more when this returns, but its stores are closed, and its folder is free,
+/// only once the runtime has ended: see [`RuntimeEnd`](crate::RuntimeEnd).
 pub async fn serve(
     config: NodeConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,

@@ -1,23 +1,46 @@
-//! The generations of a lineage: each proven to be in the log, and their number by the state.
+//! The generations of a lineage, and what each did: from the whole log, which is proven to be all of it.
 
-use chancery_client::{Change, Ledger, WatchError};
-use chancery_ledger::authority::{AgentRecord, Entry, LineageRecord, agent_and_lineage};
-use chancery_ledger::command::{Body, Generation, GenerationId, Name};
+use std::collections::{BTreeMap, BTreeSet};
+
+use chancery_client::Ledger;
+use chancery_ledger::authority::{Entry, LineageRecord, agent_record, lineage_record};
+use chancery_ledger::command::{Body, DecisionId, Generation, GenerationId, LedgerId, Name};
+use chancery_ledger::decide::Denial;
 use chancery_ledger::state::PrunedView;
 use serde_json::{Value, json};
 
+use super::behaviour::{self, Behaviour};
 use crate::check::ask;
 use crate::exit::{Exit, Failure, Result};
+use crate::ledger;
 use crate::output::{self, Page, Report, Table, style, utc};
-use crate::{ledger, watch};
 
 /// A lineage, as one state has it.
 pub(super) struct Lineage {
-    name: Name,
-    known: Option<LineageRecord>,
+    known: Known,
+    leaves: Leaves,
+    checked: chancery_client::Checked,
+}
+
+/// What the state says of the lineage.
+enum Known {
+    /// All of it; none if nothing was ever said.
+    Shown(Option<LineageRecord>),
+    /// Nothing, as the agent is denied for this before its lineage is looked at.
+    NotShown(Denial),
+}
+
+/// What the log says of the lineage, so far.
+struct Leaves {
+    ledger: LedgerId,
+    lineage: Name,
     /// In the order of their numbers.
     generations: Vec<Listed>,
-    checked: chancery_client::Checked,
+    /// Every agent of the lineage.
+    agents: BTreeSet<Name>,
+    /// Numbers of the generations whose behaviour is wanted.
+    observed: Vec<u64>,
+    behaviours: BTreeMap<GenerationId, Behaviour>,
 }
 
 struct Listed {
@@ -28,58 +51,54 @@ struct Listed {
 }
 
 impl Lineage {
-    /// The lineage of an agent, and every generation of it. Reads the whole log.
-    pub(super) async fn read(ledger: &Ledger, agent: &Name) -> Result<Self> {
-        let invalid = |what: &str| Failure::new(Exit::Invalid, what);
+    /// The lineage of an agent, every generation of it, and what those with the numbers in `observed` did. Reads the
+    /// whole log.
+    pub(super) async fn read(ledger: &Ledger, agent: &Name, observed: &[u64]) -> Result<Self> {
         // A denial for naming no generation shows the lineage, and so does everything but a halt.
         let nobody = Name::new("chancery/generations/nobody-grants-this")
             .map_err(|error| Failure::usage(error.to_string()))?;
         let checked = ask(ledger, [agent, &nobody, &nobody], b"").await?.checked;
         let view = PrunedView::new(&checked.answer.tree);
-        let shown = agent_and_lineage(&view, agent).map_err(|_| {
-            let code = Failure::new(Exit::Unknown, format!("the proof does not show the lineage of {agent}"));
-            code.hint("it is halted or retired: then its lineage is not looked at")
-        })?;
-        let Some((AgentRecord { lineage: name, .. }, known)) = shown else {
+        let untrue = |_| Failure::new(Exit::Invalid, format!("the proof does not show {agent}"));
+        let Some(registered) = agent_record(&view, agent).map_err(untrue)? else {
             let unknown = format!("{agent} was never registered");
             return Err(Failure::new(Exit::Refused, unknown).code("unknown_agent"));
         };
-        let head = checked.verified.head;
-        let count = known.as_ref().map_or(0, |known| known.count);
-        let mut generations: Vec<Listed> = Vec::new();
-        if count > 0 {
-            let mut leaves = ledger.watch(0).await.map_err(|error| watch::failure(&error))?;
-            while leaves.next_index() < head.log_size && (generations.len() as u64) < count {
-                let change = match leaves.next_change().await {
-                    Ok(change) => change,
-                    // It took its time over what it found: nothing is lost by going on.
-                    Err(WatchError::TooSlow { .. }) => continue,
-                    Err(error) => return Err(watch::failure(&error)),
-                };
-                let Change { index, entry: told, .. } = change;
-                let Some(found) = listed(&told, ledger, &name, index) else { continue };
-                let proven = ledger.leaf_in(&head, index).await;
-                let (_, entry) = proven.map_err(|error| ledger::read_failure(&error))?;
-                if entry != told {
-                    return Err(invalid("a leaf is not the one in the log"));
-                }
-                generations.push(found);
+        let known = match (lineage_record(&view, &registered.lineage), checked.verified.decision.denial()) {
+            (Ok(known), _) => Known::Shown(known),
+            (Err(_), Some(denial @ (Denial::Halted { .. } | Denial::Retired { .. }))) => {
+                Known::NotShown(denial.clone())
             }
-        }
-        if generations.len() as u64 == count {
-            Ok(Self { name, known, generations, checked })
-        } else {
-            Err(invalid("a node left out generations that the state counts"))
+            (Err(error), _) => return Err(untrue(error)),
+        };
+        let mut leaves = Leaves {
+            ledger: ledger.trust().ledger,
+            lineage: registered.lineage,
+            generations: Vec::new(),
+            agents: BTreeSet::new(),
+            observed: observed.to_vec(),
+            behaviours: BTreeMap::new(),
+        };
+        let read = ledger.read_whole_log(&checked.verified.head, |index, entry| leaves.add(index, &entry));
+        read.await.map_err(|error| ledger::whole_log_failure(&error))?;
+        let count = leaves.generations.len() as u64;
+        match &known {
+            Known::Shown(known) if known.as_ref().map_or(0, |known| known.count) != count => {
+                Err(Failure::new(Exit::Invalid, "the log has other generations than the state counts"))
+            }
+            Known::Shown(_) | Known::NotShown(_) => Ok(Self { known, leaves, checked }),
         }
     }
 
     pub(super) fn report(&self, ledger: &Ledger) -> Report {
-        let count = self.generations.len();
-        let mut page = Page::new(format!("{}  {count} generations", style::name(self.name.as_str())));
+        let Leaves { lineage, generations, .. } = &self.leaves;
+        let count = generations.len();
+        let mut page = Page::new(format!("{}  {count} generations", style::name(lineage.as_str())));
         if count > 0 {
             let mut table = Table::new(&[">number", "generation", "registered", "state"]);
-            for (number, listed) in (1..).zip(&self.generations) {
-                let state = if self.in_service(number) { style::good("in service") } else { String::new() };
+            for (number, listed) in (1..).zip(generations) {
+                let in_service = self.in_service(number) == Some(true);
+                let state = if in_service { style::good("in service") } else { String::new() };
                 table.row([
                     number.to_string(),
                     style::name(&listed.id.to_string()),
@@ -89,7 +108,10 @@ impl Lineage {
             }
             page = page.table(table);
         }
-        if let Some(known) = &self.known {
+        if let Known::NotShown(denial) = &self.known {
+            page = page.field("in service", format!("not shown: {}", output::denial(denial)));
+        }
+        if let Some(known) = self.known() {
             let policy = known.policy;
             let quarantine = if policy.quarantine { "until released" } else { "not at all" };
             page = page
@@ -98,19 +120,17 @@ impl Lineage {
                 .field("in service", format!("at most {}", policy.in_service_max));
         }
         let page = output::proof(page, &ledger.trust(), &self.checked.verified);
-        let generations: Vec<_> = (1..)
-            .zip(&self.generations)
-            .map(|(number, listed)| self.generation_json(number, listed))
-            .collect();
+        let generations: Vec<_> =
+            (1..).zip(generations).map(|(number, listed)| self.generation_json(number, listed)).collect();
         let json = json!({
             "outcome": "done",
-            "lineage": self.name.as_str(),
-            "policy": self.known.as_ref().map(|known| json!({
+            "lineage": lineage.as_str(),
+            "policy": self.known().map(|known| json!({
                 "quarantine": known.policy.quarantine,
                 "threshold": known.policy.threshold,
                 "in_service_max": known.policy.in_service_max,
             })),
-            "constraints": self.known.as_ref().map(|known| json!({
+            "constraints": self.known().map(|known| json!({
                 "actions": known.constraints.actions.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "resources": known.constraints.resources.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "max_staleness_ms": known.constraints.max_staleness_ms,
@@ -121,10 +141,11 @@ impl Lineage {
         Report::done(page, json)
     }
 
-    /// What was declared of one, against another.
+    /// What was declared of one, and what it did, against another.
     pub(super) fn difference(&self, from: u64, to: u64) -> Result<Report> {
+        let Leaves { lineage, behaviours, .. } = &self.leaves;
         let (before, after) = (self.numbered(from)?, self.numbered(to)?);
-        let mut page = Page::new(format!("{}  generation {from} to {to}", style::name(self.name.as_str())));
+        let mut page = Page::new(format!("{}  generation {from} to {to}", style::name(lineage.as_str())));
         let mut changed = Vec::new();
         let pairs = before.generation.digests.named().into_iter().zip(after.generation.digests.named());
         for ((what, before), (_, after)) in pairs {
@@ -138,12 +159,19 @@ impl Lineage {
         if changed.is_empty() {
             page = page.text("nothing that was declared differs");
         }
+        let nothing = Behaviour::default();
+        let did = |listed: &Listed| behaviours.get(&listed.id).unwrap_or(&nothing);
+        page = match behaviour::table([from, to], did(before), did(after)) {
+            Some(table) => page.table(table),
+            None => page.text("neither has recorded decisions"),
+        };
         let json = json!({
             "outcome": "done",
-            "lineage": self.name.as_str(),
+            "lineage": lineage.as_str(),
             "from": self.generation_json(from, before),
             "to": self.generation_json(to, after),
             "changed": changed,
+            "behaviour": behaviour::to_json(did(before), did(after)),
         });
         Ok(Report::done(page, json))
     }
@@ -151,15 +179,23 @@ impl Lineage {
     fn numbered(&self, number: u64) -> Result<&Listed> {
         let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
         let unknown = || {
-            let words = format!("{} has {} generations", self.name, self.generations.len());
+            let Leaves { lineage, generations, .. } = &self.leaves;
+            let words = format!("{lineage} has {} generations", generations.len());
             Failure::new(Exit::Refused, words).code("unknown_generation")
         };
-        place.and_then(|place| self.generations.get(place)).ok_or_else(unknown)
+        place.and_then(|place| self.leaves.generations.get(place)).ok_or_else(unknown)
     }
 
-    fn in_service(&self, number: u64) -> bool {
-        let mut in_service = self.known.iter().flat_map(|known| &known.in_service);
-        in_service.any(|generation| generation.number == number)
+    /// What the state says of the lineage, if it is shown and anything was said.
+    fn known(&self) -> Option<&LineageRecord> {
+        if let Known::Shown(known) = &self.known { known.as_ref() } else { None }
+    }
+
+    /// Whether the generation may act; none if the state does not show it.
+    fn in_service(&self, number: u64) -> Option<bool> {
+        let Known::Shown(known) = &self.known else { return None };
+        let mut in_service = known.iter().flat_map(|known| &known.in_service);
+        Some(in_service.any(|generation| generation.number == number))
     }
 
     fn generation_json(&self, number: u64, listed: &Listed) -> Value {
@@ -177,16 +213,37 @@ impl Lineage {
     }
 }
 
-/// The generation of `lineage` that the leaf registers, if it does.
-fn listed(entry: &Entry, ledger: &Ledger, lineage: &Name, index: u64) -> Option<Listed> {
-    let Entry::Command { time_ms, signed, .. } = entry else { return None };
-    match &signed.command().body {
-        Body::RegisterGeneration(generation) if generation.lineage == *lineage => Some(Listed {
-            generation: (**generation).clone(),
-            id: generation.id(ledger.trust().ledger),
-            index,
-            time_ms: *time_ms,
-        }),
-        _ => None,
+impl Leaves {
+    /// Takes note of the next leaf.
+    fn add(&mut self, index: u64, entry: &Entry) {
+        let Entry::Command { time_ms, signed, verdict, .. } = entry else { return };
+        match &signed.command().body {
+            Body::RegisterAgent { agent, lineage, .. }
+                if *lineage.as_ref().unwrap_or(agent) == self.lineage =>
+            {
+                self.agents.insert(agent.clone());
+            }
+            Body::RegisterGeneration(generation) if generation.lineage == self.lineage => {
+                let id = generation.id(self.ledger);
+                let generation = (**generation).clone();
+                self.generations.push(Listed { generation, id, index, time_ms: *time_ms });
+                if self.observed.contains(&(self.generations.len() as u64)) {
+                    self.behaviours.entry(id).or_default();
+                }
+            }
+            Body::Authorize(asked) if self.agents.contains(&asked.agent) => {
+                let behaviour = asked.generation.and_then(|id| self.behaviours.get_mut(&id));
+                if let (Some(behaviour), Some(verdict)) = (behaviour, verdict) {
+                    let id = DecisionId::of(self.ledger, signed.command_bytes());
+                    behaviour.decided(id, *time_ms, &asked.action, verdict);
+                }
+            }
+            Body::Outcome(outcome) => {
+                for behaviour in self.behaviours.values_mut() {
+                    behaviour.ended(outcome);
+                }
+            }
+            _ => {}
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `chancery generations`: the versions of the agents of a lineage, and what all of them keep to.
 
+mod behaviour;
 mod listed;
 
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use listed::Lineage;
 pub(crate) enum GenerationsCommand {
     /// The generations of an agent's lineage, proven complete.
     List(List),
-    /// What changed from one generation to another.
+    /// What changed from one generation to another: what was declared of it, and what it did on record.
     Diff(Diff),
     /// Register a generation. By an operator or issuer.
     Register(Register),
@@ -145,11 +146,11 @@ impl GenerationsCommand {
         match self {
             Self::List(List { agent }) => {
                 let ledger = ledger::connect(context::load(named)?).await?;
-                Ok(Lineage::read(&ledger, agent).await?.report(&ledger))
+                Ok(Lineage::read(&ledger, agent, &[]).await?.report(&ledger))
             }
             Self::Diff(Diff { agent, from, to }) => {
                 let ledger = ledger::connect(context::load(named)?).await?;
-                Lineage::read(&ledger, agent).await?.difference(*from, *to)
+                Lineage::read(&ledger, agent, &[*from, *to]).await?.difference(*from, *to)
             }
             Self::Register(register) => register.run(named).await,
             Self::Release(release) => release.run(named).await,

@@ -1,12 +1,12 @@
 //! Which agents may do something: all that were ever granted it, and what each one's check says now.
 
-use chancery_client::{CheckError, Checked, GrantedError, Ledger};
+use chancery_client::{CheckError, Checked, Ledger};
 use chancery_ledger::command::Name;
 use chancery_ledger::condition::ConditionFault;
 use chancery_ledger::decide::{Decision, Denial};
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::Result;
 use crate::ledger;
 use crate::output::{self, Page, Report, Table, style};
 
@@ -36,7 +36,8 @@ pub(super) async fn report(ledger: &Ledger, action: &Name, resource: &Name) -> R
         Err(error) => return Err(ledger::check_failure(&error)),
     };
     let head = first.verified.head;
-    let agents = ledger.granted(&head, action, resource).await.map_err(|error| failure(&error))?;
+    let agents =
+        ledger.granted(&head, action, resource).await.map_err(|error| ledger::whole_log_failure(&error))?;
     let mut holders = Vec::new();
     for agent in agents {
         let checked = match ledger.check(agent.as_str(), action.as_str(), resource.as_str(), "").await {
@@ -72,14 +73,6 @@ pub(super) async fn report(ledger: &Ledger, action: &Name, resource: &Name) -> R
         "head": output::head_json(&head),
     });
     Ok(Report::done(page, json))
-}
-
-fn failure(error: &GrantedError) -> Failure {
-    let exit = match error {
-        GrantedError::Watch(_) | GrantedError::TimedOut { .. } => Exit::Unknown,
-        GrantedError::OtherLog { .. } => Exit::Invalid,
-    };
-    Failure::new(exit, error.to_string())
 }
 
 impl Holder {

@@ -36,22 +36,22 @@ pub(crate) fn public(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
 }
 
-fn issuer_key(house: &House) -> SigningKey {
+pub(crate) fn issuer_key(house: &House) -> SigningKey {
     Context::open(house.cluster.ledger_folder().join("contexts/issuer")).unwrap().key.unwrap()
 }
 
-fn command(key: &SigningKey, body: Body) -> Command {
+pub(crate) fn command(key: &SigningKey, body: Body) -> Command {
     let mut request_id = RequestId([0; 16]);
     getrandom::fill(&mut request_id.0).unwrap();
     Command { signer: public(key), request_id, not_after_ms: now_ms() + 60_000, body }
 }
 
-fn registration() -> Body {
+pub(crate) fn registration() -> Body {
     Body::RegisterAgent { agent: name("never"), owner: name("ada@example.com"), key: None, lineage: None }
 }
 
 /// Any bytes, signed as a command is.
-fn signed_bytes(ledger: LedgerId, key: &SigningKey, command: Vec<u8>) -> Vec<u8> {
+pub(crate) fn signed_bytes(ledger: LedgerId, key: &SigningKey, command: Vec<u8>) -> Vec<u8> {
     let message = [&b"chancery/command/v1\0"[..], ledger.0.as_bytes(), &command].concat();
     let signature = key.sign(&message).to_bytes().to_vec();
     let signature = wire_types::Signature { key: public(key).0.to_vec(), signature, batch: None };
@@ -306,7 +306,7 @@ async fn on_the_command_line(house: &mut House) {
 }
 
 /// Demands that every node refuses the command, and that the SDK says so.
-async fn expect(house: &mut House, case: &str, signed: &SignedCommand, code: &str) {
+pub(crate) async fn expect(house: &mut House, case: &str, signed: &SignedCommand, code: &str) {
     let papers = Papers::of_principal(&house.cluster, "issuer");
     for node in 1..=NODES {
         let found = refusal(&mut client(&house.cluster, node, &papers), signed.encode()).await;

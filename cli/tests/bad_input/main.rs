@@ -4,6 +4,7 @@
 //! it was, and a command is acknowledged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod authority;
 mod callers;
 mod commands;
 mod connections;
@@ -11,6 +12,8 @@ mod full_disk;
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 #[path = "../cluster/harness.rs"]
 mod harness;
+mod questions;
+mod spelling;
 mod wire;
 
 use chancery_client::{CheckError, Ledger};
@@ -25,6 +28,9 @@ const READER: &str = "reader";
 async fn bad_input_is_refused_and_changes_nothing() {
     let mut house = House::open().await;
     commands::refused(&mut house).await;
+    spelling::malformed(&mut house).await;
+    authority::refused(&mut house).await;
+    questions::refused(&mut house).await;
     callers::not_let_in(&mut house).await;
     connections::bounded(&mut house).await;
     full_disk::stops_the_node_alone(&mut house).await;

@@ -13,5 +13,6 @@ mod restart;
 mod retries;
 mod revocation;
 mod storm;
+mod swap;
 mod times;
 mod watching;

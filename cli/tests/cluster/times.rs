@@ -131,7 +131,7 @@ async fn a_halt_is_of_its_time_and_followers_are_told_of_it() {
         let (mut watch, mut told) = (gate.watch(halted.index).await.unwrap(), Vec::new());
         loop {
             match timeout(PATIENCE, watch.next()).await.expect("an event in time").unwrap() {
-                Event::Change(change) => told.push(change),
+                Event::Change(change) => told.push(*change),
                 Event::Head(proven) if proven.head.log_size > resumed.index => break,
                 Event::Head(_) | Event::Ended(_) => {}
             }

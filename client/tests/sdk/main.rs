@@ -16,6 +16,7 @@ mod conditions;
 mod contexts;
 mod contradictions;
 mod fake;
+mod generations;
 mod lies;
 mod permits;
 mod reading;

@@ -1,6 +1,6 @@
 //! Leaves, status, watching.
 
-use chancery_client::{Failure, GrantedError, Options, ReadError, WatchError};
+use chancery_client::{Failure, Options, ReadError, WatchError, WholeLogError};
 use chancery_ledger::authority::Entry;
 use chancery_ledger::command::{Body, Patterns, Terms};
 use chancery_ledger::follow::FollowError;
@@ -107,5 +107,5 @@ async fn who_was_granted_something_is_told_from_the_whole_log() {
     // Of another log nothing is told.
     let other = chancery_ledger::head::Head { log_root: chancery_ledger::hash::Hash::ZERO, ..head };
     let error = ledger.granted(&other, &pay, &account).await.unwrap_err();
-    assert!(matches!(error, GrantedError::OtherLog { .. }), "{error}");
+    assert!(matches!(error, WholeLogError::OtherLog { .. }), "{error}");
 }

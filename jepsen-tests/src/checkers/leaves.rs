@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use chancery_ledger::authority::Entry;
-use chancery_ledger::command::{Body, GrantId, LedgerId, SignedCommand};
+use chancery_ledger::authority::{Entry, Verdict as Recorded};
+use chancery_ledger::command::{Body, DecisionId, GrantId, LedgerId, Name, SignedCommand};
 
 use super::{Verdict, log};
 use crate::history::{Call, NodeLog};
@@ -27,10 +27,14 @@ pub struct Leaf {
     pub index: u64,
     /// Its block.
     pub block: u64,
+    /// The block's ledger time, in milliseconds since 1970.
+    pub time_ms: u64,
     /// Hash of the command, in hexadecimal.
     pub hash: String,
     /// The command.
     pub signed: SignedCommand,
+    /// What was decided, if it asked for that.
+    pub verdict: Option<Recorded>,
 }
 
 impl Leaves {
@@ -61,14 +65,14 @@ impl Leaves {
                 return Err(violation(format!("leaf {index} is of block {block}, after block {last_block}")));
             }
             last_block = *block;
-            let Entry::Command { block, signed, .. } = entry else { continue };
+            let Entry::Command { block, time_ms, signed, verdict } = entry else { continue };
             let (hash, position) = (signed.command_hash().to_string(), leaves.commands.len());
             if let Some(earlier) = leaves.by_hash.insert(hash.clone(), position) {
                 let earlier = leaves.commands.get(earlier).map_or(0, |leaf| leaf.index);
                 return Err(violation(format!("leaves {earlier} and {index} are one command: done twice")));
             }
             leaves.by_index.insert(index, position);
-            leaves.commands.push(Leaf { index, block, hash, signed });
+            leaves.commands.push(Leaf { index, block, time_ms, hash, signed, verdict });
         }
         Ok(leaves)
     }
@@ -92,8 +96,16 @@ impl Leaves {
     pub fn says(&self, leaf: &Leaf, call: &Call) -> bool {
         let id = || GrantId::of(self.ledger, leaf.signed.command_bytes()).to_string();
         match (call, &leaf.signed.command().body) {
-            (Call::Register { agent }, Body::RegisterAgent { agent: of, .. })
-            | (Call::RevokeAgent { agent }, Body::RevokeAgent { agent: of, .. }) => agent == of.as_str(),
+            (Call::Register { agent, lineage }, Body::RegisterAgent { agent: of, lineage: in_, .. }) => {
+                agent == of.as_str() && lineage.as_deref() == in_.as_ref().map(Name::as_str)
+            }
+            (Call::RevokeAgent { agent }, Body::RevokeAgent { agent: of, .. }) => agent == of.as_str(),
+            (Call::Halt { scope, subject }, Body::Halt { scope: of, .. }) => {
+                scope == of.kind() && *subject == of.subject()
+            }
+            (Call::Resume { halt, resumer }, Body::Resume { halt: of, .. }) => {
+                halt == of && *resumer == leaf.signed.command().signer.to_string()
+            }
             (Call::Grant { agent, grant, .. }, Body::Grant { terms, .. }) => {
                 agent == terms.agent.as_str() && *grant == id()
             }
@@ -101,8 +113,20 @@ impl Leaves {
                 agent == terms.agent.as_str() && *parent == of.to_string() && *grant == id()
             }
             (Call::RevokeGrant { grant }, Body::RevokeGrant { grant: of, .. }) => *grant == of.to_string(),
+            (Call::Authorize { agent, action, resource }, Body::Authorize(asked)) => {
+                [agent, action, resource]
+                    == [&asked.agent, &asked.action, &asked.resource].map(|name| name.as_str())
+            }
+            (Call::Outcome { decision, kind, .. }, Body::Outcome(said)) => {
+                *decision == said.decision.to_string() && kind == said.kind.name()
+            }
             _ => false,
         }
+    }
+
+    /// The id of what the leaf decides.
+    pub fn decision_id(&self, leaf: &Leaf) -> DecisionId {
+        DecisionId::of(self.ledger, leaf.signed.command_bytes())
     }
 
     /// The id of what the leaf grants, in hexadecimal.

@@ -45,7 +45,7 @@ fn judge(operations: &[Operation], leaves: &Leaves) -> Result<(), Verdict> {
             return wrong(format!("leaf {} says something else than what was asked for", leaf.index));
         }
         match (&operation.outcome, own) {
-            (Outcome::Acknowledged { index, block, before }, own) => {
+            (Outcome::Acknowledged { index, block, before, .. }, own) => {
                 let told = |leaf: &&Leaf| (leaf.index, leaf.block) == (*index, *block);
                 let another =
                     || leaves.at(*index).filter(|leaf| *before && has_effect(leaf, &operation.call));
@@ -76,6 +76,12 @@ fn has_effect(leaf: &Leaf, call: &Call) -> bool {
         (Body::RevokeGrant { grant: earlier, .. }, Call::RevokeGrant { grant }) => {
             earlier.to_string() == *grant
         }
+        (Body::Outcome(earlier), Call::Outcome { decision, kind, .. }) => {
+            earlier.decision.to_string() == *decision && earlier.kind.name() == kind
+        }
+        (Body::Resume { halt: earlier, .. }, Call::Resume { halt, resumer }) => {
+            earlier == halt && leaf.signed.command().signer.to_string() == *resumer
+        }
         _ => false,
     }
 }
@@ -90,6 +96,10 @@ fn nothing_of_nobodys(operations: &[Operation], leaves: &Leaves) -> Result<(), V
                 | Body::Delegate { .. }
                 | Body::RevokeGrant { .. }
                 | Body::RevokeAgent { .. }
+                | Body::Halt { .. }
+                | Body::Resume { .. }
+                | Body::Authorize(_)
+                | Body::Outcome(_)
         );
         of_clients && !given.contains(leaf.hash.as_str())
     });

@@ -128,7 +128,13 @@ impl<'a> Told<'a> {
                     let list = told.all_revoked.entry(agent).or_default();
                     list.push(Revocation { operation, invoked_us, returned_us });
                 }
-                Call::Register { .. } | Call::Check { .. } => {}
+                // A recorded permit is judged by the log: see `decisions`. Halts have a checker of their own.
+                Call::Register { .. }
+                | Call::Check { .. }
+                | Call::Halt { .. }
+                | Call::Resume { .. }
+                | Call::Authorize { .. }
+                | Call::Outcome { .. } => {}
             }
         }
         for (permit, chain) in permits {

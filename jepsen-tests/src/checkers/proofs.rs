@@ -9,7 +9,7 @@ use chancery_ledger::hash::{Hash, from_hex};
 use chancery_ledger::trust::Trust;
 
 use super::{Finding, Verdict};
-use crate::history::{Call, Operation, Outcome, Proof};
+use crate::history::{Call, Operation, Outcome, Proof, halt_of};
 
 /// The checker's name.
 pub const NAME: &str = "proofs";
@@ -93,8 +93,8 @@ fn verify_again(
             let proven = authority.chain.iter().map(|link| link.grant.to_string());
             verified.head.block == *block && proven.eq(chain.iter().cloned())
         }
-        (Decision::Denied(denial), Outcome::Denied { block, reason }) => {
-            verified.head.block == *block && denial.code() == reason
+        (Decision::Denied(denial), Outcome::Denied { block, reason, halt }) => {
+            verified.head.block == *block && denial.code() == reason && halt_of(denial) == *halt
         }
         _ => false,
     };

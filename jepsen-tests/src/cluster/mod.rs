@@ -110,7 +110,7 @@ impl Cluster {
         &self.plan.folder
     }
 
-    /// A connection as `operator`, `issuer`, `revoker` or `gate` through the proxies: over every node that there
+    /// A connection as `operator`, `issuer`, `gate` or whom else `chancery init` founds, through the proxies: over every node that there
     /// is or may be, or to one and those that may come in its place. Its context is a copy, so that none shares
     /// what it verified.
     ///
@@ -163,6 +163,8 @@ fn node_folder(plan: &Plan, node: u64) -> PathBuf {
 fn found(plan: &Plan, addresses: &Addresses) -> Result<(), HarnessError> {
     let mut init = Command::new(&plan.program);
     init.env("HOME", &plan.folder).arg("init").arg(ledger_folder(plan));
+    // Two of three end a halt.
+    init.args(["--resumers", "3"]);
     for node in 1..=plan.nodes {
         let node = format!("{},{}", addresses.peer_proxy(node), addresses.client_proxy(node));
         init.args(["--node", &node]);

@@ -8,7 +8,7 @@ mod cuts;
 mod faults;
 mod members;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chancery_client::{Ledger, Options};
@@ -19,6 +19,7 @@ pub use faults::{Fault, Group};
 use crate::cluster::{ClockError, Cluster};
 use crate::fault::HarnessError;
 use crate::recorder::Recorder;
+use crate::round::Setting;
 use crate::seed::Choices;
 use cuts::{Rules, rules};
 use members::{Change, is_possible};
@@ -30,13 +31,38 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(180);
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long a leader that is to be killed in the middle of something is let live, and how often that is looked for.
+const MOMENT_PATIENCE: Duration = Duration::from_millis(500);
+const MOMENT_EVERY: Duration = Duration::from_millis(2);
+
 /// What a fault amounted to over a round or a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Count {
     /// Times that it was begun, and had an effect.
     pub happened: u64,
-    /// Of these, how often commands were under way.
+    /// Of these, how often commands were under way,
     pub in_flight: u64,
+    /// and how often commands of each workload.
+    pub workloads: BTreeMap<&'static str, u64>,
+}
+
+impl Count {
+    fn happened(&mut self, in_flight: &BTreeSet<&'static str>) {
+        self.happened += 1;
+        self.in_flight += u64::from(!in_flight.is_empty());
+        for workload in in_flight {
+            *self.workloads.entry(workload).or_default() += 1;
+        }
+    }
+
+    /// Adds what came of another round.
+    pub fn add(&mut self, other: &Self) {
+        self.happened += other.happened;
+        self.in_flight += other.in_flight;
+        for (workload, count) in &other.workloads {
+            *self.workloads.entry(workload).or_default() += count;
+        }
+    }
 }
 
 /// How often each fault happened.
@@ -45,6 +71,8 @@ pub type Counts = BTreeMap<Fault, Count>;
 /// Brings the faults of a group over a cluster.
 pub struct Nemesis {
     group: Group,
+    /// What is worked on.
+    workloads: BTreeSet<&'static str>,
     choices: Choices,
     /// The longest that a fault is held.
     hold_max: Duration,
@@ -66,7 +94,8 @@ struct Active {
     changes: Option<Instant>,
     /// Of flapping links: whether they are cut now.
     on: bool,
-    in_flight: bool,
+    /// The workloads of which commands were under way.
+    in_flight: BTreeSet<&'static str>,
     /// Whether it had an effect.
     happened: bool,
     felt_before: u64,
@@ -81,20 +110,18 @@ impl Active {
 }
 
 impl Nemesis {
-    /// A nemesis that holds a fault, a pause above all, for `hold_max` at most.
+    /// The nemesis of a round.
     ///
     /// # Errors
     /// The operator's context cannot be used.
-    pub async fn new(
-        group: Group,
-        choices: Choices,
-        hold_max: Duration,
-        cluster: &Cluster,
-    ) -> Result<Self, HarnessError> {
+    pub async fn new(setting: &Setting, cluster: &Cluster) -> Result<Self, HarnessError> {
+        let (group, hold_max) = (setting.group, setting.hold_max);
+        let workloads = setting.workloads.iter().map(|kind| kind.name()).collect();
+        let choices = Choices::of_part(setting.seed, "nemesis");
         let next = Instant::now() + Duration::from_millis(500);
         let (deck, active, counts) = (Vec::new(), Vec::new(), Counts::new());
         let operator = cluster.connect("operator", None, Options::default()).await?;
-        Ok(Self { group, choices, hold_max, deck, active, next, counts, operator })
+        Ok(Self { group, workloads, choices, hold_max, deck, active, next, counts, operator })
     }
 
     /// How often each fault happened.
@@ -102,10 +129,29 @@ impl Nemesis {
         &self.counts
     }
 
-    /// Whether every fault of the group has happened while commands were under way.
+    /// Whether every fault of the group has happened while commands were under way, and if leaders are killed, one
+    /// was in the middle of each workload.
     pub fn is_complete(&self) -> bool {
         let missing = |fault: &Fault| self.counts.get(fault).is_none_or(|count| count.in_flight == 0);
-        self.group == Group::Mixed || !self.group.faults().iter().any(missing)
+        let kills_leaders = self.group.faults().contains(&Fault::KillLeader);
+        self.group == Group::Mixed
+            || !self.group.faults().iter().any(missing) && (!kills_leaders || self.unmet().is_empty())
+    }
+
+    /// Workloads in the middle of which no leader was killed yet.
+    fn unmet(&self) -> BTreeSet<&'static str> {
+        let met = self.counts.get(&Fault::KillLeader);
+        let is_unmet = |workload: &&&str| met.is_none_or(|met| !met.workloads.contains_key(**workload));
+        self.workloads.iter().filter(is_unmet).copied().collect()
+    }
+
+    /// Waits a little for a moment in which every workload that has not met the death of a leader has a command under
+    /// way.
+    async fn wait_for_unmet(&self, recorder: &Recorder) {
+        let (unmet, deadline) = (self.unmet(), Instant::now() + MOMENT_PATIENCE);
+        while !unmet.is_subset(&recorder.busy()) && Instant::now() < deadline {
+            sleep(MOMENT_EVERY).await;
+        }
     }
 
     /// Ends what is over, changes what changes, and begins what is due. To be called often. A node that ended by
@@ -197,7 +243,10 @@ impl Nemesis {
             self.next = Instant::now() + Duration::from_millis(100);
             return Ok(());
         }
-        let in_flight = recorder.writes_open() > 0;
+        if fault == Fault::KillLeader {
+            self.wait_for_unmet(recorder).await;
+        }
+        let in_flight = recorder.busy();
         let mut change = None;
         if fault.changes_members() {
             // Others may be done to the same nodes meanwhile.
@@ -397,9 +446,7 @@ impl Nemesis {
         self.next = Instant::now() + Duration::from_millis(self.choices.between(pause_ms.0, pause_ms.1));
         tracing::info!(fault = over.fault.name(), happened = over.happened, "ended");
         if over.happened {
-            let count = self.counts.entry(over.fault).or_default();
-            count.happened += 1;
-            count.in_flight += u64::from(over.in_flight);
+            self.counts.entry(over.fault).or_default().happened(&over.in_flight);
         }
         Ok(())
     }

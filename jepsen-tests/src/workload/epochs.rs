@@ -46,7 +46,7 @@ impl Epochs {
                 check_all(client, &agent).await;
             }
             _ => {
-                let right = Right { agent: agent.name.clone(), action: name("act"), resource, depth: 0 };
+                let right = Right::new(&agent.name, "act", resource.as_str());
                 client.grant(&right).await;
                 self.count(&agent);
             }

@@ -1,21 +1,31 @@
-//! What the clients do: four ways to use a ledger, each with a few things that many clients want at once.
+//! What the clients do: eight ways to use a ledger, each with a few things that many clients want at once.
 
+mod bounds;
+mod decisions;
 mod epochs;
+mod halts;
 mod list;
 mod register;
 mod trees;
+mod watch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use chancery_client::SigningKey;
 use clap::ValueEnum;
 
 use crate::client::{Client, name};
+use crate::history::Outcome;
+use bounds::Bounds;
 use chancery_client::chancery_ledger::command::Name;
+use decisions::Decisions;
 use epochs::Epochs;
+use halts::Halts;
 use list::List;
 use register::Registers;
 use trees::Trees;
+use watch::Watched;
 
 /// Which workload.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
@@ -28,11 +38,28 @@ pub enum Kind {
     Trees,
     /// All that an agent was granted is revoked at once, and granted again.
     Epochs,
+    /// Decisions are recorded, and what became of them.
+    Decisions,
+    /// A few units of bounds that everybody wants are spent on record, and given back.
+    Bounds,
+    /// Halts of every scope come and go.
+    Halts,
+    /// Grants end, and those who follow the log are told.
+    Watch,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Register, Self::List, Self::Trees, Self::Epochs];
+    /// All of them, in the order in which rounds take them.
+    pub const ALL: [Self; 8] = [
+        Self::Decisions,
+        Self::Bounds,
+        Self::Halts,
+        Self::Watch,
+        Self::Register,
+        Self::List,
+        Self::Trees,
+        Self::Epochs,
+    ];
 
     /// Its name in tables and on the command line.
     pub const fn name(self) -> &'static str {
@@ -41,12 +68,16 @@ impl Kind {
             Self::List => "list",
             Self::Trees => "trees",
             Self::Epochs => "epochs",
+            Self::Decisions => "decisions",
+            Self::Bounds => "bounds",
+            Self::Halts => "halts",
+            Self::Watch => "watch",
         }
     }
 
-    /// Whether it takes away what it gave, so that something is denied.
+    /// Whether something is asked of what it took away, so that it is denied.
     pub const fn is_denied(self) -> bool {
-        !matches!(self, Self::List)
+        !matches!(self, Self::List | Self::Watch)
     }
 }
 
@@ -60,6 +91,14 @@ pub enum Workload {
     Trees(Trees),
     /// See [`Kind::Epochs`].
     Epochs(Epochs),
+    /// See [`Kind::Decisions`].
+    Decisions(Decisions),
+    /// See [`Kind::Bounds`].
+    Bounds(Bounds),
+    /// See [`Kind::Halts`].
+    Halts(Halts),
+    /// See [`Kind::Watch`].
+    Watch(Watched),
 }
 
 impl Workload {
@@ -70,6 +109,10 @@ impl Workload {
             Kind::List => Self::List(List::default()),
             Kind::Trees => Self::Trees(Trees::default()),
             Kind::Epochs => Self::Epochs(Epochs::default()),
+            Kind::Decisions => Self::Decisions(Decisions::default()),
+            Kind::Bounds => Self::Bounds(Bounds::default()),
+            Kind::Halts => Self::Halts(Halts::default()),
+            Kind::Watch => Self::Watch(Watched::default()),
         }
     }
 
@@ -80,6 +123,10 @@ impl Workload {
             Self::List(list) => list.step(client).await,
             Self::Trees(trees) => trees.step(client).await,
             Self::Epochs(epochs) => epochs.step(client).await,
+            Self::Decisions(decisions) => decisions.step(client).await,
+            Self::Bounds(bounds) => bounds.step(client).await,
+            Self::Halts(halts) => halts.step(client).await,
+            Self::Watch(watched) => watched.step(client).await,
         }
     }
 
@@ -90,6 +137,11 @@ impl Workload {
             Self::List(list) => list.last_checks(client).await,
             Self::Trees(trees) => trees.last_checks(client).await,
             Self::Epochs(epochs) => epochs.last_checks(client).await,
+            Self::Decisions(decisions) => decisions.last_checks(client).await,
+            Self::Bounds(bounds) => bounds.last_checks(client).await,
+            Self::Halts(halts) => halts.last_checks(client).await,
+            // Its followers come to the end of the log by themselves.
+            Self::Watch(_) => {}
         }
     }
 }
@@ -133,4 +185,16 @@ impl<T: Clone> Pool<T> {
         // INVARIANT: nothing panics while it is held.
         act(&mut self.items.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn key(client: &mut Client) -> SigningKey {
+    let mut seed = [0; 32];
+    for part in seed.chunks_mut(8) {
+        part.copy_from_slice(&client.choices.next().to_be_bytes());
+    }
+    SigningKey::from_bytes(&seed)
+}
+
+const fn acknowledged(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Acknowledged { .. })
 }

@@ -55,7 +55,7 @@ impl Registers {
     }
 
     async fn grant(&self, client: &mut Client, agent: &Name) {
-        let right = Right { agent: agent.clone(), action: name("act"), resource: name("thing"), depth: 0 };
+        let right = Right::new(agent, "act", "thing");
         let (Some(grant), outcome) = client.grant(&right).await else { return };
         if matches!(outcome, Outcome::NotDone { .. } | Outcome::Refused { .. }) {
             return;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use chancery_client::SigningKey;
 use chancery_client::chancery_ledger::command::{GrantId, Name};
 
-use super::Pool;
+use super::{Pool, acknowledged, key};
 use crate::client::{Client, Right, name};
-use crate::history::Outcome;
 
 /// Trees that are worked on at once.
 const TREES: usize = 2;
@@ -69,7 +68,7 @@ impl Trees {
                 return None;
             }
             let depth = LEVELS - level;
-            let right = Right { agent: agent.clone(), action: name("act"), resource: name("thing"), depth };
+            let right = Right { depth, ..Right::new(&agent, "act", "thing") };
             let (grant, outcome) = match (levels.last(), &holder) {
                 (Some((_, parent)), Some(holder)) => client.delegate(*parent, &right, holder).await,
                 _ => client.grant(&right).await,
@@ -98,16 +97,4 @@ async fn check_all(client: &mut Client, tree: &Tree) {
 
 async fn check(client: &mut Client, agent: &Name) {
     client.check(agent, &name("act"), &name("thing")).await;
-}
-
-fn key(client: &mut Client) -> SigningKey {
-    let mut seed = [0; 32];
-    for part in seed.chunks_mut(8) {
-        part.copy_from_slice(&client.choices.next().to_be_bytes());
-    }
-    SigningKey::from_bytes(&seed)
-}
-
-const fn acknowledged(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Acknowledged { .. })
 }

@@ -25,9 +25,9 @@ fn history() -> Vec<Operation> {
         let unknown = fate % 16 == 0;
         let done = !unknown || fate >= 128;
         let (action, resource) = ("a".to_owned(), "r".to_owned());
-        let acknowledged = Outcome::Acknowledged { index: id, block: id, before: false };
+        let acknowledged = Outcome::Acknowledged { index: id, block: id, before: false, verdict: None };
         let (call, mut outcome) = match what % 8 {
-            _ if number < AGENTS => (Call::Register { agent }, acknowledged),
+            _ if number < AGENTS => (Call::Register { agent, lineage: None }, acknowledged),
             0 | 1 => {
                 let grant = format!("g{number}");
                 if done {
@@ -49,7 +49,7 @@ fn history() -> Vec<Operation> {
             _ => {
                 let outcome = match held.first() {
                     Some(grant) => Outcome::Permitted { block: id, chain: vec![grant.clone()] },
-                    None => Outcome::Denied { block: id, reason: "no_grant".into() },
+                    None => Outcome::Denied { block: id, reason: "no_grant".into(), halt: None },
                 };
                 (Call::Check { agent, action, resource }, outcome)
             }

@@ -11,6 +11,10 @@
 )]
 
 mod caught;
+mod caught_bounds;
+mod caught_decisions;
+mod caught_following;
+mod caught_halts;
 #[path = "../../../ledger/tests/house/mod.rs"]
 mod house;
 mod long;

@@ -219,7 +219,7 @@ proptest! {
         run.check("y");
         let id = *which.get(&permits(&run));
         let Outcome::Permitted { block, .. } = run.operation(id).outcome else { panic!() };
-        run.operation(id).outcome = Outcome::Denied { block, reason: "no_grant".into() };
+        run.operation(id).outcome = Outcome::Denied { block, reason: "no_grant".into(), halt: None };
         let caught = caught_by(&run.findings());
         prop_assert!(caught.contains(&"replay") && caught.contains(&"proofs"), "{caught:?}");
     }

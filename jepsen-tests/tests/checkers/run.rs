@@ -1,10 +1,13 @@
 //! A ledger in this process, what its clients did, and what they were told.
 
 use chancery_jepsen::checkers::{Finding, Verdict, heads, linearizability, proofs, witnessed};
-use chancery_jepsen::history::{Call, NodeLog, Operation, Outcome, Proof};
+use chancery_jepsen::history::{Call, NodeLog, Operation, Outcome, Proof, Told, halt_of};
 use chancery_ledger::answer::verify;
-use chancery_ledger::authority::Outcome as Applied;
-use chancery_ledger::command::{Body, GrantId, SignedCommand};
+use chancery_ledger::authority::{Entry, Outcome as Applied, Verdict as Recorded};
+use chancery_ledger::command::{
+    ActionOutcome, Body, Bound, Bounds, DecisionId, DecisionRef, GrantId, HaltScope, OutcomeKind,
+    SignedCommand,
+};
 use chancery_ledger::decide::Decision;
 use chancery_ledger::hash::{Hash, to_hex};
 
@@ -32,15 +35,31 @@ impl Run {
     // What clients ask for.
 
     pub fn register(&mut self, agent: &str) -> (SignedCommand, Call) {
+        self.register_in(agent, None)
+    }
+
+    pub fn register_in(&mut self, agent: &str, lineage: Option<&str>) -> (SignedCommand, Call) {
         let (name, owner, key) =
             (house::name(agent), house::name("owner@example.com"), Some(house::public(agent)));
+        let of = lineage.map(house::name);
         let signed =
-            self.house.signed("operator-1", Body::RegisterAgent { agent: name, owner, key, lineage: None });
-        (signed, Call::Register { agent: agent.into() })
+            self.house.signed("operator-1", Body::RegisterAgent { agent: name, owner, key, lineage: of });
+        (signed, Call::Register { agent: agent.into(), lineage: lineage.map(Into::into) })
     }
 
     pub fn grant(&mut self, agent: &str, action: &str, resource: &str) -> (SignedCommand, Call) {
-        let terms = house::terms(agent, &[action], &[resource], FOUNDED_MS);
+        self.grant_within(agent, action, resource, Vec::new())
+    }
+
+    pub fn grant_within(
+        &mut self,
+        agent: &str,
+        action: &str,
+        resource: &str,
+        bounds: Vec<Bound>,
+    ) -> (SignedCommand, Call) {
+        let mut terms = house::terms(agent, &[action], &[resource], FOUNDED_MS);
+        terms.bounds = Bounds::collect(bounds).unwrap();
         let signed = self.house.signed("issuer", Body::grant(terms));
         let grant = self.id(&signed);
         let (agent, action, resource) = (agent.into(), action.into(), resource.into());
@@ -69,6 +88,56 @@ impl Run {
         (self.house.signed("revoker", body), Call::RevokeAgent { agent: agent.into() })
     }
 
+    pub fn halt(&mut self, scope: HaltScope) -> (SignedCommand, Call) {
+        let call = Call::Halt { scope: scope.kind().into(), subject: scope.subject() };
+        (self.house.signed("halter", Body::Halt { scope, reason: "test".into() }), call)
+    }
+
+    pub fn resume(&mut self, resumer: &str, halt: u64) -> (SignedCommand, Call) {
+        let Entry::Command { signed, .. } = self.house.entry(halt) else { panic!() };
+        let body = Body::Resume { halt, halt_command: signed.command_hash() };
+        let call = Call::Resume { halt, resumer: house::public(resumer).to_string() };
+        (self.house.signed(resumer, body), call)
+    }
+
+    pub fn authorize(&mut self, agent: &str) -> (SignedCommand, Call) {
+        self.authorize_amount(agent, None)
+    }
+
+    /// The same, for an amount.
+    pub fn authorize_amount(&mut self, agent: &str, amount: Option<u64>) -> (SignedCommand, Call) {
+        let mut asked = house::authorize(agent, "a", RESOURCE);
+        if let Some(amount) = amount {
+            let args = format!("{{\"amount\":{amount}}}").into_bytes();
+            (asked.args_digest, asked.args) = (Hash::of(&[&args]), Some(args));
+        }
+        let signed = self.house.signed("gate", Body::Authorize(asked));
+        let (agent, action, resource) = (agent.into(), "a".into(), RESOURCE.into());
+        (signed, Call::Authorize { agent, action, resource })
+    }
+
+    pub fn outcome(&mut self, decision: &DecisionRef, kind: OutcomeKind) -> (SignedCommand, Call) {
+        let said = ActionOutcome { decision: decision.clone(), kind, result_digest: None };
+        let (agent, name) = (decision.agent.to_string(), decision.to_string());
+        let call = Call::Outcome { agent, decision: name, kind: kind.name().into() };
+        (self.house.signed("gate", Body::Outcome(said)), call)
+    }
+
+    /// Has it decided on record, alone: which decision it is.
+    pub fn authorized(&mut self, agent: &str) -> DecisionRef {
+        self.authorized_amount(agent, None)
+    }
+
+    /// The same, for an amount.
+    pub fn authorized_amount(&mut self, agent: &str, amount: Option<u64>) -> DecisionRef {
+        let command = self.authorize_amount(agent, amount);
+        let id = DecisionId::of(self.house.ledger, command.0.command_bytes());
+        let operation = self.give(command);
+        let Outcome::Acknowledged { index, .. } = self.operation(operation).outcome else { panic!() };
+        let Entry::Command { verdict: Some(verdict), .. } = self.house.entry(index) else { panic!() };
+        DecisionRef { agent: house::name(agent), number: verdict.number, id }
+    }
+
     fn id(&self, signed: &SignedCommand) -> String {
         GrantId::of(self.house.ledger, signed.command_bytes()).to_string()
     }
@@ -89,12 +158,8 @@ impl Run {
         let mut ids = Vec::new();
         for ((signed, call), outcome) in commands.into_iter().zip(applied.outcomes) {
             let outcome = match outcome {
-                Applied::Applied(cause) => {
-                    Outcome::Acknowledged { index: cause.index, block: cause.block, before: false }
-                }
-                Applied::Before(cause) => {
-                    Outcome::Acknowledged { index: cause.index, block: cause.block, before: true }
-                }
+                Applied::Applied(cause) => self.acknowledged(cause.index, cause.block, false),
+                Applied::Before(cause) => self.acknowledged(cause.index, cause.block, true),
                 Applied::Refused(refusal) => Outcome::Refused { reason: refusal.code().into() },
             };
             ids.push(self.record(Some(&signed), call, outcome, invoked_us, returned_us));
@@ -104,6 +169,11 @@ impl Run {
         let (operation, statements) = (ids[0], vec![statement(1), statement(2)]);
         self.proofs.push(Proof::Receipt { operation, head: to_hex(&head.encode()), statements });
         ids
+    }
+
+    fn acknowledged(&self, index: u64, block: u64, before: bool) -> Outcome {
+        let Entry::Command { verdict, .. } = self.house.entry(index) else { panic!() };
+        Outcome::Acknowledged { index, block, before, verdict: verdict.as_ref().map(Told::of) }
     }
 
     pub fn record(
@@ -135,7 +205,9 @@ impl Run {
                 let chain = authority.chain.iter().map(|link| link.grant.to_string()).collect();
                 Outcome::Permitted { block, chain }
             }
-            Decision::Denied(denial) => Outcome::Denied { block, reason: denial.code().into() },
+            Decision::Denied(denial) => {
+                Outcome::Denied { block, reason: denial.code().into(), halt: halt_of(&denial) }
+            }
         };
         let call = Call::Check { agent: agent.into(), action: action.into(), resource: RESOURCE.into() };
         let operation = self.record(None, call, outcome, invoked_us, returned_us);
@@ -193,6 +265,23 @@ impl Run {
         findings.push(proofs::check(&self.house.trust, &self.operations, &self.proofs));
         findings.push(self.heads());
         findings
+    }
+
+    /// The logs, with the verdict in the leaf of operation `id` changed on every node, and its client told so.
+    pub fn decide_otherwise(&mut self, id: u64, change: impl Fn(Recorded) -> Recorded) -> Vec<NodeLog> {
+        let Outcome::Acknowledged { index, verdict: told, .. } = &mut self.operations[id as usize].outcome
+        else {
+            panic!()
+        };
+        let index = *index;
+        let entry = self.house.entry(index);
+        let Entry::Command { block, time_ms, signed, verdict } = entry else { panic!() };
+        let verdict = verdict.map(change);
+        *told = verdict.as_ref().map(Told::of);
+        let entry = Entry::Command { block, time_ms, signed, verdict };
+        let mut logs = self.logs();
+        logs.iter_mut().for_each(|log| log.leaves[index as usize] = entry.encode());
+        logs
     }
 
     pub fn heads(&self) -> Finding {

@@ -3,7 +3,7 @@
 use super::Refusal;
 use super::draft::{Effect, Stop, Writes};
 use super::evaluate::Call;
-use super::records::{AgentRecord, LineageRecord, Place};
+use super::records::{AgentRecord, Place};
 use super::view::{View, ViewError, record};
 use crate::command::{Name, PublicKey, Role};
 use crate::state::{NodeRead, TreeError};
@@ -77,17 +77,12 @@ pub(super) fn revoke_all<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Resul
     Ok(Effect::Writes(writes))
 }
 
-/// An agent, and what was said of its lineage.
-type AgentAndLineage = (AgentRecord, Option<LineageRecord>);
-
-/// An agent that is registered, and what was said of its lineage: what a decision about it reads.
-pub fn agent_and_lineage<V: View>(
+/// An agent that is registered: what every decision about it reads, whatever else it does.
+pub fn agent_record<V: View>(
     view: &V,
     agent: &Name,
-) -> std::result::Result<Option<AgentAndLineage>, ViewError<V::Error>> {
-    let Some(agent) = record::<_, AgentRecord>(view, &Place::agent(agent))? else { return Ok(None) };
-    let lineage = record(view, &Place::lineage(&agent.lineage))?;
-    Ok(Some((agent, lineage)))
+) -> std::result::Result<Option<AgentRecord>, ViewError<V::Error>> {
+    record(view, &Place::agent(agent))
 }
 
 pub(super) fn known<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<AgentRecord, N::Error> {

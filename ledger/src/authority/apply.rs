@@ -108,6 +108,14 @@ pub struct Applied {
     pub dedup_dropped: Vec<u64>,
 }
 
+/// What a block is that its commands do not say.
+pub(super) struct Due {
+    pub(super) number: u64,
+    pub(super) time_ms: u64,
+    /// What the next block repeats; zero where the block is known from its leaves alone, and no block follows.
+    pub(super) hash: Hash,
+}
+
 /// What is known of a command before it is put into a block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Admission {
@@ -158,28 +166,44 @@ impl State {
             let expected = self.summary.block_hash;
             return Err(ApplyError::Chain { claimed: block.previous_hash, expected });
         }
-        let mut draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
+        let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
         let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
         self.check_proposer(&ledger, block)?;
         block.check_roster().map_err(ApplyError::Shape)?;
-        rosters::check_block(&ledger, block)?;
+        rosters::check_block(&ledger, block.roster.as_ref())?;
+        let due = Due {
+            number: head.block.checked_add(1).ok_or(ApplyError::Bound("block number"))?,
+            time_ms: head.time_ms.max(block.stamp_ms),
+            hash: block.hash(),
+        };
+        self.execute(draft, &ledger, due, &block.commands, block.roster.as_ref())
+    }
 
-        let number = head.block.checked_add(1).ok_or(ApplyError::Bound("block number"))?;
-        let time_ms = head.time_ms.max(block.stamp_ms);
+    /// Each command in order, then the STATE leaf.
+    pub(super) fn execute<N: NodeRead>(
+        &self,
+        mut draft: Draft<'_, N>,
+        ledger: &LedgerRecord,
+        due: Due,
+        commands: &[SignedCommand],
+        roster: Option<&Roster>,
+    ) -> Result<Applied, ApplyError<N::Error>> {
+        let head = &self.summary.head;
+        let Due { number, time_ms, hash: block_hash } = due;
         let mut leaves = Leaves { frontier: self.summary.frontier.clone(), encoded: Vec::new() };
-        let mut outcomes = Vec::with_capacity(block.commands.len());
+        let mut outcomes = Vec::with_capacity(commands.len());
         let mut dedup = Pending::new(&self.dedup);
         let batches = VerifiedBatches::default();
-        for signed in &block.commands {
+        for signed in commands {
             let cause = Cause {
                 index: leaves.frontier.size(),
                 block: number,
                 time_ms,
                 signer: signed.command().signer,
             };
-            let outcome = match evaluate(&draft, &ledger, &dedup, &batches, signed, cause) {
+            let outcome = match evaluate(&draft, ledger, &dedup, &batches, signed, cause) {
                 Ok(Effect::Before(first)) => Outcome::Before(first),
-                Ok(Effect::Writes(_)) if block.roster.is_none() && changes_voters(signed) => {
+                Ok(Effect::Writes(_)) if roster.is_none() && changes_voters(signed) => {
                     Outcome::Refused(Refusal::NotInRosterBlock)
                 }
                 Ok(Effect::Writes(writes)) => {
@@ -201,15 +225,14 @@ impl State {
             outcomes.push(outcome);
         }
         let entries = dedup.entries;
-        let block_hash = block.hash();
-        let roster = match &block.roster {
+        let roster_id = match roster {
             Some(roster) => {
-                bring_roster(&mut draft, &ledger, roster, &outcomes)?;
+                bring_roster(&mut draft, ledger, roster, &outcomes)?;
                 roster.id(number)
             }
             None => head.roster,
         };
-        if leaves.encoded.is_empty() && block.roster.is_none() {
+        if leaves.encoded.is_empty() && roster.is_none() {
             let head = Head { block: number, ..*head };
             let summary = Summary { head, block_hash, ..self.summary.clone() };
             return Ok(Applied { outcomes, ..Applied::nothing(summary) });
@@ -218,7 +241,7 @@ impl State {
         let close = Close {
             block: number,
             time_ms,
-            roster,
+            roster: roster_id,
             rules_version: head.rules_version,
             // The last leaf of a log is always a STATE leaf.
             previous: head.log_size.checked_sub(1),
@@ -229,6 +252,12 @@ impl State {
 
     /// Moves on to what [`State::apply`] made of a block.
     pub fn advance(&mut self, applied: &Applied) {
+        self.take(applied);
+        self.remember(self.summary.head);
+    }
+
+    /// Moves on, but for the row of heads.
+    pub(super) fn take(&mut self, applied: &Applied) {
         for bucket in &applied.dedup_dropped {
             self.dedup.drop_bucket(*bucket);
         }
@@ -236,7 +265,6 @@ impl State {
             self.dedup.insert(*entry);
         }
         self.summary = applied.summary.clone();
-        self.remember(self.summary.head);
     }
 
     /// Whether `signed` would take effect in a block stamped `stamp_ms`: what a node asks before it puts a

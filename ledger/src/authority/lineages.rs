@@ -5,7 +5,7 @@ use super::draft::{Effect, Stop, Writes};
 use super::evaluate::Call;
 use super::principals::active_principal;
 use super::records::{GenerationRecord, GenerationRef, LineageRecord, Place, PrincipalRecord};
-use super::view::record;
+use super::view::{View, ViewError, record};
 use crate::command::{Generation, GenerationId, LineageConstraints, LineagePolicy, Name, PublicKey, Role};
 use crate::state::{NodeRead, TreeError};
 
@@ -134,6 +134,14 @@ pub(super) fn roll_back<N: NodeRead>(
     let mut writes = Writes::default();
     writes.put(&Place::lineage(lineage), &known);
     Ok(Effect::Writes(writes))
+}
+
+/// What was said of a lineage, if anything was.
+pub fn lineage_record<V: View>(
+    view: &V,
+    lineage: &Name,
+) -> std::result::Result<Option<LineageRecord>, ViewError<V::Error>> {
+    record(view, &Place::lineage(lineage))
 }
 
 /// The lineage's record; of one that has none, what holds until something is said of it.

@@ -22,12 +22,13 @@ mod meters;
 mod principals;
 mod records;
 mod refusal;
+mod replay;
 mod rosters;
 mod state;
 mod verdict;
 mod view;
 
-pub use agents::agent_and_lineage;
+pub use agents::agent_record;
 pub use apply::{Admission, Applied, ApplyError, Outcome};
 pub use block::{BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, BlockError};
 pub use chain::{Chain, Void};
@@ -36,6 +37,7 @@ pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
 pub use halts::{halt_record, halts_in_force};
 pub use leaf::{INCLUSION_HASHES_MAX, Leaf, LeafError};
+pub use lineages::lineage_record;
 pub use meters::{Allowance, Meter, MeterId, Slot, Spend};
 pub(crate) use meters::{metered, used};
 pub use principals::{active_principal, ledger_record};
@@ -45,6 +47,7 @@ pub use records::{
     PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
+pub use replay::{Replay, ReplayError};
 pub use rosters::RosterFault;
 pub use state::{State, Summary};
 pub use verdict::{BoundTaken, Decided, Verdict};

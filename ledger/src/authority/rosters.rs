@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 
 use super::Refusal;
-use super::block::Block;
 use super::draft::{Draft, Effect, Stop, Writes};
 use super::evaluate::Call;
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord, VoterRecord};
 use super::view::record;
-use crate::command::{PublicKey, Role};
+use crate::command::{Body, PublicKey, Role, SignedCommand};
 use crate::head::{ROSTER_LINKS_MAX, Roster, RosterId, Voter, VoterSet};
 use crate::state::{NodeRead, TreeError};
 
@@ -41,9 +40,12 @@ pub enum RosterFault {
     Before(Cause),
 }
 
-/// Whether the roster of `block`, if it brings one, is the one that must come after that of `ledger`.
-pub(super) fn check_block(ledger: &LedgerRecord, block: &Block) -> std::result::Result<(), RosterFault> {
-    let Some(roster) = &block.roster else {
+/// Whether the roster that a block brings, if it brings one, is the one that must come after that of `ledger`.
+pub(super) fn check_block(
+    ledger: &LedgerRecord,
+    brought: Option<&Roster>,
+) -> std::result::Result<(), RosterFault> {
+    let Some(roster) = brought else {
         return if ledger.roster.is_joint() { Err(RosterFault::UnderWay) } else { Ok(()) };
     };
     let follows = match (roster.sets(), ledger.roster.completed()) {
@@ -54,6 +56,18 @@ pub(super) fn check_block(ledger: &LedgerRecord, block: &Block) -> std::result::
         (_, None) => false,
     };
     if follows { Ok(()) } else { Err(RosterFault::OtherRoster) }
+}
+
+/// The roster that a block brought of which these commands took effect.
+pub(super) fn told_by(ledger: &LedgerRecord, commands: &[SignedCommand]) -> Option<Roster> {
+    match commands {
+        [] => ledger.roster.completed(),
+        [signed] => match &signed.command().body {
+            Body::SetRoster { voters, .. } => ledger.roster.joint_with(voters),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Writes the first voters.

@@ -102,7 +102,7 @@ impl Verdict {
         let decision = match &self.decided {
             Decided::Permit { chain, generation, deadline_ms, bounds } => W::Permit(wire::Permit {
                 chain: chain.iter().copied().map(grant_ref_to_wire).collect(),
-                generation: generation.as_ref().map(GenerationRef::to_wire),
+                generation: generation.map(GenerationRef::to_wire),
                 deadline_ms: *deadline_ms,
                 bounds: bounds.iter().map(BoundTaken::to_wire).collect(),
             }),

@@ -3,6 +3,7 @@
 use super::links::metered_links;
 use super::{Asked, Decision, Denial, Interval, Request, consider, decide};
 use crate::authority::{Chain, GrantRecord, GrantRef, Place, View, ViewError, referred};
+use crate::command::{Bound, Name, Template};
 use crate::condition::PolicyTold;
 
 /// A decision, and everything that it was made from.
@@ -33,6 +34,38 @@ pub struct Link {
     /// Its condition's policies, in the order of the text. None if it has no condition, if the arguments cannot be
     /// used, or if the grant is denied before any condition is looked at.
     pub policies: Vec<PolicyTold>,
+    /// What it requires the agent to have had in front of it; nothing if the grant is denied before that is looked
+    /// at.
+    pub required: Vec<Required>,
+    /// What is spent of its bounds; nothing if the grant is denied before that is looked at.
+    pub measured: Vec<Measured>,
+}
+
+/// A source that a grant requires, and what the request shows of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Required {
+    /// The source, as the grant names it.
+    pub template: Template,
+    /// The source for this request; none if an argument that names it is not shown, or names none.
+    pub source: Option<Name>,
+    /// How old it may be, in milliseconds.
+    pub max_age_ms: u64,
+    /// When the newest that is shown was retrieved, in ledger time.
+    pub retrieved_at_ms: Option<u64>,
+    /// Whether that is enough.
+    pub is_met: bool,
+}
+
+/// A bound of a grant, and what the request finds of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Measured {
+    /// The bound.
+    pub bound: Bound,
+    /// What is spent of it.
+    pub used: u64,
+    /// What the request would spend; none if the argument that the bound adds up is not shown, or is no whole number
+    /// of at least 0.
+    pub wanted: Option<u64>,
 }
 
 /// [`decide()`], with its reasons. It reads nothing that the decision did not read, so that it can be run over the
@@ -86,12 +119,25 @@ fn considered<V: View>(
             Denial::ConditionFailed { .. } | Denial::KnowledgeMissing { .. } | Denial::BoundExhausted { .. }
         ),
     };
-    let told = if judged {
-        metered_links(view, &chain)?.iter().map(|link| link.tell(asked)).collect::<Result<_, _>>()?
-    } else {
-        vec![Vec::new(); chain.len()]
-    };
-    let links = chain.into_iter().zip(told);
-    let links = links.map(|((reference, grant), policies)| Link { reference, grant, policies }).collect();
-    Ok(Considered { links, denial })
+    if !judged {
+        let bare = |(reference, grant)| Link {
+            reference,
+            grant,
+            policies: Vec::new(),
+            required: Vec::new(),
+            measured: Vec::new(),
+        };
+        return Ok(Considered { links: chain.into_iter().map(bare).collect(), denial });
+    }
+    let metered = metered_links(view, &chain)?;
+    let links = metered.iter().zip(&chain).map(|(link, (reference, grant))| {
+        Ok(Link {
+            reference: *reference,
+            grant: grant.clone(),
+            policies: link.tell(asked)?,
+            required: link.required(asked),
+            measured: link.measured(asked)?,
+        })
+    });
+    Ok(Considered { links: links.collect::<Result<_, ViewError<V::Error>>>()?, denial })
 }

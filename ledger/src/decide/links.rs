@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Asked, Denial};
+use super::{Asked, Denial, Measured, Required};
 use crate::authority::{
     Allowance, Chain, GrantRecord, GrantRef, Meter, MeterId, View, ViewError, metered, used,
 };
@@ -60,10 +60,10 @@ pub(super) fn metered_links<'a, V: View>(
 }
 
 impl Metered<'_> {
-    /// The first of the link's requirements that the request does not meet.
-    fn missing_knowledge(&self, asked: &Asked<'_>) -> Option<Denial> {
+    /// The link's requirements, and what the request shows of each.
+    pub(super) fn required(&self, asked: &Asked<'_>) -> Vec<Required> {
         let (request, latest_ms) = (asked.request, asked.interval.high_ms);
-        self.link.terms.knowledge.iter().find_map(|Requirement { source: template, max_age_ms }| {
+        let one = |Requirement { source: template, max_age_ms }: &Requirement| {
             let source = template.fill(|place| match place {
                 TemplatePlace::Agent => Some(request.agent.to_string()),
                 TemplatePlace::Action => Some(request.action.to_string()),
@@ -74,14 +74,19 @@ impl Metered<'_> {
             let newest = |source| request.knowledge.as_ref()?.newest_of(source, latest_ms);
             let retrieved_at_ms = source.as_ref().and_then(newest);
             let young = |time_ms: u64| latest_ms.saturating_sub(time_ms) <= *max_age_ms;
-            (!retrieved_at_ms.is_some_and(young)).then(|| Denial::KnowledgeMissing {
-                grant: self.grant,
-                template: template.clone(),
-                source,
-                max_age_ms: *max_age_ms,
-                retrieved_at_ms,
-            })
-        })
+            let is_met = retrieved_at_ms.is_some_and(young);
+            let (template, max_age_ms) = (template.clone(), *max_age_ms);
+            Required { template, source, max_age_ms, retrieved_at_ms, is_met }
+        };
+        self.link.terms.knowledge.iter().map(one).collect()
+    }
+
+    /// The first of the link's requirements that the request does not meet.
+    fn missing_knowledge(&self, asked: &Asked<'_>) -> Option<Denial> {
+        let grant = self.grant;
+        let missing = self.required(asked).into_iter().find(|required| !required.is_met)?;
+        let Required { template, source, max_age_ms, retrieved_at_ms, .. } = missing;
+        Some(Denial::KnowledgeMissing { grant, template, source, max_age_ms, retrieved_at_ms })
     }
 
     /// Whether the link's condition holds, at the earliest time as at the latest.
@@ -137,6 +142,15 @@ impl Metered<'_> {
         Ok(Fact::Record(facts))
     }
 
+    /// The link's bounds, each with what is spent of it.
+    pub(super) fn measured<E>(&self, asked: &Asked<'_>) -> Result<Vec<Measured>, ViewError<E>> {
+        let one = |(bound, _, spent): &(&Bound, MeterId, Meter)| {
+            let used = used(spent, bound, asked.interval.low_ms)?;
+            Ok(Measured { bound: (*bound).clone(), used, wanted: wanted(asked, bound) })
+        };
+        self.meters.iter().map(one).collect()
+    }
+
     /// What is left of one of the link's bounds, if it is enough for the request.
     fn allowance<E>(
         &self,
@@ -147,11 +161,7 @@ impl Metered<'_> {
     ) -> Result<Result<Allowance, Denial>, ViewError<E>> {
         // The earliest time: then the most is still in its window, and the most calls are under way.
         let used = used(spent, bound, asked.interval.low_ms)?;
-        let wanted = match &bound.kind {
-            BoundKind::Sum { argument } => asked.call.arguments().and_then(|shown| shown.amount(argument)),
-            BoundKind::Count | BoundKind::Rate { .. } | BoundKind::Concurrency => Some(1),
-        };
-        let grant = self.grant;
+        let (wanted, grant) = (wanted(asked, bound), self.grant);
         Ok(match wanted {
             Some(wanted) if used.checked_add(wanted).is_some_and(|then| then <= bound.limit) => {
                 Ok(Allowance { grant, bound: bound.clone(), meter: meter.clone(), used, wanted })
@@ -161,6 +171,15 @@ impl Metered<'_> {
                 Err(Denial::BoundExhausted { grant, name, limit, used, wanted })
             }
         })
+    }
+}
+
+/// What the request would spend of a bound; none if the argument that it adds up is not shown, or is no whole number
+/// of at least 0.
+fn wanted(asked: &Asked<'_>, bound: &Bound) -> Option<u64> {
+    match &bound.kind {
+        BoundKind::Sum { argument } => asked.call.arguments().and_then(|shown| shown.amount(argument)),
+        BoundKind::Count | BoundKind::Rate { .. } | BoundKind::Concurrency => Some(1),
     }
 }
 

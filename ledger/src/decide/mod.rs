@@ -11,7 +11,7 @@ mod links;
 mod staleness;
 
 pub use denial::Denial;
-pub use explain::{Considered, Explanation, Link, explain};
+pub use explain::{Considered, Explanation, Link, Measured, Required, explain};
 pub use staleness::staleness_after;
 
 use crate::authority::{

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_node::config::{NodeConfig, PeerConfig, TlsConfig, Tuning};
-use chancery_node::serve;
+use chancery_node::{RuntimeEnd, serve};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, MutexGuard, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::block_in_place;
+use tokio::time::timeout;
 
 use crate::world::{World, node_key};
 
@@ -27,6 +28,8 @@ pub(crate) struct Nodes {
     folder: TempDir,
     ports: BTreeMap<u64, (Port, Port)>,
     running: BTreeMap<u64, Running>,
+    /// Of those that ran before.
+    ends: BTreeMap<u64, RuntimeEnd>,
     tuning: Tuning,
     _alone: MutexGuard<'static, ()>,
 }
@@ -38,9 +41,15 @@ struct Running {
 }
 
 impl Drop for Nodes {
+    /// No node outlives its test: this process may end next, and the folder goes.
     fn drop(&mut self) {
-        for (_, running) in std::mem::take(&mut self.running) {
-            running.runtime.shutdown_background();
+        for node in self.running() {
+            self.kill(node);
+        }
+        for (node, end) in std::mem::take(&mut self.ends) {
+            let ended = has_ended(&end);
+            // A test that fails already has said why.
+            assert!(ended || std::thread::panicking(), "node {node} does not end");
         }
     }
 }
@@ -59,8 +68,8 @@ impl Nodes {
         let ports = (1..=5).map(|node| (node, (Port::reserve(), Port::reserve()))).collect();
         let folder = tempfile::tempdir().unwrap();
         let world = Arc::new(World::found());
-        let running = BTreeMap::new();
-        let mut nodes = Self { world, folder, ports, running, tuning, _alone: alone };
+        let (running, ends) = (BTreeMap::new(), BTreeMap::new());
+        let mut nodes = Self { world, folder, ports, running, ends, tuning, _alone: alone };
         fs::write(nodes.folder.path().join("genesis"), nodes.world.genesis.encode()).unwrap();
         fs::write(nodes.folder.path().join("ca.pem"), &nodes.world.ca_pem).unwrap();
         for node in 1..=3 {
@@ -82,8 +91,12 @@ impl Nodes {
         self.running.keys().copied().collect()
     }
 
-    /// Starts a node that knows `peers` from its configuration.
+    /// Starts a node that knows `peers` from its configuration, once it has ended if it ran before: its folder
+    /// and its ports are free then.
     pub(crate) fn start_node(&mut self, node: u64, peers: &[u64]) {
+        if let Some(end) = self.ends.remove(&node) {
+            assert!(has_ended(&end), "node {node} does not end");
+        }
         let config = self.config(node, peers);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -94,34 +107,20 @@ impl Nodes {
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();
         runtime.spawn(async move {
-            let deadline = Instant::now() + PATIENCE;
-            let mut stopped = Some(stopped);
-            loop {
-                let stopped = stopped.take();
-                let shutdown = async move {
-                    match stopped {
-                        Some(stopped) => drop(stopped.await),
-                        None => std::future::pending().await,
-                    }
-                };
-                match serve(config.clone(), shutdown).await {
-                    // A node that was killed in this process gives back its folder and ports a little later.
-                    Err(error) if is_still_taken(&error.to_string()) && Instant::now() < deadline => {
-                        sleep(Duration::from_millis(50)).await;
-                    }
-                    ended => {
-                        let _ = end.send(format!("{ended:?}"));
-                        return;
-                    }
-                }
-            }
+            let ended = serve(config, async move { drop(stopped.await) }).await;
+            let _ = end.send(format!("{ended:?}"));
         });
         self.running.insert(node, Running { runtime, stop, ended });
     }
 
-    /// Ends a node as a power switch would, but for what its system has taken.
+    /// Ends a node as a power switch would, but for what its system has taken: none of its tasks goes on when
+    /// this returns, though a thread may still be about a task's last call.
     pub(crate) fn kill(&mut self, node: u64) {
-        self.running.remove(&node).unwrap().runtime.shutdown_background();
+        // The sender lives until all is over, for its drop would tell the node to stop.
+        let Running { runtime, stop: _stop, ended } = self.running.remove(&node).unwrap();
+        self.ends.insert(node, RuntimeEnd::begin(runtime));
+        // The only worker drops one task after the other then, and this is one.
+        let _ = block_in_place(|| ended.blocking_recv());
     }
 
     /// Tells a node to stop, and waits until it has.
@@ -130,7 +129,7 @@ impl Nodes {
         let _ = stop.send(());
         let said = timeout(PATIENCE, ended).await.unwrap().unwrap();
         assert_eq!(said, "Ok(())");
-        runtime.shutdown_background();
+        self.ends.insert(node, RuntimeEnd::begin(runtime));
     }
 
     /// What a node said when it ended by itself, if it did.
@@ -180,10 +179,8 @@ pub(crate) fn thread_name(node: u64) -> String {
     format!("member-{node}")
 }
 
-fn is_still_taken(error: &str) -> bool {
-    // RocksDB says that this process itself has it open: the node before has not closed it yet.
-    let taken = ["another process uses the node's folder", "lock hold by current process", "in use"];
-    taken.iter().any(|taken| error.contains(taken))
+fn has_ended(end: &RuntimeEnd) -> bool {
+    block_in_place(|| end.wait(PATIENCE))
 }
 
 /// A port that no other test chooses, in this process or another, also while nobody listens on it: it is

@@ -1,13 +1,16 @@
-//! The desk: an agent that holds one grant per tool, and delegates narrower ones to one agent per episode.
+//! The desk: an agent that holds one grant per tool, with what the policy demands of it, and delegates narrower ones
+//! to one agent per episode.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_client::{Ledger, SubmitError};
-use chancery_ledger::command::{GrantId, Name, NameError, Patterns, Terms};
+use chancery_ledger::command::{Bounds, GrantId, Name, NameError, Patterns, Requirements, Terms};
 use ed25519_dalek::SigningKey;
 use tokio::task::JoinSet;
 
-use super::airline::{Conversation, Effect, TOOLS, effect};
+use super::airline::{Effect, TOOLS, effect};
+use super::conversation::Conversation;
+use super::policy::{self, Demands};
 use super::trajectory::Step;
 use crate::exit::{Failure, Result};
 use crate::keys;
@@ -22,8 +25,8 @@ const AT_ONCE_MAX: usize = 32;
 /// How long the desk is open. Delegations end with it.
 const OPEN_MS: u64 = 3_600_000;
 
-/// How old an answer may be when an agent acts on it.
-const STALENESS_MS: u64 = 2_000;
+/// How long after its decision a call may begin, at most: what genesis allows.
+const STALENESS_MS: u64 = 10_000;
 
 /// Whether the agent was given what it needs for a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +55,7 @@ pub(crate) struct Desk {
     ledger: Ledger,
     key: SigningKey,
     grants: BTreeMap<&'static str, GrantId>,
+    policy: BTreeMap<String, Demands>,
     closes_ms: u64,
     episodes: usize,
     /// Episode, tool and resources of what was delegated.
@@ -71,6 +75,7 @@ impl Desk {
             ledger: ledger.clone(),
             key,
             grants: BTreeMap::new(),
+            policy: policy::read()?,
             closes_ms,
             episodes: 0,
             delegated: BTreeSet::new(),
@@ -80,8 +85,15 @@ impl Desk {
                 Effect::Reads => "desk/*",
                 Effect::Changes => "customer/*",
             };
-            let terms = Terms { delegable_depth: 1, ..desk.terms(name(DESK)?, tool, resources)? };
-            let receipt = ledger.grant(terms).await.map_err(submit_failure)?;
+            let Demands { condition, knowledge, bounds, .. } = desk.demands(tool);
+            let (condition, schema) = condition.unzip();
+            let terms = desk.terms(name(DESK)?, tool, resources)?;
+            let terms = Terms { delegable_depth: 1, condition, knowledge, bounds, ..terms };
+            let receipt = match schema {
+                Some(schema) => ledger.grant_checked(terms, schema).await,
+                None => ledger.grant(terms).await,
+            };
+            let receipt = receipt.map_err(submit_failure)?;
             let grant = receipt.grant.ok_or_else(|| Failure::local("a grant's receipt names no grant"))?;
             desk.grants.insert(tool, grant);
         }
@@ -97,7 +109,9 @@ impl Desk {
 
         let mut delegations = AtOnce::default();
         for step in steps.iter().filter(|step| effect(&step.tool) == Some(Effect::Reads)) {
-            let Some(resources) = Conversation::default().delegated(step) else { continue };
+            let Some(resources) = Conversation::new(agent_name(step.episode)).delegated(step) else {
+                continue;
+            };
             if !desk.delegated.insert((step.episode, step.tool.clone(), resources.clone())) {
                 continue;
             }
@@ -131,7 +145,10 @@ impl Desk {
         if self.delegated.contains(&given) {
             return Ok(Delegated::Yes);
         }
-        let terms = self.terms(name(&agent_name(step.episode))?, &step.tool, &given.2)?;
+        let terms = Terms {
+            bounds: self.demands(&step.tool).conversation_bounds,
+            ..self.terms(name(conversation.agent())?, &step.tool, &given.2)?
+        };
         match self.ledger.delegate(self.grant(&step.tool)?, terms, &self.key).await {
             Ok(_) => {
                 self.delegated.insert(given);
@@ -144,6 +161,12 @@ impl Desk {
         }
     }
 
+    /// What the policy demands of `tool`.
+    fn demands(&self, tool: &str) -> Demands {
+        self.policy.get(tool).cloned().unwrap_or_default()
+    }
+
+    /// Terms that demand nothing.
     fn terms(&self, agent: Name, tool: &str, resources: &str) -> Result<Terms> {
         Ok(Terms {
             agent,
@@ -154,8 +177,8 @@ impl Desk {
             max_staleness_ms: STALENESS_MS,
             delegable_depth: 0,
             condition: None,
-            knowledge: Default::default(),
-            bounds: Default::default(),
+            knowledge: Requirements::default(),
+            bounds: Bounds::default(),
         })
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     fn the_extract_is_read_whole() {
         let steps = parse(EXTRACT).unwrap();
         assert_eq!(steps.len() * 2, EXTRACT.lines().count());
-        assert_eq!(steps.iter().filter(|step| step.tool == "cancel_reservation").count(), 4);
+        assert_eq!(steps.iter().filter(|step| step.tool == "cancel_reservation").count(), 7);
     }
 
     #[test]

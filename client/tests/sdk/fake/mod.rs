@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub use certificates::Authority;
 pub use clock::{NOW_MS, TestClock};
 pub use node::{Fault, Node};
-pub use world::{World, voters};
+pub use world::{World, public, voters};
 
 /// How long to wait for what must come, on however slow a machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -27,6 +27,8 @@ pub(super) fn partition(operations: &[Operation]) -> Vec<Part> {
             Call::Delegate { agent, action, resource, grant, parent } => {
                 (grant, Given { agent, action, resource, parent: Some(parent) })
             }
+            // It says nothing of what was granted: see `halts`.
+            Call::Check { .. } if is_halted(operation) => continue,
             Call::Check { agent, action, resource } => {
                 questions.entry((agent, action, resource)).or_default().push(operation);
                 continue;
@@ -55,6 +57,10 @@ pub(super) fn partition(operations: &[Operation]) -> Vec<Part> {
             Part { question: format!("{agent} {action} {resource}"), chains, events }
         })
         .collect()
+}
+
+fn is_halted(check: &Operation) -> bool {
+    matches!(&check.outcome, Outcome::Denied { halt: Some(_), .. })
 }
 
 /// Numbers `leaves` and all their ancestors.
@@ -112,9 +118,14 @@ impl<'a> CommandsBySubject<'a> {
                 Call::Grant { grant, .. } | Call::Delegate { grant, .. } | Call::RevokeGrant { grant } => {
                     by.by_grant.entry(grant)
                 }
-                Call::Register { agent } => by.registrations.entry(agent),
+                Call::Register { agent, .. } => by.registrations.entry(agent),
                 Call::RevokeAgent { agent } => by.revocations.entry(agent),
-                Call::Check { .. } => continue,
+                // They change nobody's grants, and what they were told is in the log.
+                Call::Check { .. }
+                | Call::Halt { .. }
+                | Call::Resume { .. }
+                | Call::Authorize { .. }
+                | Call::Outcome { .. } => continue,
             };
             list.or_default().push(operation);
         }
@@ -146,7 +157,11 @@ fn event(operation: &Operation, numbers: &HashMap<&str, usize>) -> Option<Event<
                 }
                 Call::RevokeGrant { grant } => Step::Revoke(*numbers.get(grant.as_str())?),
                 Call::RevokeAgent { agent } => Step::RevokeAll(agent.clone()),
-                Call::Check { .. } => return None,
+                Call::Check { .. }
+                | Call::Halt { .. }
+                | Call::Resume { .. }
+                | Call::Authorize { .. }
+                | Call::Outcome { .. } => return None,
             };
             let acknowledged = matches!(outcome, Outcome::Acknowledged { .. });
             (step, known().filter(|_| acknowledged))

@@ -77,7 +77,7 @@ pub struct GenerationRecord {
 }
 
 impl GenerationRef {
-    pub(crate) fn to_wire(&self) -> wire::GenerationRef {
+    pub(crate) fn to_wire(self) -> wire::GenerationRef {
         wire::GenerationRef { number: self.number, id: self.id.0.0.to_vec() }
     }
 
@@ -93,7 +93,7 @@ impl Body for LineageRecord {
             policy: Some(self.policy.to_wire()),
             constraints: Some(self.constraints.to_wire()),
             count: self.count,
-            in_service: self.in_service.iter().map(GenerationRef::to_wire).collect(),
+            in_service: self.in_service.iter().copied().map(GenerationRef::to_wire).collect(),
             set: self.set.as_ref().map(cause_to_wire),
             moved: self.moved.as_ref().map(cause_to_wire),
         })

@@ -1,17 +1,20 @@
 //! One client process: it does one thing at a time, through the SDK, and records what it knows of it.
 
+mod decisions;
+mod halts;
+
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use chancery_client::chancery_ledger::command::{
-    Body, GrantId, Name, Patterns, PublicKey, SignedCommand, Terms,
+    Body, Bounds, GrantId, Name, Patterns, PublicKey, SignedCommand, Terms,
 };
 use chancery_client::chancery_ledger::hash::to_hex;
 use chancery_client::{CheckError, Ledger, Options, Receipt, SigningKey, SubmitError};
 
 use crate::cluster::Cluster;
 use crate::fault::HarnessError;
-use crate::history::{Call, Outcome};
+use crate::history::{Call, Outcome, Told, halt_of};
 use crate::recorder::Recorder;
 use crate::seed::Choices;
 
@@ -19,12 +22,15 @@ use crate::seed::Choices;
 /// an hour wrong.
 const GRANT_MARGIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// When this process began. All grants have one time, so that no delegation outlasts its parent.
+/// When this process began. All grants that are asked about have one time, so that no delegation outlasts its parent.
 static BEGAN: LazyLock<Duration> =
     LazyLock::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
 
 /// How often a command whose outcome is unknown is sent again, the very same bytes, before it is left open.
 const RETRIES_MAX: u32 = 2;
+
+/// The contexts of those of whom some end a halt.
+const RESUMERS: [&str; 3] = ["resumer", "resumer-2", "resumer-3"];
 
 const OWNER: &str = "ada@example.com";
 
@@ -36,6 +42,8 @@ pub struct Client {
     issuer: Ledger,
     revoker: Ledger,
     gate: Ledger,
+    halter: Ledger,
+    resumers: Vec<Ledger>,
     recorder: Arc<Recorder>,
     /// What it chooses.
     pub choices: Choices,
@@ -52,6 +60,10 @@ pub struct Right {
     pub resource: Name,
     /// How many delegations may follow.
     pub depth: u32,
+    /// How much it may be used.
+    pub bounds: Bounds,
+    /// How long from now, if its time is to end before the round does.
+    pub lasts: Option<Duration>,
 }
 
 /// How long the SDK tries.
@@ -77,6 +89,10 @@ impl Client {
         node: Option<u64>,
         choices: Choices,
     ) -> Result<Self, HarnessError> {
+        let mut resumers = Vec::new();
+        for resumer in RESUMERS {
+            resumers.push(cluster.connect(resumer, node, options()).await?);
+        }
         Ok(Self {
             workload,
             process: recorder.process(workload),
@@ -84,6 +100,8 @@ impl Client {
             issuer: cluster.connect("issuer", node, options()).await?,
             revoker: cluster.connect("revoker", node, options()).await?,
             gate: cluster.connect("gate", node, options()).await?,
+            halter: cluster.connect("halter", node, options()).await?,
+            resumers,
             recorder: Arc::clone(recorder),
             choices,
         })
@@ -91,11 +109,23 @@ impl Client {
 
     /// Registers an agent, with a key if it is to delegate.
     pub async fn register(&mut self, agent: &Name, key: Option<&SigningKey>) -> Outcome {
+        self.register_in(agent, key, None).await
+    }
+
+    /// Registers an agent in a lineage, if there is one.
+    pub async fn register_in(
+        &mut self,
+        agent: &Name,
+        key: Option<&SigningKey>,
+        lineage: Option<&Name>,
+    ) -> Outcome {
         let key = key.map(|key| PublicKey(key.verifying_key().to_bytes()));
-        let body = Body::RegisterAgent { agent: agent.clone(), owner: name(OWNER), key, lineage: None };
+        let body =
+            Body::RegisterAgent { agent: agent.clone(), owner: name(OWNER), key, lineage: lineage.cloned() };
         let ledger = self.issuer.clone();
         let signed = ledger.sign(body, &[]);
-        self.submit(&ledger, signed, |_| Call::Register { agent: agent.to_string() }).await
+        let call = Call::Register { agent: agent.to_string(), lineage: lineage.map(ToString::to_string) };
+        self.submit(&ledger, signed, |_| call).await
     }
 
     /// Grants a right. The grant's id is known, whatever becomes of it.
@@ -164,7 +194,8 @@ impl Client {
             Err(CheckError::Denied(denied)) => {
                 self.recorder.keep_answer(&open, &denied.checked);
                 let block = denied.checked.verified.head.block;
-                Outcome::Denied { block, reason: denied.denial.code().into() }
+                let halt = halt_of(&denied.denial);
+                Outcome::Denied { block, reason: denied.denial.code().into(), halt }
             }
             Err(error) => Outcome::NotDone { reason: error.to_string() },
         };
@@ -178,11 +209,22 @@ impl Client {
         signed: Result<SignedCommand, SubmitError>,
         call: impl FnOnce(String) -> Call,
     ) -> Outcome {
+        self.receipt(ledger, signed, call).await.0
+    }
+
+    /// [`Client::submit`], and the last receipt, if there was one.
+    async fn receipt(
+        &mut self,
+        ledger: &Ledger,
+        signed: Result<SignedCommand, SubmitError>,
+        call: impl FnOnce(String) -> Call,
+    ) -> (Outcome, Option<Receipt>) {
         let signed = match signed {
             Ok(signed) => signed,
             // Nothing was sent: no operation has begun.
-            Err(error) => return Outcome::NotDone { reason: error.to_string() },
+            Err(error) => return (Outcome::NotDone { reason: error.to_string() }, None),
         };
+        let mut last = None;
         let grant = GrantId::of(ledger.trust().ledger, signed.command_bytes());
         let command = Some(to_hex(&signed.command_hash().0));
         let open = self.recorder.begin(self.process, self.node, command, call(spelled(grant)));
@@ -191,6 +233,7 @@ impl Client {
             let receipt = ledger.submit(&signed).await;
             if let Ok(receipt) = &receipt {
                 self.recorder.keep_receipt(&open, receipt);
+                last = Some(receipt.clone());
             }
             // Once it may have been done, only an acknowledgement says more.
             match outcome_of(receipt) {
@@ -207,24 +250,32 @@ impl Client {
         if open_for_ever {
             self.process = self.recorder.process(self.workload);
         }
-        outcome
+        (outcome, last)
     }
 }
 
 impl Right {
+    /// The right to do `action` on `resource`, without bounds, that is not delegated and does not end.
+    pub fn new(agent: &Name, action: &str, resource: &str) -> Self {
+        let (action, resource) = (name(action), name(resource));
+        Self { agent: agent.clone(), action, resource, depth: 0, bounds: Bounds::default(), lasts: None }
+    }
+
     fn terms(&self) -> Terms {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let not_after = self.lasts.map_or_else(|| *BEGAN + GRANT_MARGIN, |lasts| now() + lasts);
         Terms {
             agent: self.agent.clone(),
             actions: only(&self.action),
             resources: only(&self.resource),
             not_before_ms: ms(BEGAN.saturating_sub(GRANT_MARGIN)),
-            not_after_ms: ms(*BEGAN + GRANT_MARGIN),
+            not_after_ms: ms(not_after),
             max_staleness_ms: 5_000,
             delegable_depth: self.depth,
             condition: None,
             knowledge: Default::default(),
-            bounds: Default::default(),
+            bounds: self.bounds.clone(),
         }
     }
 }
@@ -232,7 +283,8 @@ impl Right {
 fn outcome_of(receipt: Result<Receipt, SubmitError>) -> Outcome {
     match receipt {
         Ok(receipt) => {
-            Outcome::Acknowledged { index: receipt.index, block: receipt.block, before: receipt.before }
+            let Receipt { index, block, before, verdict, .. } = receipt;
+            Outcome::Acknowledged { index, block, before, verdict: verdict.as_ref().map(Told::of) }
         }
         // The node does not speak to this client, or has no room for it: nothing of the ledger's state.
         Err(SubmitError::Refused { code, .. }) if code == "not_permitted" => {
