@@ -224,13 +224,6 @@ func isLanguage(text string) bool {
 	return numbers == 3 && digits > 0
 }
 
-func max(a, b uint64) uint64 {
-	if a > b {
-		return a
-	}
-	return b
-}
-
 // checkHead is step 1.
 func (t *Trust) checkHead(head *Head) error {
 	switch {

@@ -2,6 +2,7 @@ package formats
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strings"
 )
 
@@ -335,3 +336,21 @@ func isTraceparent(text string) bool {
 }
 
 func (r *GrantRef) isWellFormed() bool { return r != nil && len(r.Grant) == 32 && len(r.Root) == 32 }
+
+// Describe is the kind of a scope, and its subject.
+func (s *HaltScope) Describe() (kind, subject string) {
+	switch {
+	case s.Everything != nil:
+		return "everything", ""
+	case s.Agent != nil:
+		return "agent", *s.Agent
+	case s.Lineage != nil:
+		return "lineage", *s.Lineage
+	case s.Action != nil:
+		return "action", *s.Action
+	case s.Resource != nil:
+		return "resource", *s.Resource
+	default:
+		return "subtree", hex.EncodeToString(s.Subtree)
+	}
+}

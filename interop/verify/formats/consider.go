@@ -39,10 +39,7 @@ func (d *decider) consider(ref *GrantRef, grant *GrantRecord) ([]*Decision, erro
 	}
 	end, begin := uint64(math.MaxUint64), uint64(0)
 	for _, link := range chain {
-		end = min(end, link.grant.Terms.NotAfterMs)
-		if link.grant.Terms.NotBeforeMs > begin {
-			begin = link.grant.Terms.NotBeforeMs
-		}
+		end, begin = min(end, link.grant.Terms.NotAfterMs), max(begin, link.grant.Terms.NotBeforeMs)
 	}
 	switch {
 	case d.high >= end:

@@ -1,7 +1,6 @@
 package formats
 
 import (
-	"encoding/hex"
 	"strings"
 	"unicode/utf8"
 )
@@ -191,22 +190,4 @@ func placesOf(template string) ([]place, bool) {
 func isTemplate(text string) bool {
 	_, ok := placesOf(text)
 	return ok
-}
-
-// Describe is the kind of a scope, and its subject.
-func (s *HaltScope) Describe() (kind, subject string) {
-	switch {
-	case s.Everything != nil:
-		return "everything", ""
-	case s.Agent != nil:
-		return "agent", *s.Agent
-	case s.Lineage != nil:
-		return "lineage", *s.Lineage
-	case s.Action != nil:
-		return "action", *s.Action
-	case s.Resource != nil:
-		return "resource", *s.Resource
-	default:
-		return "subtree", hex.EncodeToString(s.Subtree)
-	}
 }

@@ -295,3 +295,40 @@ func TestPastAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestMinimum is what a trust refuses because it has seen more.
+func TestMinimum(t *testing.T) {
+	c := known.Answers[0]
+	verified := func(trust *Trust) string {
+		_, err := trust.VerifyCheck(c.Question.request(t), c.Question.nonce(t), unhexed(t, c.Answer))
+		return errorText(err)
+	}
+	same(t, "as it is", verified(trusted(t)), "")
+	trust := trusted(t)
+	trust.minimumBlock = c.Block + 1
+	same(t, "a later block was seen", verified(trust), "trust/rolled_back")
+	trust = trusted(t)
+	trust.minimumRoster = trust.newestRoster()
+	same(t, "a later roster was seen", verified(trust), "trust/roster_rolled_back")
+	for _, e := range known.Evidence {
+		if e.Shows.Error == "" {
+			_, err := trust.VerifyEvidence([]byte(e.File))
+			same(t, "evidence of before: "+e.Name, errorText(err), "")
+		}
+	}
+
+	trust = trustOfFile(t)
+	trust.minimumRoster = RosterID{Block: 3, Digest: trust.minimumRoster.Digest}
+	same(t, "past what was seen", errorText(trust.prove(unhexed(t, known.RosterChain.Chain))), "not_through_minimum")
+	same(t, "nothing was proven", len(trust.rosters), 1)
+
+	trust = trusted(t)
+	trust.rosters[1].id.Block++
+	forked := 0
+	for _, e := range known.Evidence {
+		if _, err := trust.VerifyEvidence([]byte(e.File)); errorText(err) == "forked" {
+			forked++
+		}
+	}
+	same(t, "other rosters were proven before", forked > 0, true)
+}

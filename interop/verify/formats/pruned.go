@@ -76,20 +76,20 @@ func (p *Pruned) read(data []byte, above int) (node, first *prunedNode, rest []b
 		if int(node.bit) <= above {
 			return nil, nil, nil, false
 		}
-		var l, r2 *prunedNode
-		node.left, l, rest, ok = p.read(r.data, int(node.bit))
+		var onLeft, onRight *prunedNode
+		node.left, onLeft, rest, ok = p.read(r.data, int(node.bit))
 		if !ok {
 			return nil, nil, nil, false
 		}
-		node.right, r2, rest, ok = p.read(rest, int(node.bit))
-		if !ok || !node.joins(l, r2) {
+		node.right, onRight, rest, ok = p.read(rest, int(node.bit))
+		if !ok || !node.joins(onLeft, onRight) {
 			return nil, nil, nil, false
 		}
 		node.hash = hash([]byte{0x11}, u16(int(node.bit)), node.left.hash[:], node.right.hash[:])
-		if l == nil {
-			l = r2
+		if onLeft == nil {
+			return node, onRight, rest, true
 		}
-		return node, l, rest, true
+		return node, onLeft, rest, true
 	case prunedLeaf:
 		if len(r.data) < 34 {
 			return nil, nil, nil, false

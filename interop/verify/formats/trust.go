@@ -66,13 +66,6 @@ func ReadTrust(file []byte) (*Trust, error) {
 	return t, nil
 }
 
-func min(a, b uint64) uint64 {
-	if a < b {
-		return a
-	}
-	return b
-}
-
 func parseRosterID(text string) (RosterID, bool) {
 	parts := strings.Split(text, "@")
 	if len(parts) != 2 {
