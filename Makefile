@@ -3,6 +3,7 @@
 # make jepsen: ten minutes of faults on real clusters, judged; SECONDS=3600 for an hour of them.
 # make fuzz: hostile bytes for every decoder, two minutes each.
 # make sabotage: builds that are broken on purpose, each of which must be caught.
+# make interop: tools that share no code with these, on what these make. It needs Go.
 # make simulate: a cluster under seeded faults, for as long as wanted.
 #
 # All build with one profile and the same flags into one folder outside the checkout, so that RocksDB is
@@ -11,7 +12,7 @@
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chancery/target
 export CARGO_TARGET_DIR
 
-.PHONY: demo replay test jepsen sabotage simulate fuzz build clean
+.PHONY: demo replay test jepsen sabotage simulate fuzz interop build clean
 
 demo:
 	@deploy/demo
@@ -28,6 +29,9 @@ jepsen:
 
 fuzz:
 	@deploy/fuzz
+
+interop:
+	@deploy/interop
 
 # make sabotage ONLY=tail-before-nonce
 sabotage:

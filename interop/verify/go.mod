@@ -1,0 +1,3 @@
+module chancery/interop/verify
+
+go 1.21
