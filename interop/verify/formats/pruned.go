@@ -17,6 +17,9 @@ const (
 	prunedWithheld prunedKind = 3
 	prunedBare     prunedKind = 4
 	prunedEmpty    prunedKind = 5
+	// Inner nodes at the next bit, with the hash of the side that is bare.
+	prunedBareLeft  prunedKind = 6
+	prunedBareRight prunedKind = 7
 )
 
 type prunedNode struct {
@@ -49,7 +52,7 @@ func firstDifference(a, b Hash) int {
 	return -1
 }
 
-// ReadPruned reads one, by its rules 1 to 5.
+// ReadPruned reads one, by its rules 1 to 6.
 func ReadPruned(data []byte) (*Pruned, error) {
 	p := &Pruned{}
 	root, _, rest, ok := p.read(data, -1)
@@ -68,21 +71,9 @@ func (p *Pruned) read(data []byte, above int) (node, first *prunedNode, rest []b
 	r := reader{data[1:]}
 	node = &prunedNode{kind: prunedKind(data[0])}
 	switch node.kind {
-	case prunedInner:
-		if len(r.data) < 1 {
-			return nil, nil, nil, false
-		}
-		node.bit = r.take(1)[0]
-		if int(node.bit) <= above {
-			return nil, nil, nil, false
-		}
+	case prunedInner, prunedBareLeft, prunedBareRight:
 		var onLeft, onRight *prunedNode
-		node.left, onLeft, rest, ok = p.read(r.data, int(node.bit))
-		if !ok {
-			return nil, nil, nil, false
-		}
-		node.right, onRight, rest, ok = p.read(rest, int(node.bit))
-		if !ok || !node.joins(onLeft, onRight) {
+		if onLeft, onRight, rest, ok = p.readSides(node, r, above); !ok || !node.joins(onLeft, onRight) {
 			return nil, nil, nil, false
 		}
 		node.hash = hash([]byte{0x11}, u16(int(node.bit)), node.left.hash[:], node.right.hash[:])
@@ -121,6 +112,40 @@ func (p *Pruned) read(data []byte, above int) (node, first *prunedNode, rest []b
 	node.hash = hash([]byte{0x10}, node.key[:], node.hash[:])
 	p.leaves = append(p.leaves, node)
 	return node, node, r.data, true
+}
+
+// readSides takes what is below an inner node, by rules 4 and 6, and tells the first leaf on each side.
+func (p *Pruned) readSides(node *prunedNode, r reader, above int) (onLeft, onRight *prunedNode, rest []byte, ok bool) {
+	if node.kind == prunedInner {
+		if len(r.data) < 1 {
+			return nil, nil, nil, false
+		}
+		node.bit = r.take(1)[0]
+		if int(node.bit) <= above {
+			return nil, nil, nil, false
+		}
+		if node.left, onLeft, rest, ok = p.read(r.data, int(node.bit)); !ok {
+			return nil, nil, nil, false
+		}
+		if node.right, onRight, rest, ok = p.read(rest, int(node.bit)); !ok {
+			return nil, nil, nil, false
+		}
+		oneIsBare := (node.left.kind == prunedBare) != (node.right.kind == prunedBare)
+		return onLeft, onRight, rest, !(oneIsBare && int(node.bit) == above+1)
+	}
+	if above == 255 || len(r.data) < 32 {
+		return nil, nil, nil, false
+	}
+	node.bit = byte(above + 1)
+	bare := &prunedNode{kind: prunedBare, hash: r.hash()}
+	below, first, rest, ok := p.read(r.data, int(node.bit))
+	if node.kind == prunedBareLeft {
+		node.left, node.right, onRight = bare, below, first
+	} else {
+		node.left, node.right, onLeft = below, bare, first
+	}
+	node.kind = prunedInner
+	return onLeft, onRight, rest, ok
 }
 
 // joins are the rules of an inner node: 3 and 5.

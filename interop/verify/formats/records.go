@@ -10,7 +10,42 @@ import (
 func keyOf(kind string, anchor, id []byte) Hash {
 	where := hash(anchor)
 	what := hash([]byte(kind), []byte{0}, anchor, id)
-	return Hash(append(where[:8:8], what[:24]...))
+	key := Hash(append(where[:8:8], what[:24]...))
+	key[0] = key[0]&0x3f | anchoredAt(kind, id)<<6
+	key[8] = key[8]&0x3f | shownBy(kind)<<6
+	return key
+}
+
+// anchoredAt is what the anchor is: bits 0 and 1.
+func anchoredAt(kind string, id []byte) byte {
+	switch kind {
+	case "ledger", "halts", "halt", "voter", "voter_name", "voter_key", "dedup":
+		return 0
+	case "agent", "page", "decision", "lineage", "generation":
+		return 2
+	case "grant", "locator", "tombstone":
+		return 3
+	case "meter":
+		// Its id says who shares it: 1 a grant's, 2 an agent's, 3 a key's.
+		if len(id) > 1 && id[1] == 1 {
+			return 3
+		}
+		if len(id) > 1 && id[1] == 2 {
+			return 2
+		}
+	}
+	return 1
+}
+
+// shownBy is which decisions show such a record: bits 64 and 65.
+func shownBy(kind string) byte {
+	switch kind {
+	case "page", "generation", "halt":
+		return 1
+	case "decision", "locator", "tombstone":
+		return 2
+	}
+	return 0
 }
 
 // readRecord reads the record at a place; one that may not stand there is an error.
@@ -47,7 +82,7 @@ func (r *Record) isWellFormed() bool {
 			isCauseOrNone(p.Ended) && isHashOrNone(p.Successor)
 	case "agent":
 		a := r.Agent
-		return a != nil && isName(a.Owner) && isName(a.Lineage) && isHashOrNone(a.Key) && a.Registered.isWellFormed() &&
+		return a != nil && isName(a.Owner) && isName(a.Lineage) && isHashOrNone(a.Key) &&
 			isCauseOrNone(a.Retired) && isCauseOrNone(a.EpochBegan)
 	case "page":
 		if r.Page == nil || len(r.Page.Grants) > 32 {
