@@ -74,7 +74,7 @@ impl Follower {
         until: Arc<AtomicU64>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, HarnessError> {
-        // Where members change, one node may be gone for good.
+        // Where members change, nobody may be there in a node's place in the end.
         let node = node.filter(|_| !cluster.members_change());
         let mut connections = Vec::new();
         for _ in 0..2 {

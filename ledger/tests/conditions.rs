@@ -12,7 +12,6 @@ use chancery_ledger::condition::{
 };
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::state::{Key, Value, update};
 use house::{House, nonce, request, terms};
 
 fn condition(text: &str) -> Condition {
@@ -471,61 +470,4 @@ fn an_answer_names_its_language() {
     let other = chancery_ledger::answer::Answer { language: "4.5.0".into(), ..answer };
     let error = chancery_ledger::answer::verify(&house.trust, &request, nonce, &other).unwrap_err();
     assert!(matches!(error, chancery_ledger::answer::ProofError::OtherLanguage(found) if found == "4.5.0"));
-}
-
-/// A chain of four with a condition of 512 bytes at each link, in a tree as deep as that of a million grants.
-#[test]
-fn a_chain_of_four_conditions_proves_itself_in_eight_kibibytes() {
-    let mut house = House::found();
-    let agents = ["a", "b", "c", "d"];
-    for agent in agents {
-        house.register(agent);
-    }
-    let text = |most: usize| {
-        let rule =
-            format!("permit(principal, action, resource) when {{ context.args.amount <= {most} }}; // ");
-        format!("{rule}{}", "x".repeat(512 - rule.len()))
-    };
-    let link = |place: usize| Terms {
-        agent: house::name(agents[place]),
-        delegable_depth: 3 - u32::try_from(place).unwrap(),
-        ..granted(&text(1_000 + place))
-    };
-    let last = house.now_ms + house::HOUR_MS;
-    let root = house.grant(Terms { delegable_depth: 3, not_after_ms: last, ..link(0) });
-    let mut parent = root;
-    for place in 1..4 {
-        parent = house.delegate(agents[place - 1], parent, Terms { not_after_ms: last, ..link(place) });
-    }
-    let request = with_args("d", r#"{"amount":1000}"#);
-    assert_eq!(verdict(&house, &request), Ok(()));
-    // Others' keys: each key that is read gets siblings down to the depth of a tree of 2^21 keys, which is what
-    // a million grants with their agents and pages come to.
-    let (_, tree, _) = house.read_set(
-        &request,
-        chancery_ledger::decide::Interval { low_ms: house.now_ms, high_ms: house.now_ms },
-    );
-    let small = tree.encode().len();
-    let (keys, root) = (house.replicas[0].nodes.clone(), house.state().summary().root);
-    let mut nodes = keys;
-    let mut at = (root, house.state().summary().next_node);
-    for batch in 0..64_u32 {
-        let others = (0..2_048_u32).map(|n| {
-            let key = Key(Hash::of(&[b"others", &batch.to_be_bytes(), &n.to_be_bytes()]).0);
-            (key, Some(Value::from(vec![7; 200])))
-        });
-        let step = update(&nodes, at.0, at.1, &others.collect()).unwrap();
-        nodes.insert(&step);
-        nodes.forget(&step.stale);
-        at = (step.root, step.next_id);
-    }
-    let view = chancery_ledger::state::Recording::new(&nodes, at.0);
-    let interval = chancery_ledger::decide::Interval { low_ms: house.now_ms, high_ms: house.now_ms };
-    let decision = chancery_ledger::decide::decide(&view, &request, interval).unwrap();
-    assert!(matches!(decision, Decision::Permit(_)));
-    let large = chancery_ledger::state::prune(&nodes, at.0, &view.into_keys()).unwrap().encode().len();
-    // 2^17 keys here; four more levels for each of the five neighbourhoods that are read, 33 bytes each.
-    let million = large + 4 * 5 * 33;
-    println!("{small} bytes alone, {large} among 131,072 keys, {million} among 2,097,152");
-    assert!(million <= 8 * 1024, "{million}");
 }

@@ -168,6 +168,7 @@ proptest! {
 fn parts() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => (0..20_u8).prop_map(inner),
+        4 => any::<bool>().prop_map(|left| beside_bare(if left { 6 } else { 7 })),
         2 => keys().prop_map(|key| leaf(key, "v")),
         2 => keys().prop_map(withheld),
         4 => Just(bare()),
@@ -178,6 +179,11 @@ fn parts() -> impl Strategy<Value = Vec<u8>> {
 
 fn inner(bit: u8) -> Vec<u8> {
     vec![1, bit]
+}
+
+/// An inner node at the next bit, with a bare left (6) or right (7) side.
+fn beside_bare(tag: u8) -> Vec<u8> {
+    [&[tag], &[9; 32][..]].concat()
 }
 
 fn leaf(key: Key, text: &str) -> Vec<u8> {
@@ -226,8 +232,34 @@ fn impossible_trees_are_refused() {
     assert_eq!(decode(&[vec![4], Root::EMPTY.hash().0.to_vec()]), empty, "empty as a bare hash");
     assert_eq!(decode(&[]), Err(PrunedDecodeError::Truncated));
     assert_eq!(decode(&[vec![0]]), Err(PrunedDecodeError::UnknownTag(0)));
-    assert_eq!(decode(&[vec![6]]), Err(PrunedDecodeError::UnknownTag(6)));
+    assert_eq!(decode(&[vec![8]]), Err(PrunedDecodeError::UnknownTag(8)));
+    assert_eq!(decode(&[vec![6]]), Err(PrunedDecodeError::Truncated));
+    assert_eq!(decode(&[beside_bare(7)]), Err(PrunedDecodeError::Truncated));
     assert_eq!(decode(&[vec![1; 100_000]]), Err(PrunedDecodeError::Truncated));
+}
+
+#[test]
+fn an_inner_node_has_one_form() {
+    let decode = |parts: &[Vec<u8>]| PrunedTree::decode(&parts.concat(), ANY_SIZE).map(|_| ());
+    let (zero, first, last) = (Key([0; 32]), one_bit(0, 0), one_bit(255, 0));
+    let long = Err(PrunedDecodeError::LongForm);
+    // At the root the next bit is 0, below it the one after the parent's.
+    assert_eq!(decode(&[beside_bare(7), withheld(zero)]), Ok(()));
+    assert_eq!(decode(&[beside_bare(6), withheld(first)]), Ok(()));
+    assert_eq!(decode(&[inner(0), withheld(zero), bare()]), long);
+    assert_eq!(decode(&[inner(0), bare(), withheld(first)]), long);
+    assert_eq!(decode(&[inner(9), beside_bare(7), withheld(zero), bare()]), Ok(()));
+    assert_eq!(decode(&[inner(9), inner(10), withheld(zero), bare(), bare()]), long);
+    assert_eq!(decode(&[inner(9), bare(), inner(10), withheld(one_bit(9, 0)), bare()]), long);
+    // What has no bare side, or stands elsewhere, has the long form alone.
+    assert_eq!(decode(&[inner(0), withheld(zero), withheld(first)]), Ok(()));
+    assert_eq!(decode(&[inner(1), withheld(zero), bare()]), Ok(()));
+    // The wrong side, two bare sides, and what has no next bit.
+    let misplaced = Err(PrunedDecodeError::Structure(Defect::KeyMisplaced));
+    assert_eq!(decode(&[beside_bare(6), withheld(zero)]), misplaced);
+    assert_eq!(decode(&[beside_bare(7), bare()]), Err(PrunedDecodeError::NothingOpened));
+    let not_growing = Err(PrunedDecodeError::Structure(Defect::BitNotGrowing));
+    assert_eq!(decode(&[inner(255), withheld(zero), beside_bare(6), withheld(last)]), not_growing);
 }
 
 #[test]

@@ -26,9 +26,12 @@ fn question() -> CheckRequest {
     }
 }
 
+/// Makes of a question one that is none.
+type Spoil = fn(&mut CheckRequest);
+
 async fn at_the_port(house: &mut House) {
     let papers = Papers::of_principal(&house.cluster, "gate");
-    let cases: [(&str, fn(&mut CheckRequest)); 13] = [
+    let cases: [(&str, Spoil); 13] = [
         ("an agent without a name", |asked| asked.agent.clear()),
         ("an action with a space", |asked| asked.action = "read it".into()),
         ("a resource that is a pattern", |asked| asked.resource = "documents/*".into()),

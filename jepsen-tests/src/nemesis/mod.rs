@@ -133,9 +133,9 @@ impl Nemesis {
     /// was in the middle of each workload.
     pub fn is_complete(&self) -> bool {
         let missing = |fault: &Fault| self.counts.get(fault).is_none_or(|count| count.in_flight == 0);
-        let kills_leaders = self.group.faults().contains(&Fault::KillLeader);
-        self.group == Group::Mixed
-            || !self.group.faults().iter().any(missing) && (!kills_leaders || self.unmet().is_empty())
+        let spares_leaders = !self.group.faults().contains(&Fault::KillLeader);
+        let all_happened = !self.group.faults().iter().any(missing);
+        self.group == Group::Mixed || all_happened && (spares_leaders || self.unmet().is_empty())
     }
 
     /// Workloads in the middle of which no leader was killed yet.

@@ -33,7 +33,6 @@ pub(super) fn register<N: NodeRead>(
         owner: owner.clone(),
         key,
         lineage: lineage.clone(),
-        registered: call.cause,
         retired: None,
         epoch: 1,
         epoch_began: None,

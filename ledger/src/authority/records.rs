@@ -1,8 +1,11 @@
 //! The values of the state tree, and the keys at which they stand.
 //!
-//! `key = H(anchor)[..8] ‖ H(kind ‖ 00 ‖ anchor ‖ id)[..24]`: what shares an anchor sits together in the
-//! tree, so that one check reads one neighbourhood. Each value repeats kind, anchor and id, and a value
-//! whose repetition does not fit its key is refused, so that no collision can pass for a record.
+//! `key = H(anchor)[..8] ‖ H(kind ‖ 00 ‖ anchor ‖ id)[..24]`, but for two bits in front of each half. What shares an
+//! anchor sits together in the tree, so that one check reads one neighbourhood. The first two bits say what the anchor
+//! is, so that the way to what there is little of is not as long as if there were as much of it as of grants. Those of
+//! the second half say which decisions show the record, so that whatever a permit does not show is one or two hashes
+//! beside its way, however much there is of it. Each value repeats kind, anchor and id, and a
+//! value whose repetition does not fit its key is refused, so that no collision can pass for a record.
 
 mod halts;
 mod lineages;
@@ -154,8 +157,65 @@ impl Place {
         for (to, from) in key.iter_mut().zip(near.0).take(8) {
             *to = from;
         }
+        for (at, bits) in [(0, self.anchored_at() as u8), (8, self.shown_by() as u8)] {
+            // INVARIANT: a key has 32 bytes.
+            if let Some(byte) = key.get_mut(at) {
+                *byte = (*byte & 0x3f) | bits;
+            }
+        }
         Key(key)
     }
+
+    fn anchored_at(&self) -> AnchoredAt {
+        match self.kind {
+            "ledger" | "halts" | "halt" | "voter" | "voter_name" | "voter_key" | "dedup" => {
+                AnchoredAt::Ledger
+            }
+            "agent" | "page" | "decision" | "lineage" | "generation" => AnchoredAt::Agent,
+            "grant" | "locator" | "tombstone" => AnchoredAt::Grant,
+            // A meter's id says who shares it.
+            "meter" => match self.id.get(1) {
+                Some(1) => AnchoredAt::Grant,
+                Some(2) => AnchoredAt::Agent,
+                _ => AnchoredAt::Key,
+            },
+            _ => AnchoredAt::Key,
+        }
+    }
+
+    fn shown_by(&self) -> ShownBy {
+        match self.kind {
+            "page" | "generation" | "halt" => ShownBy::Denials,
+            "decision" | "locator" | "tombstone" => ShownBy::Nothing,
+            _ => ShownBy::Permits,
+        }
+    }
+}
+
+/// What a record's anchor is, as the two highest bits of its key.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum AnchoredAt {
+    /// One of a few, whatever there is of the others.
+    Ledger = 0,
+    /// A principal's key, or a key that bounds share.
+    Key = 0x40,
+    /// An agent or a lineage.
+    Agent = 0x80,
+    /// A grant.
+    Grant = 0xc0,
+}
+
+/// Which decisions show a record, as the two highest bits after its anchor's.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum ShownBy {
+    /// Permits, and denials too.
+    Permits = 0,
+    /// Denials only.
+    Denials = 0x40,
+    /// None: only `apply` reads it.
+    Nothing = 0x80,
 }
 
 /// Which command did something, and when.
@@ -233,8 +293,6 @@ pub struct AgentRecord {
     pub key: Option<PublicKey>,
     /// What it belongs to; of its own name, unless it was registered with another.
     pub lineage: Name,
-    /// What registered it.
-    pub registered: Cause,
     /// What retired it.
     pub retired: Option<Cause>,
     /// Grants of an earlier epoch are void.
@@ -375,7 +433,6 @@ impl Body for AgentRecord {
         W::Agent(wire::AgentRecord {
             owner: self.owner.to_string(),
             key: key_to_wire(self.key),
-            registered: Some(cause_to_wire(&self.registered)),
             retired: self.retired.as_ref().map(cause_to_wire),
             epoch: self.epoch,
             epoch_began: self.epoch_began.as_ref().map(cause_to_wire),
@@ -392,7 +449,6 @@ impl Body for AgentRecord {
         Ok(Self {
             owner: name("owner", w.owner)?,
             key: optional_key("agent key", &w.key)?,
-            registered: cause(w.registered)?,
             retired: optional_cause(w.retired)?,
             epoch: w.epoch,
             epoch_began: optional_cause(w.epoch_began)?,

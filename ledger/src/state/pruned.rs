@@ -5,11 +5,16 @@
 //!
 //! ```text
 //! inner node         01 ‖ bit (1)
+//!   at the next bit  06 ‖ hash of its left side (32), which is bare
+//!                    07 ‖ hash of its right side (32), which is bare
 //! leaf               02 ‖ key (32) ‖ length (2) ‖ value
 //! leaf, no value     03 ‖ key (32) ‖ SHA-256(value) (32)
 //! bare hash          04 ‖ hash (32)
 //! empty tree         05, only as the whole
 //! ```
+//!
+//! The next bit is the one after the parent's, or 0 at the root. In a large tree nearly all of a way is of that form,
+//! which has no other: it is refused in the longer one.
 
 use super::node::{empty_hash, inner_hash, leaf_hash};
 use super::{Defect, Key, Value};
@@ -55,14 +60,13 @@ impl PrunedTree {
         }
         let mut reader = Reader { rest: bytes };
         let mut nodes = Vec::new();
-        let mut awaited: usize = 1;
-        while awaited > 0 {
-            let node = reader.node(nodes.is_empty())?;
-            match node {
-                PrunedNode::Inner { .. } => awaited += 1,
-                _ => awaited -= 1,
+        // The next one last.
+        let mut awaited = vec![Awaited::Below(None)];
+        while let Some(next) = awaited.pop() {
+            match next {
+                Awaited::Bare(hash) => nodes.push(PrunedNode::Bare(hash)),
+                Awaited::Below(above) => nodes.push(reader.node(nodes.is_empty(), above, &mut awaited)?),
             }
-            nodes.push(node);
         }
         if !reader.rest.is_empty() {
             return Err(PrunedDecodeError::TrailingBytes);
@@ -77,15 +81,40 @@ impl PrunedTree {
         if nodes == [PrunedNode::Bare(empty_hash())] {
             return Err(PrunedDecodeError::MisplacedEmpty);
         }
-        Self::linked(nodes, root_hash).map_err(|(_, defect)| PrunedDecodeError::Structure(defect))
+        let tree =
+            Self::linked(nodes, root_hash).map_err(|(_, defect)| PrunedDecodeError::Structure(defect))?;
+        if tree.encode() == bytes { Ok(tree) } else { Err(PrunedDecodeError::LongForm) }
     }
 
     /// The bytes that [`PrunedTree::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for node in &self.nodes {
+        // Each with its parent's bit, the next one last.
+        let mut pending = vec![(0, None)];
+        while let Some((index, above)) = pending.pop() {
+            // INVARIANT: an inner node has both its children.
+            let Some(node) = self.nodes.get(index) else { continue };
             match node {
-                PrunedNode::Inner { bit, .. } => bytes.extend([TAG_INNER, *bit]),
+                PrunedNode::Inner { bit, right } => {
+                    let (left, right) = ((index + 1, Some(*bit)), (*right, Some(*bit)));
+                    let is_next = next_bit(above) == Some(*bit);
+                    match (self.bare(left.0), self.bare(right.0)) {
+                        (Some(hash), None) if is_next => {
+                            bytes.push(TAG_BARE_LEFT);
+                            bytes.extend(hash.0);
+                            pending.push(right);
+                        }
+                        (None, Some(hash)) if is_next => {
+                            bytes.push(TAG_BARE_RIGHT);
+                            bytes.extend(hash.0);
+                            pending.push(left);
+                        }
+                        _ => {
+                            bytes.extend([TAG_INNER, *bit]);
+                            pending.extend([right, left]);
+                        }
+                    }
+                }
                 PrunedNode::Leaf { key, value } => {
                     // INVARIANT: a value's length fits two bytes; prune and decode see to it.
                     let [.., high, low] = value.len().to_be_bytes();
@@ -107,6 +136,13 @@ impl PrunedTree {
             }
         }
         bytes
+    }
+
+    fn bare(&self, index: usize) -> Option<&Hash> {
+        match self.nodes.get(index) {
+            Some(PrunedNode::Bare(hash)) => Some(hash),
+            _ => None,
+        }
     }
 
     /// The root hash of the version that this was cut from.
@@ -187,6 +223,9 @@ pub enum PrunedDecodeError {
     /// An inner node with two bare hashes beneath, on no read's path.
     #[error("the pruned tree opens an inner node for no leaf")]
     NothingOpened,
+    /// An inner node in the long form that has a short one.
+    #[error("the pruned tree has an inner node in the longer of two forms")]
+    LongForm,
     /// A node that cannot be where it stands.
     #[error("the pruned tree has a node out of place: {0}")]
     Structure(Defect),
@@ -197,6 +236,13 @@ const TAG_LEAF: u8 = 0x02;
 const TAG_WITHHELD: u8 = 0x03;
 const TAG_BARE: u8 = 0x04;
 const TAG_EMPTY: u8 = 0x05;
+const TAG_BARE_LEFT: u8 = 0x06;
+const TAG_BARE_RIGHT: u8 = 0x07;
+
+/// The bit of an inner node in short form, whose parent stands at `above`. None below the last.
+fn next_bit(above: Option<u8>) -> Option<u8> {
+    above.map_or(Some(0), |above| above.checked_add(1))
+}
 
 /// What a parent needs to know of a subtree.
 struct Subtree {
@@ -231,16 +277,37 @@ fn hash_whole(nodes: &[PrunedNode]) -> Hash {
     nodes.iter().rev().map(&mut take).last().unwrap_or(Hash::ZERO)
 }
 
+/// What is still to come of a tree that is being read.
+enum Awaited {
+    /// A node, whose parent stands at that bit.
+    Below(Option<u8>),
+    /// A bare node that came with its parent.
+    Bare(Hash),
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    fn node(&mut self, is_first: bool) -> Result<PrunedNode, PrunedDecodeError> {
+    /// Reads a node, and puts its children on top of what is awaited.
+    fn node(
+        &mut self,
+        is_first: bool,
+        above: Option<u8>,
+        awaited: &mut Vec<Awaited>,
+    ) -> Result<PrunedNode, PrunedDecodeError> {
         let [tag] = self.take()?;
         match tag {
             TAG_INNER => {
                 let [bit] = self.take()?;
+                awaited.extend([Awaited::Below(Some(bit)), Awaited::Below(Some(bit))]);
+                Ok(PrunedNode::Inner { bit, right: 0 })
+            }
+            TAG_BARE_LEFT | TAG_BARE_RIGHT => {
+                let bit = next_bit(above).ok_or(PrunedDecodeError::Structure(Defect::BitNotGrowing))?;
+                let (bare, below) = (Awaited::Bare(Hash(self.take()?)), Awaited::Below(Some(bit)));
+                awaited.extend(if tag == TAG_BARE_LEFT { [below, bare] } else { [bare, below] });
                 Ok(PrunedNode::Inner { bit, right: 0 })
             }
             TAG_LEAF => {

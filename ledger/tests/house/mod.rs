@@ -23,7 +23,7 @@ use chancery_ledger::head::{
 };
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::log::{MemoryTiles, leaf_hash, prove_inclusion};
-use chancery_ledger::state::{MemoryNodes, PrunedTree, Recording, Update, prune};
+use chancery_ledger::state::{MemoryNodes, PrunedTree, Recording, Root, Update, prune};
 use chancery_ledger::trust::Trust;
 use ed25519_dalek::SigningKey;
 
@@ -486,7 +486,7 @@ impl House {
         request: &Request,
         interval: Interval,
     ) -> (Decision, PrunedTree, Option<GrantRef>) {
-        self.read_set_at(self.head().block, request, interval)
+        self.read_set_of(self.state().summary().root, request, interval)
     }
 
     /// The same of the state after `block`.
@@ -496,8 +496,17 @@ impl House {
         request: &Request,
         interval: Interval,
     ) -> (Decision, PrunedTree, Option<GrantRef>) {
-        let Replica { nodes, summaries, .. } = &self.replicas[0];
-        let root = summaries[usize::try_from(block).unwrap()].root;
+        let root = self.replicas[0].summaries[usize::try_from(block).unwrap()].root;
+        self.read_set_of(root, request, interval)
+    }
+
+    fn read_set_of(
+        &self,
+        root: Root,
+        request: &Request,
+        interval: Interval,
+    ) -> (Decision, PrunedTree, Option<GrantRef>) {
+        let nodes = &self.replicas[0].nodes;
         let run = |request: &Request| {
             let view = Recording::new(nodes, root);
             let decision = decide(&view, request, interval).unwrap();
