@@ -17,6 +17,9 @@ const (
 	prunedWithheld prunedKind = 3
 	prunedBare     prunedKind = 4
 	prunedEmpty    prunedKind = 5
+	// At the next bit, with the hash of the one side, and the other side behind it.
+	prunedBareLeft  prunedKind = 6
+	prunedBareRight prunedKind = 7
 )
 
 type prunedNode struct {
@@ -49,7 +52,7 @@ func firstDifference(a, b Hash) int {
 	return -1
 }
 
-// ReadPruned reads one, by its rules 1 to 5.
+// ReadPruned reads one, by its rules 1 to 6.
 func ReadPruned(data []byte) (*Pruned, error) {
 	p := &Pruned{}
 	root, _, rest, ok := p.read(data, -1)
@@ -68,28 +71,8 @@ func (p *Pruned) read(data []byte, above int) (node, first *prunedNode, rest []b
 	r := reader{data[1:]}
 	node = &prunedNode{kind: prunedKind(data[0])}
 	switch node.kind {
-	case prunedInner:
-		if len(r.data) < 1 {
-			return nil, nil, nil, false
-		}
-		node.bit = r.take(1)[0]
-		if int(node.bit) <= above {
-			return nil, nil, nil, false
-		}
-		var onLeft, onRight *prunedNode
-		node.left, onLeft, rest, ok = p.read(r.data, int(node.bit))
-		if !ok {
-			return nil, nil, nil, false
-		}
-		node.right, onRight, rest, ok = p.read(rest, int(node.bit))
-		if !ok || !node.joins(onLeft, onRight) {
-			return nil, nil, nil, false
-		}
-		node.hash = hash([]byte{0x11}, u16(int(node.bit)), node.left.hash[:], node.right.hash[:])
-		if onLeft == nil {
-			return node, onRight, rest, true
-		}
-		return node, onLeft, rest, true
+	case prunedInner, prunedBareLeft, prunedBareRight:
+		return p.readInner(node, r.data, above)
 	case prunedLeaf:
 		if len(r.data) < 34 {
 			return nil, nil, nil, false
@@ -121,6 +104,49 @@ func (p *Pruned) read(data []byte, above int) (node, first *prunedNode, rest []b
 	node.hash = hash([]byte{0x10}, node.key[:], node.hash[:])
 	p.leaves = append(p.leaves, node)
 	return node, node, r.data, true
+}
+
+func (p *Pruned) readInner(node *prunedNode, data []byte, above int) (_, first *prunedNode, rest []byte, ok bool) {
+	bit := above + 1
+	r := reader{data}
+	given := &prunedNode{kind: prunedBare}
+	if node.kind == prunedInner {
+		if len(data) < 1 {
+			return nil, nil, nil, false
+		}
+		bit = int(r.take(1)[0])
+	} else {
+		if len(data) < 32 {
+			return nil, nil, nil, false
+		}
+		given.hash = r.hash()
+	}
+	if bit <= above || bit > 255 {
+		return nil, nil, nil, false
+	}
+	var onLeft, onRight *prunedNode
+	node.bit, node.left, node.right, rest, ok = byte(bit), given, given, r.data, true
+	if node.kind != prunedBareLeft {
+		if node.left, onLeft, rest, ok = p.read(rest, bit); !ok {
+			return nil, nil, nil, false
+		}
+	}
+	if node.kind != prunedBareRight {
+		if node.right, onRight, rest, ok = p.read(rest, bit); !ok {
+			return nil, nil, nil, false
+		}
+	}
+	isShort := node.kind != prunedInner
+	couldBeShort := bit == above+1 && (node.left.kind == prunedBare) != (node.right.kind == prunedBare)
+	if !node.joins(onLeft, onRight) || couldBeShort != isShort {
+		return nil, nil, nil, false
+	}
+	node.kind = prunedInner
+	node.hash = hash([]byte{0x11}, u16(bit), node.left.hash[:], node.right.hash[:])
+	if onLeft == nil {
+		onLeft = onRight
+	}
+	return node, onLeft, rest, true
 }
 
 // joins are the rules of an inner node: 3 and 5.

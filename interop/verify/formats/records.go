@@ -10,7 +10,39 @@ import (
 func keyOf(kind string, anchor, id []byte) Hash {
 	where := hash(anchor)
 	what := hash([]byte(kind), []byte{0}, anchor, id)
-	return Hash(append(where[:8:8], what[:24]...))
+	key := Hash(append(where[:8:8], what[:24]...))
+	key[0] = key[0]&0x3f | anchorBits(kind, id)<<6
+	key[8] = key[8]&0x3f | shownBits(kind)<<6
+	return key
+}
+
+// anchorBits are bits 0 and 1 of a key: what its anchor is.
+func anchorBits(kind string, id []byte) byte {
+	switch kind {
+	case "principal":
+		return 0b01
+	case "agent", "page", "decision", "lineage", "generation":
+		return 0b10
+	case "grant", "locator", "tombstone":
+		return 0b11
+	case "meter":
+		// By whom it is shared, which is the second byte of its id (§6.3).
+		if len(id) > 1 && 1 <= id[1] && id[1] <= 3 {
+			return 4 - id[1]
+		}
+	}
+	return 0b00
+}
+
+// shownBits are bits 64 and 65: by which decisions such a record is shown.
+func shownBits(kind string) byte {
+	switch kind {
+	case "page", "generation", "halt":
+		return 0b01
+	case "decision", "locator", "tombstone":
+		return 0b10
+	}
+	return 0b00
 }
 
 // readRecord reads the record at a place; one that may not stand there is an error.
@@ -47,7 +79,7 @@ func (r *Record) isWellFormed() bool {
 			isCauseOrNone(p.Ended) && isHashOrNone(p.Successor)
 	case "agent":
 		a := r.Agent
-		return a != nil && isName(a.Owner) && isName(a.Lineage) && isHashOrNone(a.Key) && a.Registered.isWellFormed() &&
+		return a != nil && isName(a.Owner) && isName(a.Lineage) && isHashOrNone(a.Key) &&
 			isCauseOrNone(a.Retired) && isCauseOrNone(a.EpochBegan)
 	case "page":
 		if r.Page == nil || len(r.Page.Grants) > 32 {

@@ -453,15 +453,14 @@ type PrincipalRecord struct {
 type AgentRecord struct {
 	Owner      string `pb:"1"`
 	Key        []byte `pb:"2"`
-	Registered *Cause `pb:"3"`
-	Retired    *Cause `pb:"4"`
-	Epoch      uint64 `pb:"5"`
-	EpochBegan *Cause `pb:"6"`
-	Grants     uint32 `pb:"8"`
-	Pages      uint32 `pb:"9"`
-	Lineage    string `pb:"10"`
-	Decisions  uint64 `pb:"11"`
-	Permits    uint64 `pb:"12"`
+	Retired    *Cause `pb:"3"`
+	Epoch      uint64 `pb:"4"`
+	EpochBegan *Cause `pb:"5"`
+	Grants     uint32 `pb:"6"`
+	Pages      uint32 `pb:"7"`
+	Lineage    string `pb:"8"`
+	Decisions  uint64 `pb:"9"`
+	Permits    uint64 `pb:"10"`
 }
 
 type GrantPageRecord struct {
