@@ -55,6 +55,7 @@ func TestMalformedCommands(t *testing.T) {
 
 func TestCommands(t *testing.T) {
 	ledger := Hash(unhexed(t, known.LedgerID))
+	grants := map[string]bool{}
 	each(t, known.Commands, commandName, func(t *testing.T, c commandVector) {
 		envelope, err := decode[SignedCommand](unhexed(t, c.Envelope))
 		if err != nil {
@@ -88,6 +89,7 @@ func TestCommands(t *testing.T) {
 		id := func(domain string) string { return labelled(domain, ledger[:], signed.Bytes).String() }
 		if c.GrantID != "" {
 			same(t, "grant id", id("chancery/grant"), c.GrantID)
+			grants[c.GrantID] = true
 		}
 		if c.DecisionID != "" {
 			same(t, "decision id", id("chancery/decision"), c.DecisionID)
@@ -103,6 +105,7 @@ func TestCommands(t *testing.T) {
 		signed.Signatures = append(all[:len(all):len(all)], all[0])
 		same(t, "a signature more", errorText(signed.verify(ledger)), "command")
 	})
+	same(t, "grants", grants[known.Grants.Grant] && grants[known.Grants.Delegation], true)
 }
 
 func TestKeys(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 	prunedWithheld prunedKind = 3
 	prunedBare     prunedKind = 4
 	prunedEmpty    prunedKind = 5
-	// Inner nodes at the next bit, with the hash of the side that is bare.
+	// At the next bit, with the hash of the one side, and the other side behind it.
 	prunedBareLeft  prunedKind = 6
 	prunedBareRight prunedKind = 7
 )
@@ -72,15 +72,7 @@ func (p *Pruned) read(data []byte, above int) (node, first *prunedNode, rest []b
 	node = &prunedNode{kind: prunedKind(data[0])}
 	switch node.kind {
 	case prunedInner, prunedBareLeft, prunedBareRight:
-		var onLeft, onRight *prunedNode
-		if onLeft, onRight, rest, ok = p.readSides(node, r, above); !ok || !node.joins(onLeft, onRight) {
-			return nil, nil, nil, false
-		}
-		node.hash = hash([]byte{0x11}, u16(int(node.bit)), node.left.hash[:], node.right.hash[:])
-		if onLeft == nil {
-			return node, onRight, rest, true
-		}
-		return node, onLeft, rest, true
+		return p.readInner(node, r.data, above)
 	case prunedLeaf:
 		if len(r.data) < 34 {
 			return nil, nil, nil, false
@@ -114,38 +106,47 @@ func (p *Pruned) read(data []byte, above int) (node, first *prunedNode, rest []b
 	return node, node, r.data, true
 }
 
-// readSides takes what is below an inner node, by rules 4 and 6, and tells the first leaf on each side.
-func (p *Pruned) readSides(node *prunedNode, r reader, above int) (onLeft, onRight *prunedNode, rest []byte, ok bool) {
+func (p *Pruned) readInner(node *prunedNode, data []byte, above int) (_, first *prunedNode, rest []byte, ok bool) {
+	bit := above + 1
+	r := reader{data}
+	given := &prunedNode{kind: prunedBare}
 	if node.kind == prunedInner {
-		if len(r.data) < 1 {
+		if len(data) < 1 {
 			return nil, nil, nil, false
 		}
-		node.bit = r.take(1)[0]
-		if int(node.bit) <= above {
+		bit = int(r.take(1)[0])
+	} else {
+		if len(data) < 32 {
 			return nil, nil, nil, false
 		}
-		if node.left, onLeft, rest, ok = p.read(r.data, int(node.bit)); !ok {
-			return nil, nil, nil, false
-		}
-		if node.right, onRight, rest, ok = p.read(rest, int(node.bit)); !ok {
-			return nil, nil, nil, false
-		}
-		oneIsBare := (node.left.kind == prunedBare) != (node.right.kind == prunedBare)
-		return onLeft, onRight, rest, !(oneIsBare && int(node.bit) == above+1)
+		given.hash = r.hash()
 	}
-	if above == 255 || len(r.data) < 32 {
+	if bit <= above || bit > 255 {
 		return nil, nil, nil, false
 	}
-	node.bit = byte(above + 1)
-	bare := &prunedNode{kind: prunedBare, hash: r.hash()}
-	below, first, rest, ok := p.read(r.data, int(node.bit))
-	if node.kind == prunedBareLeft {
-		node.left, node.right, onRight = bare, below, first
-	} else {
-		node.left, node.right, onLeft = below, bare, first
+	var onLeft, onRight *prunedNode
+	node.bit, node.left, node.right, rest, ok = byte(bit), given, given, r.data, true
+	if node.kind != prunedBareLeft {
+		if node.left, onLeft, rest, ok = p.read(rest, bit); !ok {
+			return nil, nil, nil, false
+		}
+	}
+	if node.kind != prunedBareRight {
+		if node.right, onRight, rest, ok = p.read(rest, bit); !ok {
+			return nil, nil, nil, false
+		}
+	}
+	isShort := node.kind != prunedInner
+	couldBeShort := bit == above+1 && (node.left.kind == prunedBare) != (node.right.kind == prunedBare)
+	if !node.joins(onLeft, onRight) || couldBeShort != isShort {
+		return nil, nil, nil, false
 	}
 	node.kind = prunedInner
-	return onLeft, onRight, rest, ok
+	node.hash = hash([]byte{0x11}, u16(bit), node.left.hash[:], node.right.hash[:])
+	if onLeft == nil {
+		onLeft = onRight
+	}
+	return node, onLeft, rest, true
 }
 
 // joins are the rules of an inner node: 3 and 5.

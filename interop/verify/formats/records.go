@@ -11,41 +11,38 @@ func keyOf(kind string, anchor, id []byte) Hash {
 	where := hash(anchor)
 	what := hash([]byte(kind), []byte{0}, anchor, id)
 	key := Hash(append(where[:8:8], what[:24]...))
-	key[0] = key[0]&0x3f | anchoredAt(kind, id)<<6
-	key[8] = key[8]&0x3f | shownBy(kind)<<6
+	key[0] = key[0]&0x3f | anchorBits(kind, id)<<6
+	key[8] = key[8]&0x3f | shownBits(kind)<<6
 	return key
 }
 
-// anchoredAt is what the anchor is: bits 0 and 1.
-func anchoredAt(kind string, id []byte) byte {
+// anchorBits are bits 0 and 1 of a key: what its anchor is.
+func anchorBits(kind string, id []byte) byte {
 	switch kind {
-	case "ledger", "halts", "halt", "voter", "voter_name", "voter_key", "dedup":
-		return 0
+	case "principal":
+		return 0b01
 	case "agent", "page", "decision", "lineage", "generation":
-		return 2
+		return 0b10
 	case "grant", "locator", "tombstone":
-		return 3
+		return 0b11
 	case "meter":
-		// Its id says who shares it: 1 a grant's, 2 an agent's, 3 a key's.
-		if len(id) > 1 && id[1] == 1 {
-			return 3
-		}
-		if len(id) > 1 && id[1] == 2 {
-			return 2
+		// By whom it is shared, which is the second byte of its id (§6.3).
+		if len(id) > 1 && 1 <= id[1] && id[1] <= 3 {
+			return 4 - id[1]
 		}
 	}
-	return 1
+	return 0b00
 }
 
-// shownBy is which decisions show such a record: bits 64 and 65.
-func shownBy(kind string) byte {
+// shownBits are bits 64 and 65: by which decisions such a record is shown.
+func shownBits(kind string) byte {
 	switch kind {
 	case "page", "generation", "halt":
-		return 1
+		return 0b01
 	case "decision", "locator", "tombstone":
-		return 2
+		return 0b10
 	}
-	return 0
+	return 0b00
 }
 
 // readRecord reads the record at a place; one that may not stand there is an error.
