@@ -245,7 +245,17 @@ fn parse(text: &[u8]) -> Result<Json, ArgumentsFault> {
     match ended {
         Ok(json @ Json::Object(_)) => Ok(json),
         Ok(_) => Err(ArgumentsFault::NotAnObject),
-        Err(_) => Err(fault.unwrap_or(ArgumentsFault::NotJson)),
+        Err(error) => Err(fault.unwrap_or_else(|| fault_of(&error))),
+    }
+}
+
+/// What the parser itself refuses. A number that is too large for any type of its own is a number all the same, and it
+/// tells so in words alone; a test holds it to them.
+fn fault_of(error: &serde_json::Error) -> ArgumentsFault {
+    if error.to_string().starts_with("number out of range") {
+        ArgumentsFault::Number
+    } else {
+        ArgumentsFault::NotJson
     }
 }
 
