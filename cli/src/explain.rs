@@ -65,8 +65,10 @@ fn link_page(page: Page, place: usize, link: &Link) -> Page {
     page = page
         .field("to", style::name(terms.agent.as_str()))
         .field("may", format!("{} on {}", list(&terms.actions), list(&terms.resources)))
-        .field("from", utc(terms.not_before_ms))
         .field("until", utc(terms.not_after_ms));
+    if terms.not_before_ms > 0 {
+        page = page.field("from", utc(terms.not_before_ms));
+    }
     if let Some(cause) = &link.grant.revoked {
         page =
             page.field("revoked", style::bad(&format!("at index {}, {}", cause.index, utc(cause.time_ms))));
