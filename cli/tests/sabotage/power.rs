@@ -44,7 +44,7 @@ pub(crate) async fn of_all_nodes(setting: Setting) -> Vec<Finding> {
             let (acknowledged, under_way) = (Arc::clone(&acknowledged), Arc::clone(&under_way));
             writes.spawn(async move {
                 let _turn = under_way.acquire().await.unwrap();
-                let call = Call::Register { agent: agent(number).to_string() };
+                let call = Call::Register { agent: agent(number).to_string(), lineage: None };
                 if let Outcome::Acknowledged { .. } = record.submit(&client, &signed, call).await {
                     acknowledged.add_permits(1);
                 }

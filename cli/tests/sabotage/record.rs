@@ -112,7 +112,12 @@ impl Record {
         let outcome = match client.submit(signed).await {
             Ok(receipt) => {
                 self.judged(None);
-                Outcome::Acknowledged { index: receipt.index, block: receipt.block, before: receipt.before }
+                Outcome::Acknowledged {
+                    index: receipt.index,
+                    block: receipt.block,
+                    before: receipt.before,
+                    verdict: None,
+                }
             }
             Err(SubmitError::NotDone { .. }) => Outcome::NotDone { reason: "not done".into() },
             Err(SubmitError::Refused { code, .. }) => Outcome::Refused { reason: code },
@@ -135,7 +140,7 @@ impl Record {
             lineage: None,
         };
         let signed = issuer.sign(body, &[]).unwrap();
-        self.submit(issuer, &signed, Call::Register { agent: agent.into() }).await
+        self.submit(issuer, &signed, Call::Register { agent: agent.into(), lineage: None }).await
     }
 
     /// Grants an agent `read` on all documents; the grant's id.
@@ -169,7 +174,7 @@ impl Record {
             Err(CheckError::Denied(denied)) => {
                 self.judged(None);
                 let reason = denied.denial.code().into();
-                Outcome::Denied { block: denied.checked.verified.head.block, reason }
+                Outcome::Denied { block: denied.checked.verified.head.block, reason, halt: None }
             }
             Err(CheckError::Unproven { source, .. }) => {
                 self.judged(Some(source.to_string()));
@@ -199,8 +204,10 @@ impl Record {
             Ok(reply) => {
                 let answer = decode_answer(&reply.into_inner().answer, ANSWER_BYTES_MAX).unwrap();
                 let [agent, action, resource] = [agent, "read", "documents/1"].map(name);
-                let (args, knowledge, hint) = (None, None, answer.hint);
-                believed(&Request { agent, action, resource, args_digest, args, knowledge, hint }, &answer)
+                let (args, generation, knowledge, hint) = (None, None, None, answer.hint);
+                let request =
+                    Request { agent, action, resource, args_digest, args, generation, knowledge, hint };
+                believed(&request, &answer)
             }
             Err(status) => Outcome::NotDone { reason: status.to_string() },
         };
@@ -310,7 +317,7 @@ fn believed(request: &Request, answer: &Answer) -> Outcome {
             let chain = authority.chain.iter().map(|one| one.grant.to_string()).collect();
             Outcome::Permitted { block, chain }
         }
-        Ok(Decision::Denied(denial)) => Outcome::Denied { block, reason: denial.code().into() },
+        Ok(Decision::Denied(denial)) => Outcome::Denied { block, reason: denial.code().into(), halt: None },
         Err(error) => Outcome::NotDone { reason: error.to_string() },
     }
 }
