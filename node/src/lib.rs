@@ -35,6 +35,7 @@ pub mod signer;
 pub mod status;
 pub mod store;
 pub mod submit;
+pub mod tile_log;
 
 pub use assembly::{Assembled, Foundation};
 pub use runtime_end::RuntimeEnd;

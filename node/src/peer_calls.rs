@@ -39,6 +39,10 @@ impl PeerHandler for PeerCalls {
         Ok(self.signer.head(block, HEAD_PATIENCE).await.map_err(declined)?.encode())
     }
 
+    async fn cosign(&self, _caller: PeerId, block: u64) -> Result<String, Declined> {
+        Ok(self.signer.cosign(block, HEAD_PATIENCE).await.map_err(declined)?.encode())
+    }
+
     fn clock(&self) -> ClockReading {
         let clock: &dyn Clock = &**self.clocks.clock();
         ClockReading { clock_ms: clock.wall_ms(), monotonic_ok: true }
@@ -119,7 +123,7 @@ fn declined(error: NotSigning) -> Declined {
         NotSigning::NotAVoter(_) | NotSigning::Removed(_) | NotSigning::Forgotten(_) => {
             Declined::Gone(error.to_string())
         }
-        NotSigning::Log(_) => Declined::Fault(error.to_string()),
+        NotSigning::Log(_) | NotSigning::Unspeakable(_) => Declined::Fault(error.to_string()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chancery_ledger::checkpoint::SignatureLine;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Fresh, Head, Number, Statement, Voter};
 use ed25519_dalek::SigningKey;
@@ -19,6 +20,7 @@ use crate::roster_proofs::ProvenRosters;
 use crate::sabotage::{self, Sabotage};
 use crate::store::applied::AppliedStore;
 use crate::store::{LogError, RaftLog};
+use crate::tile_log::checkpoint_of;
 
 /// Why this node does not sign what it is asked to.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum NotSigning {
     /// The block is older than the heads that are kept.
     #[error("the head of block {0} is kept no more")]
     Forgotten(u64),
+    /// A name of the ledger or of the node cannot stand in a note.
+    #[error("no note can be made: {0}")]
+    Unspeakable(String),
 }
 
 /// Signs statements as one voter.
@@ -124,6 +129,17 @@ impl Signer {
         self.clocks.now_to_sign_ms()?;
         let head = self.store.read_state(|state| state.head_of(block).copied());
         self.sign_head(head.ok_or(NotSigning::Forgotten(block))?)
+    }
+
+    /// A cosignature of the checkpoint of the log after `block`, which is waited for up to `patience`. The log is the
+    /// one that this node made itself from its own blocks.
+    pub async fn cosign(&self, block: u64, patience: Duration) -> Result<SignatureLine, NotSigning> {
+        let head = self.head(block, patience).await?.head;
+        let (checkpoint, name) = checkpoint_of(self.store.founding().origin(), &head, &self.voter)
+            .map_err(|error| NotSigning::Unspeakable(error.to_string()))?;
+        let time_s = self.clocks.now_to_sign_ms()? / 1_000;
+        let line = checkpoint.cosign(&name, time_s, sabotage::key(&self.key));
+        line.map_err(|error| NotSigning::Unspeakable(error.to_string()))
     }
 
     fn sign_head(&self, head: Head) -> Result<Statement, NotSigning> {

@@ -28,7 +28,7 @@ pub use rfc6962::{EMPTY_ROOT, Rfc6962, leaf_hash, node_hash};
 pub(crate) use rfc6962::{audit_path, whole_tree};
 pub use tile_path::TilePath;
 pub(crate) use tile_path::parse_decimal;
-pub use tiles::{MemoryTiles, TileIndex, TileRead, TileRow};
+pub use tiles::{MemoryTiles, TILE_WIDTH, TileIndex, TileRead, TileRow};
 pub use verify::{VerifyError, root_from_inclusion, verify_consistency, verify_inclusion};
 
 /// The greatest size of a log: 2^63 - 1, because widely used C2SP tools read sizes as signed.

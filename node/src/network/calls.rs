@@ -26,6 +26,9 @@ pub trait PeerHandler: Send + Sync + 'static {
     fn sign_head(&self, caller: PeerId, block: u64)
     -> impl Future<Output = Result<Vec<u8>, Declined>> + Send;
 
+    /// This node's cosignature of the checkpoint of the log after `block`, as a line of a note.
+    fn cosign(&self, caller: PeerId, block: u64) -> impl Future<Output = Result<String, Declined>> + Send;
+
     /// This node's clock, now.
     fn clock(&self) -> ClockReading;
 

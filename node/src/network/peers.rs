@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::network::bounds::STATEMENT_BYTES_MAX;
+use crate::network::bounds::{COSIGNATURE_LINE_BYTES_MAX, STATEMENT_BYTES_MAX};
 use crate::network::calls::{
     ClockReading, ClockSample, PeerError, SubmitResult, UnknownPeer, of_submit_reply,
 };
@@ -101,6 +101,17 @@ impl Peers {
         let request = peer::SignHeadRequest { block };
         let call = |mut client: PeerClient<_>, request| async move { client.sign_head(request).await };
         statement(self.call(node, deadline, request, call).await?.statement)
+    }
+
+    /// The cosignature of `node` on the checkpoint after `block`, as a line of a note.
+    pub async fn cosign(&self, node: NodeId, block: u64, deadline: Instant) -> Result<String, PeerError> {
+        let request = peer::CosignRequest { block };
+        let call = |mut client: PeerClient<_>, request| async move { client.cosign(request).await };
+        let line = self.call(node, deadline, request, call).await?.signature;
+        if line.len() > COSIGNATURE_LINE_BYTES_MAX {
+            return Err(malformed("cosignature", format!("{} bytes", line.len())).into());
+        }
+        Ok(line)
     }
 
     /// The clock of `node`. The first one after a broken connection measures the making of a new one

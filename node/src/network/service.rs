@@ -195,6 +195,15 @@ where
         Ok(Response::new(peer::SignHeadReply { statement }))
     }
 
+    async fn cosign(
+        &self,
+        request: Request<peer::CosignRequest>,
+    ) -> Result<Response<peer::CosignReply>, Status> {
+        let peer = self.caller(&request)?;
+        let signature = self.handler.cosign(peer, request.into_inner().block).await?;
+        Ok(Response::new(peer::CosignReply { signature }))
+    }
+
     async fn clock(
         &self,
         request: Request<peer::ClockRequest>,

@@ -71,6 +71,10 @@ impl PeerHandler for Echo {
         }
     }
 
+    async fn cosign(&self, _: PeerId, block: u64) -> Result<String, Declined> {
+        Ok(block.to_string())
+    }
+
     fn clock(&self) -> ClockReading {
         ClockReading { clock_ms: 1_700_000_000_000, monotonic_ok: true }
     }

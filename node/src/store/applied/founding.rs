@@ -15,6 +15,7 @@ use crate::store::{BlockFormat, BlockFormatError, BlockRoster, Genesis, voters_d
 #[derive(Clone, Debug)]
 pub struct Founding {
     block_hash: Hash,
+    origin: String,
     roster: Roster,
     state: State,
     applied: authority::Applied,
@@ -44,19 +45,24 @@ impl Founding {
             State::genesis(&MemoryNodes::new(), block).map_err(|error| refused(error.to_string()))?;
         // INVARIANT: what `State::genesis` accepts holds one command, which is genesis.
         let roster = block.commands.first().and_then(|signed| match &signed.command().body {
-            Body::Genesis(genesis) => Some(genesis.roster.clone()),
+            Body::Genesis(genesis) => Some((genesis.origin.clone(), genesis.roster.clone())),
             _ => None,
         });
-        let roster = roster.ok_or_else(|| refused("the genesis block names no roster".into()))?;
+        let (origin, roster) = roster.ok_or_else(|| refused("the genesis block names no roster".into()))?;
         if roster.sets().len() != 1 {
             return Err(refused("the genesis roster is joint".into()));
         }
-        Ok(Self { block_hash: block.hash(), roster, state, applied })
+        Ok(Self { block_hash: block.hash(), origin, roster, state, applied })
     }
 
     /// The ledger's id.
     pub fn ledger(&self) -> LedgerId {
         self.state.head().ledger
+    }
+
+    /// Names the log.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// The first voters.
