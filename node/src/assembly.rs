@@ -72,6 +72,8 @@ pub struct Assembled {
     pub memberships: Arc<Memberships>,
     /// Proves to clients who votes.
     pub rosters: ProvenRosters,
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) peers: Peers,
     pub(crate) status: Arc<StatusReport>,
     pub(crate) peer_server: PeerServer<StateMachine, PeerCalls, SnapshotTransfer>,
 }
@@ -181,13 +183,13 @@ impl Foundation {
             store: applied.clone(),
             signer: Arc::clone(&signer),
             clocks: Arc::clone(&clocks),
-            peers,
+            peers: peers.clone(),
             snapshots,
         });
         let peer_server = PeerServer {
             raft: raft.clone(),
             handler: Arc::new(PeerCalls {
-                signer,
+                signer: Arc::clone(&signer),
                 log: log.clone(),
                 clocks,
                 rosters: rosters.clone(),
@@ -203,7 +205,19 @@ impl Foundation {
             options: ServerOptions::default(),
         };
         fault.watch_raft(&raft, stopped.clone());
-        Ok(Assembled { raft, log, applied, submissions, checks, status, memberships, rosters, peer_server })
+        Ok(Assembled {
+            raft,
+            log,
+            applied,
+            submissions,
+            checks,
+            memberships,
+            rosters,
+            signer,
+            peers,
+            status,
+            peer_server,
+        })
     }
 }
 

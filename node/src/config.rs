@@ -29,9 +29,23 @@ pub struct NodeConfig {
     /// Every voter of the genesis roster; for a node that joins later, at least one that still votes. What
     /// stands here goes before the address that the cluster knows a node by.
     pub peers: Vec<PeerConfig>,
+    /// Where it serves the log to whoever wants to audit it; nowhere, without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<TilesConfig>,
     /// Sizes and times that an operator may want to change.
     #[serde(default)]
     pub tuning: Tuning,
+}
+
+/// The log over plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TilesConfig {
+    /// Where.
+    pub listen: SocketAddr,
+    /// The seed of the log's own key, the same on every node: 64 hex digits, mode 0600. It signs checkpoints under the
+    /// origin's name, for tools that want that; it proves nothing.
+    pub log_key: PathBuf,
 }
 
 /// PEM files. Nodes and clients have CAs of their own: a client's certificate opens no peer port.
@@ -134,6 +148,9 @@ impl NodeConfig {
             [data, genesis, key, &mut tls.certificate, &mut tls.key, &mut tls.node_ca, &mut tls.client_ca]
         {
             *relative = folder.join(&*relative);
+        }
+        if let Some(tiles) = &mut config.tiles {
+            tiles.log_key = folder.join(&tiles.log_key);
         }
         Ok(config)
     }

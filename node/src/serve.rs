@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 use crate::api::{ApiServer, LedgerService, ServiceBounds};
 use crate::assembly::{Assembled, Foundation};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{ConfigError, NodeConfig, Tuning, read};
+use crate::config::{ConfigError, NodeConfig, TilesConfig, Tuning, read};
 use crate::fault::Fault;
 use crate::membership::Memberships;
 use crate::network::{PeerTls, TlsError, server_from_pem};
@@ -25,6 +26,7 @@ use crate::raft::Raft;
 use crate::sabotage;
 use crate::store::applied::{AppliedOptions, Founding, FoundingError};
 use crate::store::{RaftLogOptions, StartError, StoreOptions, open_node_stores};
+use crate::tile_log::{Checkpoints, TileServer};
 
 /// How long a leader that shuts down waits for another to take over.
 const HANDOVER_MAX: Duration = Duration::from_secs(5);
@@ -140,8 +142,29 @@ impl Node {
         };
         let assembled = foundation.assemble(fault, &stopped).await?;
         let Assembled {
-            raft, applied, submissions, checks, status, memberships, rosters, peer_server, ..
+            raft,
+            applied,
+            submissions,
+            checks,
+            status,
+            memberships,
+            rosters,
+            signer,
+            peers,
+            peer_server,
+            ..
         } = assembled;
+        let mut servers = Vec::new();
+        if let Some(TilesConfig { listen: address, log_key }) = &config.tiles {
+            let listener = listen(*address).await?;
+            let log_key = signing_key("log key", log_key)?;
+            let (publish, published) = watch::channel(None);
+            let checkpoints = Checkpoints { log_key, signer, peers, store: applied.clone() };
+            tokio::spawn(checkpoints.run(publish, stopped.clone()));
+            let tiles = TileServer { store: applied.clone(), published };
+            let stop = until_stopped(stopped.clone());
+            servers.push(tokio::spawn(async move { tiles.serve(listener, stop).await }));
+        }
         let request_timeout = Duration::from_millis(tuning.request_timeout_ms);
         let api = ApiServer {
             service: LedgerService::new(
@@ -161,7 +184,7 @@ impl Node {
         };
         let (peer_fault, api_fault) = (fault.clone(), fault.clone());
         let (peer_stop, api_stop) = (until_stopped(stopped.clone()), until_stopped(stopped));
-        let servers = vec![
+        servers.extend([
             tokio::spawn(async move {
                 if let Err(error) = peer_server.serve(tls, peer_listener, peer_stop).await {
                     peer_fault.trip(&error);
@@ -172,7 +195,7 @@ impl Node {
                     api_fault.trip(&error);
                 }
             }),
-        ];
+        ]);
         tracing::info!(
             node = config.node,
             ledger = %ledger,
@@ -230,11 +253,7 @@ impl Node {
 
 /// This node as the voter that it is, or is to become, and its key.
 fn identity(config: &NodeConfig, genesis: &Roster) -> Result<(Voter, SigningKey), ServeError> {
-    let malformed = || ServeError::File { what: "node key", reason: "it is not 64 hex digits".into() };
-    let text = String::from_utf8(read(&config.key)?).map_err(|_| malformed())?;
-    let mut seed = [0; 32];
-    from_hex(text.trim_end(), &mut seed).ok_or_else(malformed)?;
-    let key = SigningKey::from_bytes(&seed);
+    let key = signing_key("node key", &config.key)?;
     let public = PublicKey(key.verifying_key().to_bytes());
     let node = config.node;
     if let Some(voter) = genesis.voter(node) {
@@ -250,6 +269,15 @@ fn identity(config: &NodeConfig, genesis: &Roster) -> Result<(Voter, SigningKey)
     })?;
     let name = Name::new(name).map_err(|error| unnamed(format!("name {error}")))?;
     Ok((Voter { node, name, key: public }, key))
+}
+
+/// The key whose seed is in a file.
+fn signing_key(what: &'static str, path: &Path) -> Result<SigningKey, ServeError> {
+    let malformed = || ServeError::File { what, reason: "it is not 64 hex digits".into() };
+    let text = String::from_utf8(read(path)?).map_err(|_| malformed())?;
+    let mut seed = [0; 32];
+    from_hex(text.trim_end(), &mut seed).ok_or_else(malformed)?;
+    Ok(SigningKey::from_bytes(&seed))
 }
 
 /// The machine's clocks; in a build for fault tests, as wrong as a file says.

@@ -34,7 +34,7 @@ pub const SIGNED_COMMAND_BYTES_MAX: usize = 64 << 10;
 pub const STATEMENT_BYTES_MAX: usize = 1 << 10;
 
 /// A cosignature as a line of a note: a key's name, and base64 of a key id, a time and a signature.
-pub const COSIGNATURE_LINE_BYTES_MAX: usize = 512;
+pub(super) const COSIGNATURE_LINE_BYTES_MAX: usize = 512;
 
 /// Statements about one head.
 pub const HEAD_STATEMENTS_MAX: usize = 256;

@@ -8,4 +8,4 @@ mod checkpoints;
 mod server;
 
 pub use checkpoints::{Checkpoints, Published, checkpoint_of, cosigner_name};
-pub use server::{TileServer, TileServerError};
+pub use server::TileServer;

@@ -43,11 +43,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a tile or a bundle is now, it is for ever.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-/// The server ended without being told to.
-#[derive(Debug, thiserror::Error)]
-#[error("tile server: {0}")]
-pub struct TileServerError(String);
-
 /// Serves tiles, entries, checkpoints and the policy.
 pub struct TileServer {
     /// The log.
@@ -64,14 +59,7 @@ struct Served {
 
 impl TileServer {
     /// Serves on `listener` until `stop`. Connections that are open then are cut.
-    ///
-    /// # Errors
-    /// None so far: what cannot be accepted is waited for.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), TileServerError> {
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let Self { store, published } = self;
         let served = Arc::new(Served { store, published, reads: Arc::new(Semaphore::new(READS_MAX)) });
         let router = Router::new()
@@ -85,7 +73,6 @@ impl TileServer {
             () = accept_all(listener, router, closed) => {}
         }
         let _ = closing.send(true);
-        Ok(())
     }
 }
 
