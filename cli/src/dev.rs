@@ -115,6 +115,7 @@ fn go_on(dir: &Path) -> Result<(Plan, Reserved)> {
         nodes.push(NodeAddresses {
             peer: Address::loopback(config.peer_listen.port()),
             client: Address::loopback(config.client_listen.port()),
+            tiles: config.tiles.map(|tiles| Address::loopback(tiles.listen.port())),
         });
     }
     let mut reserved = Reserved::default();

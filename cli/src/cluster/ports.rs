@@ -35,7 +35,8 @@ pub(crate) fn choose(count: u64) -> Result<(Vec<NodeAddresses>, Reserved)> {
         }
         Err(Failure::local("there is no free port on the loopback interface"))
     };
-    let chosen: Result<_> = (0..count).map(|_| Ok(NodeAddresses { peer: one()?, client: one()? })).collect();
+    let chosen: Result<_> =
+        (0..count).map(|_| Ok(NodeAddresses { peer: one()?, client: one()?, tiles: Some(one()?) })).collect();
     Ok((chosen?, reserved))
 }
 

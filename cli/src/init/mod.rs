@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/trust.toml            what clients must get from somewhere safe
 //! DIR/genesis               the first block, for nodes that join later
+//! DIR/log.key               the log's own key, for nodes that join later and serve the log
 //! DIR/ca/                   the two CAs' keys: keep them away from the nodes
 //! DIR/node-N/               everything that node N needs, and nothing else: copy it there whole
 //! DIR/contexts/PRINCIPAL/   a client context whose TLS key is the principal's own
@@ -12,7 +13,7 @@ pub(crate) mod certificates;
 pub(crate) mod founding;
 mod node_folder;
 
-pub(crate) use node_folder::NodeFolder;
+pub(crate) use node_folder::{NodeFolder, NodeKeys};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -40,9 +41,9 @@ pub(crate) struct Init {
     /// Names the log for ever, like a URL without its scheme.
     #[arg(long, default_value = "chancery.localhost/ledger")]
     origin: String,
-    /// One node: where its peers reach it and where clients do, as HOST:PORT,HOST:PORT. Once for each node.
-    /// Without any: three nodes on this machine.
-    #[arg(long = "node", value_name = "PEERS,CLIENTS")]
+    /// One node: where its peers reach it, where clients do, and, if it is to serve the log over HTTP, where auditors do,
+    /// each as HOST:PORT. Once for each node. Without any: three nodes on this machine.
+    #[arg(long = "node", value_name = "PEERS,CLIENTS[,AUDITORS]")]
     nodes: Vec<NodeAddresses>,
     /// Greatest staleness that a grant may allow, in milliseconds.
     #[arg(long, default_value_t = Limits::default().staleness_cap_ms)]
@@ -93,13 +94,15 @@ impl Init {
     }
 }
 
-/// Where one node listens, and is reached: host and port for peers, and for clients.
+/// Where one node listens, and is reached: host and port for peers, for clients, and for auditors.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct NodeAddresses {
     /// Its peers'.
     pub(crate) peer: Address,
     /// Its clients'.
     pub(crate) client: Address,
+    /// Where it serves the log, if it does.
+    pub(crate) tiles: Option<Address>,
 }
 
 /// A host name or IP address, and a port.
@@ -149,8 +152,12 @@ impl FromStr for NodeAddresses {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (peer, client) = text.split_once(',').ok_or("not HOST:PORT,HOST:PORT")?;
-        Ok(Self { peer: peer.parse()?, client: client.parse()? })
+        let (peer, rest) = text.split_once(',').ok_or("not HOST:PORT,HOST:PORT")?;
+        let (client, tiles) = match rest.split_once(',') {
+            Some((client, tiles)) => (client, Some(tiles.parse()?)),
+            None => (rest, None),
+        };
+        Ok(Self { peer: peer.parse()?, client: client.parse()?, tiles })
     }
 }
 
@@ -163,6 +170,7 @@ fn three_local() -> Vec<NodeAddresses> {
     let node = |number: u16| NodeAddresses {
         peer: Address::loopback(7400 + number),
         client: Address::loopback(7500 + number),
+        tiles: Some(Address::loopback(7600 + number)),
     };
     (1..=3).map(node).collect()
 }
@@ -195,14 +203,13 @@ impl Plan {
         let client_ca = self.authority(dir, Kind::Client)?;
         files::write_public(&dir.join("genesis"), &founding.genesis)?;
         files::write_public(&dir.join("trust.toml"), founding.trust.to_toml().as_bytes())?;
+        let log_key = keys::generate()?;
+        keys::store(&dir.join("log.key"), &log_key)?;
         for (node, number) in founding.node_keys.iter().zip(1..) {
             let folder = self.node_folder(number)?;
-            folder.write(
-                &dir.join(node_name(number)),
-                node,
-                &founding.genesis,
-                (&node_ca, &client_ca.pem),
-            )?;
+            let node_keys = NodeKeys { signing: node, log: &log_key };
+            let path = dir.join(node_name(number));
+            folder.write(&path, node_keys, &founding.genesis, (&node_ca, &client_ca.pem))?;
         }
         for (principal, key) in self.principals.iter().zip(&founding.principal_keys) {
             let certificate = client_ca.client(&principal.name, keys::public(key))?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chancery_node::config::{NodeConfig, PeerConfig, TlsConfig, Tuning};
+use chancery_node::config::{NodeConfig, PeerConfig, TilesConfig, TlsConfig, Tuning};
 use ed25519_dalek::SigningKey;
 
 use super::NodeAddresses;
@@ -25,12 +25,21 @@ pub(crate) struct NodeFolder<'a> {
     pub(crate) tuning: Tuning,
 }
 
+/// The keys that it gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeKeys<'a> {
+    /// Its own, which signs.
+    pub(crate) signing: &'a SigningKey,
+    /// The log's, if it serves the log.
+    pub(crate) log: &'a SigningKey,
+}
+
 impl NodeFolder<'_> {
-    /// Makes the folder; no file of it may exist. `key` is the node's signing key.
+    /// Makes the folder; no file of it may exist.
     pub(crate) fn write(
         &self,
         folder: &Path,
-        key: &SigningKey,
+        node_keys: NodeKeys<'_>,
         genesis: &[u8],
         (node_ca, client_ca_pem): (&Authority, &str),
     ) -> Result<()> {
@@ -44,7 +53,10 @@ impl NodeFolder<'_> {
         files::write_secret(&folder.join("tls.key"), keys::pkcs8_pem(&tls).as_bytes())?;
         files::write_public(&folder.join("node-ca.pem"), node_ca.pem.as_bytes())?;
         files::write_public(&folder.join("client-ca.pem"), client_ca_pem.as_bytes())?;
-        keys::store(&folder.join("signing.key"), key)?;
+        keys::store(&folder.join("signing.key"), node_keys.signing)?;
+        if self.addresses.tiles.is_some() {
+            keys::store(&folder.join("log.key"), node_keys.log)?;
+        }
         self.write_config(folder)
     }
 
@@ -71,6 +83,11 @@ impl NodeFolder<'_> {
                 client_ca: "client-ca.pem".into(),
             },
             peers: self.peers.clone(),
+            tiles: self
+                .addresses
+                .tiles
+                .as_ref()
+                .map(|tiles| TilesConfig { listen: tiles.listen(), log_key: "log.key".into() }),
             tuning: self.tuning.clone(),
         }
     }

@@ -16,7 +16,7 @@ use super::description::Description;
 use crate::exit::{Failure, Result};
 use crate::init::certificates::{Authority, Kind};
 use crate::init::founding::node_name;
-use crate::init::{Address, NodeAddresses, NodeFolder};
+use crate::init::{Address, NodeAddresses, NodeFolder, NodeKeys};
 use crate::output::{Page, Report, style};
 use crate::{files, keys, verify};
 
@@ -68,7 +68,13 @@ impl Prepare {
             name: Some(node_name(self.node)),
             tuning: Tuning::default(),
         };
-        new.write(&folder, &key, &genesis, (&authority, &client_ca))?;
+        // Without it the node serves no log, unless it is put there later.
+        let log_key = match self.addresses.tiles {
+            Some(_) => keys::load(&self.ledger.join("log.key"))?,
+            None => keys::generate()?,
+        };
+        let node_keys = NodeKeys { signing: &key, log: &log_key };
+        new.write(&folder, node_keys, &genesis, (&authority, &client_ca))?;
         let description = Description {
             ledger: trust.ledger.to_string(),
             node: self.node,

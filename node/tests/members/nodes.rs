@@ -165,6 +165,7 @@ impl Nodes {
             peer_listen: ([127, 0, 0, 1], peer.number).into(),
             client_listen: ([127, 0, 0, 1], client.number).into(),
             tls,
+            tiles: None,
             peers: peers
                 .iter()
                 .map(|peer| PeerConfig { node: *peer, address: self.peer_address(*peer) })
