@@ -147,3 +147,9 @@ func (t *Trust) FromGenesis() *Trust {
 	return &Trust{Origin: t.Origin, Ledger: t.Ledger, ClockSkewMsMax: t.ClockSkewMsMax,
 		minimumRoster: genesis[0].id, rosters: genesis}
 }
+
+// Voters are genesis'.
+func (t *Trust) Voters() []*Voter { return t.rosters[0].roster.Sets[0].Voters }
+
+// Quorum is how many of them make one.
+func (t *Trust) Quorum() int { return int(t.rosters[0].roster.Sets[0].Quorum) }
