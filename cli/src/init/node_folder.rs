@@ -87,7 +87,7 @@ impl NodeFolder<'_> {
                 .addresses
                 .tiles
                 .as_ref()
-                .map(|tiles| TilesConfig { listen: tiles.listen(), log_key: "log.key".into() }),
+                .map(|tiles| TilesConfig::new(tiles.listen(), "log.key".into())),
             tuning: self.tuning.clone(),
         }
     }
