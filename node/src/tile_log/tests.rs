@@ -75,8 +75,9 @@ impl Log {
 #[tokio::test]
 async fn tiles_and_entries_are_those_of_the_log_and_end_with_the_checkpoint() {
     let log = Log::of_blocks(100, 10_000);
-    let size = log.entries.len() as u64 - 7;
-    assert!(size > 256, "more than a tile");
+    let count = log.entries.len() - 7;
+    assert!(count > 256, "more than a tile");
+    let size = count as u64;
     log.publish(size);
     let leaves: Vec<Hash> = log.entries.iter().map(|entry| leaf_hash(entry)).collect();
     let hashes = |leaves: &[Hash]| leaves.iter().flat_map(|hash| hash.0).collect::<Vec<u8>>();
@@ -85,7 +86,7 @@ async fn tiles_and_entries_are_those_of_the_log_and_end_with_the_checkpoint() {
     assert_eq!(log.get("/tile/0/000.p/3").await, (StatusCode::OK, hashes(&leaves[..3])));
     let rest = size - 256;
     let last = format!("/tile/0/001.p/{rest}");
-    assert_eq!(log.get(&last).await, (StatusCode::OK, hashes(&leaves[256..size as usize])));
+    assert_eq!(log.get(&last).await, (StatusCode::OK, hashes(&leaves[256..count])));
     let (status, root) = log.get("/tile/1/000.p/1").await;
     assert_eq!((status, root.len()), (StatusCode::OK, 32));
 
@@ -94,10 +95,7 @@ async fn tiles_and_entries_are_those_of_the_log_and_end_with_the_checkpoint() {
     assert_eq!(decode_entry_bundle(&bundle, TILE_WIDTH).unwrap(), log.entries[..256]);
     let (status, bundle) = log.get(&format!("/tile/entries/001.p/{rest}")).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(
-        decode_entry_bundle(&bundle, u16::try_from(rest).unwrap()).unwrap(),
-        log.entries[256..size as usize]
-    );
+    assert_eq!(decode_entry_bundle(&bundle, u16::try_from(rest).unwrap()).unwrap(), log.entries[256..count]);
 
     // The log has more than is published, and none of it is served.
     for path in [
