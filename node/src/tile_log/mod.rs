@@ -7,5 +7,5 @@
 mod checkpoints;
 mod server;
 
-pub use checkpoints::{Checkpoints, Published, checkpoint_of, cosigner_name};
+pub use checkpoints::{Checkpoints, Published, checkpoint_of};
 pub use server::TileServer;
