@@ -7,10 +7,10 @@ use chancery_ledger::trust::Trust;
 
 use crate::claim::Claim;
 use crate::compare;
+use crate::engine::{self, DiskError, Engine};
 use crate::finding::{Code, Finding};
 use crate::leaves::{FINDINGS_MAX, Leaves, Rosters, edge_root, read_edge};
 use crate::published::{Fault, Published};
-use crate::replay::{ReplayFault, Replayer};
 use crate::source::SourceError;
 
 /// Most sources of one audit: each is compared with each.
@@ -40,7 +40,10 @@ pub enum AuditError {
     Source(#[from] SourceError),
     /// The state cannot be kept.
     #[error(transparent)]
-    State(#[from] ReplayFault),
+    Disk(#[from] DiskError),
+    /// A thread of the engine's ended, or had nothing to read where there was something.
+    #[error("the engine ended early: {0}")]
+    Engine(String),
     /// More than [`SOURCES_MAX`], or none.
     #[error("{0} sources: one audit has 1 to {SOURCES_MAX}")]
     Sources(usize),
@@ -57,7 +60,7 @@ pub struct Progress {
     pub size: u64,
 }
 
-/// Audits the log that the first of `sources` publishes, from where `replayer` is, and compares what the others show of
+/// Audits the log that the first of `sources` publishes, from where `engine` is, and compares what the others show of
 /// it; and `since`, the checkpoint of an earlier audit.
 ///
 /// # Errors
@@ -66,8 +69,8 @@ pub fn audit(
     sources: &[Published],
     trust: &Trust,
     since: Option<&SignedCheckpoint>,
-    replayer: &mut dyn Replayer,
-    progress: &mut dyn FnMut(Progress),
+    engine: &mut Engine,
+    progress: &dyn Fn(Progress),
 ) -> Result<Audited, AuditError> {
     let Some((first, others)) = sources.split_first().filter(|_| sources.len() <= SOURCES_MAX) else {
         return Err(AuditError::Sources(sources.len()));
@@ -75,7 +78,7 @@ pub fn audit(
     let mut audited = Audited {
         checkpoint: None,
         cosigners: Vec::new(),
-        from: replayer.frontier().size(),
+        from: engine.size(),
         head: None,
         findings: Vec::new(),
         equivocations: Vec::new(),
@@ -89,8 +92,8 @@ pub fn audit(
         audited.take(compared);
     }
     compare_all(&mut audited, (first, &claim), others, trust)?;
-    read_all(&mut audited, first, &claim, replayer, progress)?;
-    audited.head = replayer.head();
+    read_all(&mut audited, first, &claim, engine, progress)?;
+    audited.head = engine.head().copied();
     Ok(audited)
 }
 
@@ -150,16 +153,16 @@ fn name_place(audited: &mut Audited, from: usize, name: &str) {
     }
 }
 
-/// Reads, compares and applies everything after what `replayer` has.
+/// Reads, compares and applies everything after what `engine` has.
 fn read_all(
     audited: &mut Audited,
     published: &Published,
     claim: &Claim,
-    replayer: &mut dyn Replayer,
-    progress: &mut dyn FnMut(Progress),
+    engine: &mut Engine,
+    progress: &dyn Fn(Progress),
 ) -> Result<(), AuditError> {
     let (size, root) = (claim.size(), claim.signed.checkpoint().root());
-    let applied = replayer.frontier();
+    let applied = engine.frontier();
     if applied.size() > size {
         let (expected, found) = (format!("{} leaves or more", applied.size()), format!("{size} leaves"));
         audited.findings.push(Finding::new(Code::RolledBack, "checkpoint", expected, found));
@@ -182,32 +185,24 @@ fn read_all(
     }
     let rosters = Rosters::after(applied.size(), claim.trust.genesis.id(0), claim.links());
     let mut leaves = Leaves::start(published, applied.size(), size, &edge, rosters)?;
-    let mut told = |compared| progress(Progress { from: applied.size(), compared, size });
-    let mut replayed = None;
-    if other.is_none() {
-        let mut compared = applied.size();
-        let mut next = || {
-            let leaf = leaves.next();
-            if leaves.compared() != compared {
-                compared = leaves.compared();
-                told(compared);
-            }
-            leaf
-        };
-        replayed = replayer.apply(&mut std::iter::from_fn(&mut next))?;
+    let told = |compared| progress(Progress { from: applied.size(), compared, size });
+    let replayed = match other {
+        Some(_) => Ok(()),
+        None => engine.run(&mut leaves, size, &told),
+    };
+    // The engine stops at the end, or at something wrong: what comes after that is compared all the same.
+    while leaves.compare_next() {}
+    let compared = leaves.into_findings()?;
+    let (broken_off, replayed) = match replayed {
+        Ok(()) => (None, None),
+        Err(engine::AuditError::Finding(finding)) => (None, Some(finding)),
+        Err(engine::AuditError::Disk(error)) => return Err(error.into()),
+        Err(error) => (Some(error), None),
+    };
+    if let Some(error) = broken_off.filter(|_| compared.is_empty()) {
+        return Err(AuditError::Engine(error.to_string()));
     }
-    // Who applies has stopped at the end, or at something wrong: what comes after that is compared all the same.
-    while leaves.compare_next() {
-        told(leaves.compared());
-    }
-    let handed_over = leaves.handed_over();
-    audited.findings.extend(leaves.into_findings()?);
-    let applied = replayer.frontier().size();
-    if replayed.is_none() && handed_over == size && applied < size {
-        let found = format!("{} leaves after the last one", size.saturating_sub(applied));
-        let finding = Finding::new(Code::End, "checkpoint", "a STATE leaf at the end", found);
-        audited.findings.push(finding.at(size.saturating_sub(1)));
-    }
+    audited.findings.extend(compared);
     audited.findings.extend(replayed);
     audited.findings.truncate(FINDINGS_MAX);
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chancery_ledger::authority::{self, EntryFault};
+
 /// A place where a log is not what it must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
@@ -48,18 +50,22 @@ pub enum Code {
     Root,
     /// An entry is not canonical.
     Entry,
+    /// A command has not the signatures that it requires.
+    Signatures,
     /// The log is that of another genesis.
     Ledger,
-    /// Leaves that are not those of one block, or not of the next.
+    /// Leaves that are not those of one block, or not of the next; the last ones too.
     Block,
-    /// A command that its signer had no right to give, or that is not signed.
+    /// A block changes the voters as it may not.
+    Roster,
+    /// The log is under rules that this program does not have.
+    Rules,
+    /// A command that its signer had no right to give, or that has no effect for another reason.
     Refused,
     /// A command that is there twice.
     Twice,
     /// Another leaf comes of applying the log again: another verdict, another state.
     Differs,
-    /// The checkpoint does not end where a block does.
-    End,
 }
 
 impl Code {
@@ -80,12 +86,14 @@ impl Code {
             Self::Tile => "tile",
             Self::Root => "root",
             Self::Entry => "entry",
+            Self::Signatures => "signatures",
             Self::Ledger => "ledger",
             Self::Block => "block",
+            Self::Roster => "roster",
+            Self::Rules => "rules",
             Self::Refused => "refused",
             Self::Twice => "twice",
             Self::Differs => "differs",
-            Self::End => "end",
         }
     }
 }
@@ -108,12 +116,32 @@ impl Finding {
     }
 }
 
+impl From<&authority::Finding> for Finding {
+    fn from(finding: &authority::Finding) -> Self {
+        use authority::Finding as Log;
+        let code = match finding {
+            Log::OtherLedger { .. } | Log::NotFounded { .. } => Code::Ledger,
+            Log::Entry { fault: EntryFault::Malformed(_), .. } => Code::Entry,
+            Log::Entry { fault: EntryFault::Signatures(_), .. } => Code::Signatures,
+            Log::OtherBlock { .. } | Log::NoState { .. } | Log::NotAfter { .. } => Code::Block,
+            Log::Roster { .. } => Code::Roster,
+            Log::UnknownRules { .. } => Code::Rules,
+            Log::Refused { .. } => Code::Refused,
+            Log::Before { .. } => Code::Twice,
+            Log::Differs { .. } => Code::Differs,
+        };
+        Self::new(code, "entries", finding.expected(), finding.found()).at(finding.index())
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.index {
             Some(index) => write!(f, "leaf {index} ({})", self.place)?,
             None => f.write_str(&self.place)?,
         }
-        write!(f, ": expected {}, found {}", self.expected, self.found)
+        write!(f, ": expected {}; found {}", self.expected, self.found)
     }
 }
+
+impl std::error::Error for Finding {}

@@ -4,6 +4,7 @@
 //! Whoever goes on gets the findings in the rest of the log all the same.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
@@ -105,11 +106,6 @@ impl Leaves {
     /// How many leaves were compared.
     pub(crate) const fn compared(&self) -> u64 {
         self.compared
-    }
-
-    /// Up to which leaf they were handed over.
-    pub(crate) const fn handed_over(&self) -> u64 {
-        self.index
     }
 
     /// Compares the next part of the log; whether there was one.
@@ -230,14 +226,15 @@ impl Leaves {
 /// The first byte of an encoded `Entry` whose body is a `StateEntry`.
 const STATE_TAG: u8 = 0x12;
 
+/// No error ever: why the leaves ended, [`Leaves::into_findings`] tells.
 impl Iterator for Leaves {
-    type Item = Vec<u8>;
+    type Item = Result<Vec<u8>, Infallible>;
 
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(entry) = self.entries.next() {
                 self.index = self.index.saturating_add(1);
-                return Some(entry);
+                return Some(Ok(entry));
             }
             if self.ended || !self.compare_next() {
                 return None;

@@ -6,20 +6,19 @@
 //! * A [`source`] is where the log is published: a URL, or a folder.
 //! * [`Claim`] is its newest checkpoint, cosigned by a quorum of voters whom the roster chain proves.
 //! * [`audit()`] compares every entry with its tile, each tile with the one above it and the highest with the
-//!   checkpoint, has a [`Replayer`] apply the log again, and compares what several sources show.
+//!   checkpoint, has an [`engine`] apply the log again, and compares what several sources show.
 
 mod ahead;
 mod audit;
 mod claim;
 mod compare;
-mod finding;
+pub mod engine;
+pub mod finding;
 mod leaves;
 mod published;
-mod replay;
 pub mod source;
 
 pub use audit::{AuditError, Audited, Progress, SOURCES_MAX, audit};
 pub use claim::Claim;
 pub use finding::{Code, Finding};
 pub use published::{Fault, Published};
-pub use replay::{InMemory, ReplayFault, Replayer};
