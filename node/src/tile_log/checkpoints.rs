@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::checkpoint::{
-    Checkpoint, KeyError, KeyName, SignatureLine, SignatureType, SignedCheckpoint, VerifierKey, tlog_policy,
+    Checkpoint, KeyName, SignatureLine, SignatureType, SignedCheckpoint, VerifierKey, tlog_policy,
 };
-use chancery_ledger::head::{Head, Voter};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use chancery_ledger::head::{Head, RosterChain, Voter, VoterSet};
+use ed25519_dalek::SigningKey;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
@@ -34,6 +34,8 @@ pub struct Published {
     pub note: String,
     /// Who must have cosigned it, for other tools (c2sp.org/tlog-policy); none while the voters change.
     pub policy: Option<String>,
+    /// An encoded [`RosterChain`] from genesis to the roster whose voters must have, for whoever has a trust file.
+    pub rosters: Vec<u8>,
 }
 
 /// Publishes checkpoints.
@@ -54,18 +56,10 @@ pub struct Checkpoints {
 /// The origin or the node's name is no name of a key.
 pub fn checkpoint_of(origin: &str, head: &Head, voter: &Voter) -> Result<(Checkpoint, KeyName), String> {
     let told = |error: &dyn std::fmt::Display| error.to_string();
-    let name = cosigner_name(origin, voter).map_err(|error| told(&error))?;
+    let name = voter.cosigner_name(origin).map_err(|error| told(&error))?;
     let origin = KeyName::new(origin).map_err(|error| told(&error))?;
     let checkpoint = Checkpoint::new(origin, head.log_size, head.log_root).map_err(|error| told(&error))?;
     Ok((checkpoint, name))
-}
-
-/// The name of a node's key for cosignatures: the origin's, and its own.
-///
-/// # Errors
-/// That is no name of a key.
-pub fn cosigner_name(origin: &str, voter: &Voter) -> Result<KeyName, KeyError> {
-    KeyName::new(&format!("{origin}/{}", voter.name))
 }
 
 impl Checkpoints {
@@ -91,6 +85,9 @@ impl Checkpoints {
         let origin = self.store.founding().origin().to_owned();
         let (checkpoint, _) = checkpoint_of(&origin, head, self.signer.voter())?;
         let rosters = self.store.rosters();
+        if rosters.unproven().is_some_and(|unproven| unproven.block <= head.block) {
+            return Err("its roster is not proven yet".into());
+        }
         let voters = rosters.head_voters(head.block);
         let mut lines = vec![checkpoint.sign(&self.log_key)];
         let mut keys = Vec::new();
@@ -107,7 +104,7 @@ impl Checkpoints {
                     continue;
                 }
             };
-            let key = verifier_key(&origin, voter)?;
+            let key = voter.cosigner_key(&origin).map_err(|error| error.to_string())?;
             if is_cosigned(&checkpoint, &line, &key) {
                 nodes.insert(voter.node);
                 lines.push(line);
@@ -117,9 +114,11 @@ impl Checkpoints {
         if !voters.has_quorum(&nodes) {
             return Err(format!("{} nodes cosigned, which is no quorum", nodes.len()));
         }
-        let policy = self.policy(&origin, rosters.newest().1.sets());
+        let policy = self.policy(&origin, rosters.at(head.block).1.sets());
+        let mut links = rosters.chain_since(0);
+        links.retain(|link| link.head.block <= head.block);
         let note = SignedCheckpoint::new(checkpoint, lines).map_err(|error| error.to_string())?.encode();
-        Ok(Published { size: head.log_size, note, policy })
+        Ok(Published { size: head.log_size, note, policy, rosters: RosterChain { links }.encode() })
     }
 
     async fn cosignature_of(
@@ -136,21 +135,14 @@ impl Checkpoints {
     }
 
     /// While two sets of voters must each have a quorum, no policy file can say so.
-    fn policy(&self, origin: &str, sets: &[chancery_ledger::head::VoterSet]) -> Option<String> {
+    fn policy(&self, origin: &str, sets: &[VoterSet]) -> Option<String> {
         let [voters] = sets else { return None };
-        let keys = voters.voters().iter().map(|voter| verifier_key(origin, voter));
+        let keys = voters.voters().iter().map(|voter| voter.cosigner_key(origin));
         let keys = keys.collect::<Result<Vec<_>, _>>().ok()?;
         let name = KeyName::new(origin).ok()?;
         let log = VerifierKey::new(name, SignatureType::Ed25519, self.log_key.verifying_key()).ok()?;
         tlog_policy(&log, &keys, usize::try_from(voters.quorum()).ok()?).ok()
     }
-}
-
-fn verifier_key(origin: &str, voter: &Voter) -> Result<VerifierKey, String> {
-    let told = |error: &dyn std::fmt::Display| error.to_string();
-    let key = VerifyingKey::from_bytes(&voter.key.0).map_err(|error| told(&error))?;
-    let name = cosigner_name(origin, voter).map_err(|error| told(&error))?;
-    VerifierKey::new(name, SignatureType::Cosignature, key).map_err(|error| told(&error))
 }
 
 /// A line that does not verify is left out: a note with it would be refused whole.
