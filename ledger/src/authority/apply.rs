@@ -7,6 +7,7 @@ use super::dedup::{self, Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop, Writes};
 use super::entry::{ENTRY_SIZE_BYTES_MAX, Entry};
 use super::evaluate::{Pending, dedup_entry, evaluate};
+use super::given::Given;
 use super::records::{self, Cause, LedgerRecord, Place};
 use super::rosters::{self, RosterFault};
 use super::state::{State, Summary};
@@ -185,7 +186,7 @@ impl State {
         mut draft: Draft<'_, N>,
         ledger: &LedgerRecord,
         due: Due,
-        commands: &[SignedCommand],
+        commands: &[impl Given],
         roster: Option<&Roster>,
     ) -> Result<Applied, ApplyError<N::Error>> {
         let head = &self.summary.head;
@@ -194,14 +195,15 @@ impl State {
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut dedup = Pending::new(&self.dedup);
         let batches = VerifiedBatches::default();
-        for signed in commands {
+        for given in commands {
+            let signed = given.signed();
             let cause = Cause {
                 index: leaves.frontier.size(),
                 block: number,
                 time_ms,
                 signer: signed.command().signer,
             };
-            let outcome = match evaluate(&draft, ledger, &dedup, &batches, signed, cause) {
+            let outcome = match evaluate(&draft, ledger, &dedup, &batches, given, cause) {
                 Ok(Effect::Before(first)) => Outcome::Before(first),
                 Ok(Effect::Writes(_)) if roster.is_none() && changes_voters(signed) => {
                     Outcome::Refused(Refusal::NotInRosterBlock)
@@ -216,7 +218,7 @@ impl State {
                         signed: signed.clone(),
                         verdict,
                     })?;
-                    dedup.push(dedup_entry(signed, cause));
+                    dedup.push(dedup_entry(given, cause));
                     Outcome::Applied(cause)
                 }
                 Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
