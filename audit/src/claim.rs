@@ -74,7 +74,8 @@ impl Claim {
         if roster.has_quorum(&nodes) {
             return self;
         }
-        let quorum = |set: &chancery_ledger::head::VoterSet| format!("{} of {}", set.quorum(), set.voters().len());
+        let quorum =
+            |set: &chancery_ledger::head::VoterSet| format!("{} of {}", set.quorum(), set.voters().len());
         let quorums: Vec<_> = roster.sets().iter().map(quorum).collect();
         let expected = format!("the cosignatures of {} voters of roster {id}", quorums.join(" and "));
         let found = match self.cosigners() {
@@ -98,7 +99,12 @@ fn with_rosters(trust: &Trust, chain: RosterChain, size: u64) -> (Trust, Vec<Fin
     let mut findings = Vec::new();
     let (newest, minimum) = (proven.newest_roster(), trust.minimum_roster);
     if newest.block < minimum.block {
-        findings.push(Finding::new(Code::RolledBack, "rosters", format!("roster {minimum} or later"), newest));
+        findings.push(Finding::new(
+            Code::RolledBack,
+            "rosters",
+            format!("roster {minimum} or later"),
+            newest,
+        ));
     }
     // Those that came after the checkpoint are not yet in the log that it covers.
     let links: Vec<_> = chain.links.into_iter().filter(|link| link.head.log_size <= size).collect();

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use chancery_ledger::checkpoint::{NOTE_BYTES_MAX, SignedCheckpoint};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{ROSTER_CHAIN_SIZE_BYTES_MAX, RosterChain};
-use chancery_ledger::log::{
-    ENTRY_BYTES_MAX, TILE_WIDTH, TileIndex, TilePath, TileRead, decode_entry_bundle,
-};
+use chancery_ledger::log::{ENTRY_BYTES_MAX, TILE_WIDTH, TileIndex, TilePath, TileRead, decode_entry_bundle};
 
 use crate::finding::{Code, Finding};
 use crate::source::{Source, SourceError};
@@ -65,6 +63,11 @@ impl Published {
             .map_err(|error| Finding::new(Code::Rosters, "rosters", "a roster chain", error).into())
     }
 
+    /// The policy file, which is not read.
+    pub(crate) fn policy(&self) -> Result<Vec<u8>, SourceError> {
+        self.source.read("tlog-policy", POLICY_BYTES_MAX)
+    }
+
     /// The encoded entries of a bundle. If they are not what a bundle has, as many as can be read.
     pub(crate) fn entries(&self, index: u64, width: u16) -> Result<(Vec<Vec<u8>>, Option<Finding>), Fault> {
         let path = path(TilePath::entries(index, width))?;
@@ -117,12 +120,16 @@ impl TileRead for Published {
     }
 }
 
+/// Longest policy file, in bytes.
+const POLICY_BYTES_MAX: usize = 64 << 10;
+
 /// The bytes of a hash.
 const HASH_BYTES: usize = 32;
 
 /// Reads a signed checkpoint that was found at `place`.
 pub(crate) fn read_checkpoint(place: &str, note: &[u8]) -> Result<SignedCheckpoint, Finding> {
-    SignedCheckpoint::parse(note).map_err(|error| Finding::new(Code::Checkpoint, place, "a signed checkpoint", error))
+    SignedCheckpoint::parse(note)
+        .map_err(|error| Finding::new(Code::Checkpoint, place, "a signed checkpoint", error))
 }
 
 fn full(path: TilePath) -> Result<TilePath, Fault> {
@@ -134,7 +141,9 @@ fn full(path: TilePath) -> Result<TilePath, Fault> {
 
 /// A tree of at most 2^63 leaves has no tile without a path.
 fn path(path: Option<TilePath>) -> Result<TilePath, Fault> {
-    path.ok_or_else(|| Finding::new(Code::Malformed, "tile", "a tile of the log", "a level or a width of none").into())
+    path.ok_or_else(|| {
+        Finding::new(Code::Malformed, "tile", "a tile of the log", "a level or a width of none").into()
+    })
 }
 
 /// As many of the first `width` entries as there are.

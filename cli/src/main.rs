@@ -3,6 +3,7 @@
 //! `docs/cli.md` documents the commands, their JSON and the exit codes.
 
 mod agent;
+mod archive;
 mod authorize;
 mod check;
 mod cluster;
@@ -114,6 +115,8 @@ enum Command {
     Knowledge(knowledge::KnowledgeCommand),
     /// The log's leaves as they come.
     Watch(watch::Watch),
+    /// Write a published log to a folder that any web server can serve.
+    Archive(archive::Archive),
     /// Verify evidence files, offline.
     Verify(verify::Verify),
 }
@@ -172,6 +175,7 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Lookup(lookup) => lookup.run(named).await,
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Watch(watch) => watch.run(named, format).await,
+        Command::Archive(archive) => tokio::task::block_in_place(|| archive.run()),
         Command::Verify(verify) => verify.run(),
     }
 }
