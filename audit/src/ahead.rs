@@ -71,7 +71,12 @@ struct Fetcher {
 
 impl Ahead {
     /// The parts from the one with leaf `from` on, of a log of `size` leaves whose partial tiles are `edge`.
-    pub(crate) fn start(published: &Published, from: u64, size: u64, edge: &Edge) -> Result<Self, SourceError> {
+    pub(crate) fn start(
+        published: &Published,
+        from: u64,
+        size: u64,
+        edge: &Edge,
+    ) -> Result<Self, SourceError> {
         let width = u64::from(TILE_WIDTH);
         let (first, end) = (from / width, size.div_ceil(width));
         let parts = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX);

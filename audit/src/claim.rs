@@ -82,7 +82,9 @@ impl Claim {
     /// the audit demands that it is of this log.
     fn with_cosignatures(mut self) -> Self {
         let (id, roster) = self.roster();
-        let Err(error) = self.trust.verify_checkpoint(&self.signed, &HeadVoters::of(roster)) else { return self };
+        let Err(error) = self.trust.verify_checkpoint(&self.signed, &HeadVoters::of(roster)) else {
+            return self;
+        };
         let quorum = |set: &VoterSet| format!("{} of {}", set.quorum(), set.voters().len());
         let quorums: Vec<_> = roster.sets().iter().map(quorum).collect();
         let mut expected = format!("the cosignatures of {} voters of roster {id}", quorums.join(" and of "));
@@ -116,7 +118,12 @@ fn with_rosters(trust: &Trust, chain: RosterChain, size: u64) -> (Trust, Vec<Fin
     let mut findings = Vec::new();
     let (newest, minimum) = (proven.newest_roster(), trust.minimum_roster);
     if newest.block < minimum.block {
-        findings.push(Finding::new(Code::RolledBack, "rosters", format!("roster {minimum} or later"), newest));
+        findings.push(Finding::new(
+            Code::RolledBack,
+            "rosters",
+            format!("roster {minimum} or later"),
+            newest,
+        ));
     }
     // Those that came after the checkpoint are not yet in the log that it covers.
     let links: Vec<_> = chain.links.into_iter().filter(|link| link.head.log_size <= size).collect();

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use chancery_ledger::checkpoint::{Checkpoint, SignedCheckpoint};
 use chancery_ledger::evidence::{Equivocation, Fork};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::log::{
-    ProveError, TileIndex, TileRead, prove_consistency, root_at, verify_consistency,
-};
+use chancery_ledger::log::{ProveError, TileIndex, TileRead, prove_consistency, root_at, verify_consistency};
 use chancery_ledger::trust::Trust;
 
 use crate::claim::Claim;
@@ -61,7 +59,8 @@ pub(crate) fn since(
         let (expected, found) = (format!("{} leaves or more", then.size()), format!("{} leaves", now.size()));
         return Ok((vec![Finding::new(Code::RolledBack, "checkpoint", expected, found)], None));
     }
-    let Relation::Two { size, smaller, larger, fork } = relate(then.size(), then.root(), published, now)? else {
+    let Relation::Two { size, smaller, larger, fork } = relate(then.size(), then.root(), published, now)?
+    else {
         return Ok((Vec::new(), None));
     };
     let root = |root| format!("root {root} at size {size}");
@@ -74,8 +73,11 @@ pub(crate) fn views(
     (a, a_claim): (&Published, &Claim),
     (b, b_claim): (&Published, &Claim),
 ) -> Result<(Vec<Finding>, Option<Equivocation>), Fault> {
-    let ((small, small_claim), (large, large_claim)) =
-        if a_claim.size() <= b_claim.size() { ((a, a_claim), (b, b_claim)) } else { ((b, b_claim), (a, a_claim)) };
+    let ((small, small_claim), (large, large_claim)) = if a_claim.size() <= b_claim.size() {
+        ((a, a_claim), (b, b_claim))
+    } else {
+        ((b, b_claim), (a, a_claim))
+    };
     let small_checkpoint = small_claim.signed.checkpoint();
     let (size, root) = (small_checkpoint.size(), small_checkpoint.root());
     let relation = relate(size, root, large, large_claim.signed.checkpoint())?;

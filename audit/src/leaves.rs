@@ -88,16 +88,7 @@ impl Leaves {
         let parts = Ahead::start(published, from, size, edge)?;
         let (above, findings) = (BTreeMap::new(), Vec::new());
         let entries = Vec::new().into_iter();
-        Ok(Self {
-            parts,
-            entries,
-            index: from,
-            above,
-            rosters,
-            ended: false,
-            findings,
-            fault: None,
-        })
+        Ok(Self { parts, entries, index: from, above, rosters, ended: false, findings, fault: None })
     }
 
     /// Compares the next part of the log; whether there was one.

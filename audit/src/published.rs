@@ -5,9 +5,7 @@ use std::sync::Arc;
 use chancery_ledger::checkpoint::{NOTE_BYTES_MAX, SignedCheckpoint};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{ROSTER_CHAIN_SIZE_BYTES_MAX, RosterChain};
-use chancery_ledger::log::{
-    ENTRY_BYTES_MAX, TILE_WIDTH, TileIndex, TilePath, TileRead, decode_entry_bundle,
-};
+use chancery_ledger::log::{ENTRY_BYTES_MAX, TILE_WIDTH, TileIndex, TilePath, TileRead, decode_entry_bundle};
 
 use crate::finding::{Code, Finding};
 use crate::source::{Source, SourceError};
@@ -122,7 +120,8 @@ const HASH_BYTES: usize = 32;
 
 /// Reads a signed checkpoint that was found at `place`.
 pub(crate) fn read_checkpoint(place: &str, note: &[u8]) -> Result<SignedCheckpoint, Finding> {
-    SignedCheckpoint::parse(note).map_err(|error| Finding::new(Code::Checkpoint, place, "a signed checkpoint", error))
+    SignedCheckpoint::parse(note)
+        .map_err(|error| Finding::new(Code::Checkpoint, place, "a signed checkpoint", error))
 }
 
 fn full(path: TilePath) -> Result<TilePath, Fault> {
@@ -134,7 +133,9 @@ fn full(path: TilePath) -> Result<TilePath, Fault> {
 
 /// A tree of at most 2^63 leaves has no tile without a path.
 fn path(path: Option<TilePath>) -> Result<TilePath, Fault> {
-    path.ok_or_else(|| Finding::new(Code::Malformed, "tile", "a tile of the log", "a level or a width of none").into())
+    path.ok_or_else(|| {
+        Finding::new(Code::Malformed, "tile", "a tile of the log", "a level or a width of none").into()
+    })
 }
 
 /// As many of the first `width` entries as there are.

@@ -92,7 +92,10 @@ fn may_pass(error: &SourceError) -> bool {
     match error {
         SourceError::Status { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
         SourceError::Http { source, .. } => {
-            matches!(**source, Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_))
+            matches!(
+                **source,
+                Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_)
+            )
         }
         _ => false,
     }

@@ -83,5 +83,7 @@ pub fn open(text: &str) -> Result<Arc<dyn Source>, SourceError> {
         return Ok(Arc::new(Http::new(text)));
     }
     let folder = Folder::new(PathBuf::from(text));
-    folder.map(|folder| Arc::new(folder) as Arc<dyn Source>).ok_or_else(|| SourceError::NotASource(text.into()))
+    folder
+        .map(|folder| Arc::new(folder) as Arc<dyn Source>)
+        .ok_or_else(|| SourceError::NotASource(text.into()))
 }

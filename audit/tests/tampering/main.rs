@@ -18,7 +18,7 @@ use chancery_audit::source::Folder;
 use chancery_audit::{Audited, Code, Finding, Published, audit};
 use chancery_ledger::authority::Entry;
 use chancery_ledger::checkpoint::SignedCheckpoint;
-use chancery_ledger::command::Body;
+use chancery_ledger::command::{Body, Command, Limits, RequestId};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
 use chancery_ledger::log::{TilePath, encode_entry_bundle, leaf_hash};
@@ -36,19 +36,24 @@ pub(crate) struct Log {
 
 /// Founded by nodes 1 to 3; then node 4 takes the place of node 1, and the team's issuer leaves; 620 leaves or so.
 pub(crate) fn log() -> Log {
-    let mut house = House::found();
+    let mut house = House::found_with(Limits {
+        grants_per_agent_max: 1_000,
+        dedup_entries_per_signer_max: 1_000,
+        ..house::limits()
+    });
     let trust = house.founding_trust();
     house.register("bot");
     let links = house.change(&[2, 3, 4]);
     house.register("team/a");
-    house.applied_by(
-        &["operator-1", "operator-2"],
-        Body::RemovePrincipal { key: public("team-issuer") },
-    );
+    house.applied("operator-1", Body::RemovePrincipal { key: public("team-issuer") });
     for hour in 0..300 {
         let from_ms = house.now_ms + hour;
-        let grant = house.grant(terms(if hour % 2 == 0 { "bot" } else { "team/a" }, &["deploy"], &["prod/x"], from_ms));
-        // Nobody may hold more than some.
+        let grant = house.grant(terms(
+            if hour % 2 == 0 { "bot" } else { "team/a" },
+            &["deploy"],
+            &["prod/x"],
+            from_ms,
+        ));
         house.revoke(grant);
     }
     let rosters = RosterChain { links: links.to_vec() };
@@ -67,10 +72,13 @@ pub(crate) fn audit_folders(trust: &Trust, folders: &[&Path], since: Option<&Sig
 }
 
 /// A leaf of a command, in the second tile.
-const COMMAND: usize = 300;
+const COMMAND: usize = 301;
 
 /// The STATE leaf of its block.
-const STATE: usize = 301;
+const STATE: usize = 302;
+
+/// The log's size after it.
+const SIZE: usize = 303;
 
 /// A leaf from before the voters changed.
 const EARLY_STATE: usize = 3;
@@ -112,7 +120,8 @@ fn with_leaf(log: &Log, index: usize, leaf: Vec<u8>) -> Publication {
 
 /// A STATE leaf with another root.
 fn with_other_root(log: &Log, index: usize) -> (Publication, Hash) {
-    let Entry::State { block, time_ms, state_root, roster, rules_version, previous } = log.honest.entry(index)
+    let Entry::State { block, time_ms, state_root, roster, rules_version, previous } =
+        log.honest.entry(index)
     else {
         panic!("leaf {index} is a STATE leaf")
     };
@@ -137,9 +146,9 @@ fn by_who_left(log: &Log) -> Publication {
     let mut forged = log.honest.clone();
     let head = *log.house.head();
     let body = Body::grant(terms("team/a", &["deploy"], &["prod/x"], head.time_ms));
-    let command = chancery_ledger::command::Command {
+    let command = Command {
         signer: public("team-issuer"),
-        request_id: chancery_ledger::command::RequestId([9; 16]),
+        request_id: RequestId([9; 16]),
         not_after_ms: head.time_ms + house::HOUR_MS,
         body,
     };
@@ -162,7 +171,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "nothing",
         publish: |log, folder| log.honest.write(folder),
-        since: |log| Some(log.honest.at(302).checkpoint()),
+        since: |log| Some(log.honest.at(SIZE).checkpoint()),
         findings: |_| Vec::new(),
     },
     Row {
@@ -209,7 +218,8 @@ const ROWS: &[Row] = &[
         },
         since: none,
         findings: |log| {
-            let (expected, found) = (hash(&log.honest.leaves[COMMAND]), hash(&log.honest.leaves[COMMAND + 1]));
+            let (expected, found) =
+                (hash(&log.honest.leaves[COMMAND]), hash(&log.honest.leaves[COMMAND + 1]));
             vec![
                 finding(Code::Leaf, Some(COMMAND), SECOND_BUNDLE, expected, found),
                 finding(
@@ -368,19 +378,20 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "a checkpoint rolled back",
-        publish: |log, folder| log.honest.at(302).write(folder),
+        publish: |log, folder| log.honest.at(SIZE).write(folder),
         since: |log| Some(log.honest.checkpoint()),
         findings: |log| {
-            let (expected, found) = (format!("{} leaves or more", log.honest.size()), "302 leaves".into());
+            let (expected, found) =
+                (format!("{} leaves or more", log.honest.size()), format!("{SIZE} leaves"));
             vec![finding(Code::RolledBack, None, "checkpoint", expected, found)]
         },
     },
     Row {
         name: "another log than an earlier audit saw",
         publish: |log, folder| log.honest.write(folder),
-        since: |log| Some(with_other_root(log, STATE).0.at(302).checkpoint()),
+        since: |log| Some(with_other_root(log, STATE).0.at(SIZE).checkpoint()),
         findings: |log| {
-            let told = |log: Publication| format!("root {} at size 302", log.at(302).root());
+            let told = |log: Publication| format!("root {} at size {SIZE}", log.at(SIZE).root());
             let (expected, found) = (told(with_other_root(log, STATE).0), told(log.honest.clone()));
             vec![finding(Code::Rewritten, None, "checkpoint", expected, found)]
         },

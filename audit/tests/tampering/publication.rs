@@ -66,7 +66,8 @@ impl Publication {
                 write(folder, &tile.path(width).unwrap(), &bytes);
                 if level == 0 {
                     let first = usize::try_from(index).unwrap() * 256;
-                    let bundle = encode_entry_bundle(&self.leaves[first..first + usize::from(width)]).unwrap();
+                    let bundle =
+                        encode_entry_bundle(&self.leaves[first..first + usize::from(width)]).unwrap();
                     write(folder, &TilePath::entries(index, width).unwrap().to_string(), &bundle);
                 }
             }

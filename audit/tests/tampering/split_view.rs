@@ -73,10 +73,10 @@ fn two_views_of_one_size_convict_who_signed_both() {
 #[test]
 fn one_log_at_two_sizes_is_no_split_view() {
     let (log, one, _) = two_views();
-    let (codes, equivocations) = audited_together(&log, &one.at(302), &one);
+    let (codes, equivocations) = audited_together(&log, &one.at(303), &one);
     assert_eq!((codes, equivocations), (Vec::new(), Vec::new()));
     // And nobody can make one of it, with whatever proof.
-    let (small, large) = (one.at(302).checkpoint(), one.checkpoint());
+    let (small, large) = (one.at(303).checkpoint(), one.checkpoint());
     let made = Equivocation::find(&log.house.trust, &small, &large, None).unwrap().unwrap();
     assert!(matches!(made.verify(&log.trust), Err(EquivocationError::Consistent)));
 }
@@ -88,14 +88,16 @@ fn every_change_of_an_equivocation_is_refused() {
     let text = equivocations[0].to_json();
     let guilty = equivocations[0].verify(&log.trust).unwrap();
     let mut refused = 0;
-    for (position, byte) in text.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()).step_by(5) {
+    for (position, byte) in
+        text.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()).step_by(5)
+    {
         let mut other = text.clone().into_bytes();
         other[position] = if byte == b'a' { b'b' } else { b'a' };
         let verified = Equivocation::from_json(&other).map(|read| read.verify(&log.trust));
         assert!(!matches!(verified, Ok(Ok(nodes)) if nodes == guilty), "byte {position} of {text}");
         refused += 1;
     }
-    assert!(refused > 1_000);
+    assert!(refused > 500);
     let mut stranger = log.trust.clone();
     stranger.origin = "else".into();
     assert!(matches!(equivocations[0].verify(&stranger), Err(EquivocationError::OtherOrigin { .. })));
