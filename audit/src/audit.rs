@@ -44,6 +44,15 @@ pub enum AuditError {
     /// A thread of the engine's ended, or had nothing to read where there was something.
     #[error("the engine ended early: {0}")]
     Engine(String),
+    /// The source shows less than was audited before, maybe at another source that is further: nothing can be said of
+    /// it. What must not be, is a finding against the checkpoint of an earlier audit.
+    #[error("{size} leaves are published, and {audited} were audited before")]
+    Behind {
+        /// Leaves that the checkpoint covers.
+        size: u64,
+        /// Leaves that were audited.
+        audited: u64,
+    },
     /// More than [`SOURCES_MAX`], or none.
     #[error("{0} sources: one audit has 1 to {SOURCES_MAX}")]
     Sources(usize),
@@ -164,9 +173,8 @@ fn read_all(
     let (size, root) = (claim.size(), claim.signed.checkpoint().root());
     let applied = engine.frontier();
     if applied.size() > size {
-        let (expected, found) = (format!("{} leaves or more", applied.size()), format!("{size} leaves"));
-        audited.findings.push(Finding::new(Code::RolledBack, "checkpoint", expected, found));
-        return Ok(());
+        let silent = audited.findings.is_empty();
+        return if silent { Err(AuditError::Behind { size, audited: applied.size() }) } else { Ok(()) };
     }
     let Some(edge) = found(audited, read_edge(published, size))? else { return Ok(()) };
     match edge_root(&edge, size) {

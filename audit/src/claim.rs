@@ -1,8 +1,8 @@
 //! What a source claims: a checkpoint, and who voted when; held against the trust.
 
-use chancery_ledger::checkpoint::{SignedCheckpoint, cosigned_at};
-use chancery_ledger::head::{Roster, RosterChain, RosterId, RosterLink};
-use chancery_ledger::trust::Trust;
+use chancery_ledger::checkpoint::SignedCheckpoint;
+use chancery_ledger::head::{HeadVoters, Roster, RosterChain, RosterId, RosterLink, VoterSet};
+use chancery_ledger::trust::{CosignedError, Trust};
 
 use crate::finding::{Code, Finding};
 use crate::published::{Fault, Published};
@@ -54,11 +54,21 @@ impl Claim {
         &self.trust.roster_chain().links
     }
 
-    /// The names of the voters that cosigned.
+    /// The names of the voters, and of the trusted witnesses, whose cosignatures verify.
     pub fn cosigners(&self) -> Vec<String> {
         let (_, roster) = self.roster();
-        let signed = |voter: &&_| cosigned_at(&self.signed, voter).is_some();
-        roster.voters().filter(signed).map(|voter| voter.name.to_string()).collect()
+        let origin = self.signed.checkpoint().origin().as_str();
+        let voters = roster.voters().filter_map(|voter| {
+            let key = voter.cosigner_key(origin).ok()?;
+            Some((voter.name.to_string(), key))
+        });
+        let witnesses = self.trust.witnesses.iter().flat_map(|witnesses| witnesses.keys());
+        let keys = voters.chain(witnesses.map(|key| (key.name().to_string(), key.clone())));
+        let signed = keys.filter(|(_, key)| {
+            let verified = self.signed.verify_cosignatures(std::slice::from_ref(key));
+            verified.is_ok_and(|cosignatures| !cosignatures.is_empty())
+        });
+        signed.map(|(name, _)| name).collect()
     }
 
     /// In force at the checkpoint.
@@ -67,20 +77,29 @@ impl Claim {
         newest.map_or((self.trust.genesis.id(0), &self.trust.genesis), |link| (link.id(), &link.roster))
     }
 
+    /// Who the rosters of the chain demand, and the trust file. A checkpoint does not say its block; if it ends with the
+    /// block that brought the roster, the quorum before has signed that block's head, which is in the chain, and of which
+    /// the audit demands that it is of this log.
     fn with_cosignatures(mut self) -> Self {
         let (id, roster) = self.roster();
-        let nodes = roster.voters().filter(|voter| cosigned_at(&self.signed, voter).is_some());
-        let nodes = nodes.map(|voter| voter.node).collect();
-        if roster.has_quorum(&nodes) {
+        let Err(error) = self.trust.verify_checkpoint(&self.signed, &HeadVoters::of(roster)) else {
             return self;
-        }
-        let quorum =
-            |set: &chancery_ledger::head::VoterSet| format!("{} of {}", set.quorum(), set.voters().len());
+        };
+        let quorum = |set: &VoterSet| format!("{} of {}", set.quorum(), set.voters().len());
         let quorums: Vec<_> = roster.sets().iter().map(quorum).collect();
-        let expected = format!("the cosignatures of {} voters of roster {id}", quorums.join(" and "));
-        let found = match self.cosigners() {
+        let mut expected = format!("the cosignatures of {} voters of roster {id}", quorums.join(" and of "));
+        if let Some(witnesses) = &self.trust.witnesses {
+            let count = witnesses.keys().len();
+            expected = format!("{expected}, and of {} of {count} witnesses", witnesses.quorum());
+        }
+        let names = match self.cosigners() {
             names if names.is_empty() => "none".to_owned(),
             names => names.join(", "),
+        };
+        let found = match error {
+            CosignedError::TooFewNodes { .. } | CosignedError::TooFewWitnesses { .. } => names,
+            // One bad cosignature by a known key is enough to refuse all.
+            error => format!("{names}; and {error}"),
         };
         self.findings.push(Finding::new(Code::Cosignatures, "checkpoint", expected, found));
         self

@@ -31,8 +31,6 @@ pub(crate) struct Leaves {
     index: u64,
     /// The last tile of each level, which has the hash of the next one below.
     above: BTreeMap<u8, (u64, Arc<[Hash]>)>,
-    /// How many are compared with their tiles.
-    compared: u64,
     rosters: Rosters,
     /// No further leaf is handed over.
     ended: bool,
@@ -90,22 +88,7 @@ impl Leaves {
         let parts = Ahead::start(published, from, size, edge)?;
         let (above, findings) = (BTreeMap::new(), Vec::new());
         let entries = Vec::new().into_iter();
-        Ok(Self {
-            parts,
-            entries,
-            index: from,
-            above,
-            compared: from,
-            rosters,
-            ended: false,
-            findings,
-            fault: None,
-        })
-    }
-
-    /// How many leaves were compared.
-    pub(crate) const fn compared(&self) -> u64 {
-        self.compared
+        Ok(Self { parts, entries, index: from, above, rosters, ended: false, findings, fault: None })
     }
 
     /// Compares the next part of the log; whether there was one.
@@ -164,7 +147,6 @@ impl Leaves {
         if let Some(finding) = malformed {
             self.found(finding);
         }
-        self.compared = first.saturating_add(leaf_tile.len() as u64);
         if !self.ended {
             // A part may begin before what was asked for.
             let skipped = usize::try_from(self.index.saturating_sub(first)).unwrap_or(0);

@@ -4,6 +4,7 @@
 
 mod agent;
 mod archive;
+mod audit;
 mod authorize;
 mod check;
 mod cluster;
@@ -119,6 +120,8 @@ enum Command {
     Archive(archive::Archive),
     /// Verify evidence files, offline.
     Verify(verify::Verify),
+    /// Audit a published log: everything in it, by nobody's word.
+    Audit(audit::AuditCommand),
 }
 
 fn main() -> ExitCode {
@@ -177,6 +180,7 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Watch(watch) => watch.run(named, format).await,
         Command::Archive(archive) => tokio::task::block_in_place(|| archive.run()),
         Command::Verify(verify) => verify.run(),
+        Command::Audit(audit) => tokio::task::block_in_place(|| audit.run(format)),
     }
 }
 
@@ -256,6 +260,7 @@ mod tests {
             "authorize bot mail/send customer/42 --args-json {} --execute-within 5s",
             "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a executed",
             "verify a.json b.json --trust trust.toml",
+            "audit http://localhost:1 ./archive --trust trust.toml --since a --save b --equivocation c --state d --fresh",
             "watch --from 0",
             "lookup bot",
             "lookup --action mail/send --resource customer/42",
@@ -276,6 +281,8 @@ mod tests {
             "generations register desk --model m",
             "resume 17 --command 00",
             "verify a.json",
+            "audit --trust trust.toml",
+            "audit ./archive",
             "grant bot",
             "check bot mail/send",
             "authorize bot mail/send customer/42 --parent bot/7",

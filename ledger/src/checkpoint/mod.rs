@@ -11,7 +11,6 @@
 //! key that is not asked about is carried along, as c2sp.org/signed-note demands, and means nothing.
 
 mod body;
-mod cosigner;
 mod key;
 mod note;
 mod policy;
@@ -24,7 +23,6 @@ mod witnessing;
 mod tests;
 
 pub use body::{Checkpoint, CheckpointError};
-pub use cosigner::{cosigned_at, cosigner_key};
 pub use key::{KEY_NAME_BYTES_MAX, KeyError, KeyName, SignatureType, VerifierKey, key_id};
 pub use note::{NOTE_BYTES_MAX, Note, NoteError, SIGNATURES_MAX, SignatureLine};
 pub use policy::{PolicyError, tlog_policy};

@@ -9,9 +9,7 @@ mod file;
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::{
-    Checkpoint, NoteError, SignatureError, SignatureLine, SignedCheckpoint, cosigned_at, cosigner_key,
-};
+use crate::checkpoint::{Checkpoint, NoteError, SignatureError, SignatureLine, SignedCheckpoint};
 use crate::command::LedgerId;
 use crate::hash::Hash;
 use crate::head::{RosterChain, Voter};
@@ -194,8 +192,15 @@ fn only_by(signed: &SignedCheckpoint, voters: &[Voter]) -> Result<SignedCheckpoi
 }
 
 fn is_by(signed: &SignedCheckpoint, line: &SignatureLine, voter: &Voter) -> bool {
-    let key = cosigner_key(signed.checkpoint().origin().as_str(), voter);
+    let key = voter.cosigner_key(signed.checkpoint().origin().as_str());
     key.is_ok_and(|key| *key.name() == *line.name() && key.id() == line.key_id())
+}
+
+/// When `voter` cosigned; `None` if it did not, or if what is there in its name does not verify.
+fn cosigned_at(signed: &SignedCheckpoint, voter: &Voter) -> Option<u64> {
+    let key = voter.cosigner_key(signed.checkpoint().origin().as_str()).ok()?;
+    let cosignatures = signed.verify_cosignatures(std::slice::from_ref(&key)).ok()?;
+    cosignatures.first().map(|cosignature| cosignature.time_s)
 }
 
 /// Who cosigned, and when: a voter for each line, in ascending order.
