@@ -50,6 +50,8 @@ func found(ctx context.Context, program, folder string, witness *omniwitness) (*
 	return c, err
 }
 
+func (c *cluster) trustFile() string { return filepath.Join(c.folder, "trust.toml") }
+
 func (c *cluster) nodeFolder(i int) string {
 	return filepath.Join(c.folder, fmt.Sprintf("node-%d", i+1))
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -57,7 +56,7 @@ func (c *cluster) knownLog(ctx context.Context) (*knownLog, error) {
 		}
 		policy = served
 	}
-	file, err := os.ReadFile(filepath.Join(c.folder, "trust.toml"))
+	file, err := os.ReadFile(c.trustFile())
 	if err != nil {
 		return nil, err
 	}

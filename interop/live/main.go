@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -94,7 +95,8 @@ func run(ctx context.Context, a arguments) (err error) {
 		return err
 	}
 	watch := &watcher{log: log, urls: cluster.urls(), trees: map[int64]tlog.Hash{}}
-	last, err := during(ctx, a.writing, cluster, watch, witness)
+	archive := &archive{folder: filepath.Join(folder, "archive")}
+	last, err := during(ctx, a.writing, cluster, watch, witness, archive)
 	if err != nil {
 		return err
 	}
@@ -102,11 +104,13 @@ func run(ctx context.Context, a arguments) (err error) {
 	if err != nil {
 		return err
 	}
-	return after(ctx, a, folder, cluster, watch, witness, newest)
+	return after(ctx, a, folder, cluster, watch, witness, archive, newest)
 }
 
 // during commands, which stop before it returns the newest acknowledged one's index.
-func during(ctx context.Context, long time.Duration, cluster *cluster, watch *watcher, witness *omniwitness) (int64, error) {
+func during(
+	ctx context.Context, long time.Duration, cluster *cluster, watch *watcher, witness *omniwitness, archive *archive,
+) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
 	group := newGroup(ctx)
@@ -118,6 +122,7 @@ func during(ctx context.Context, long time.Duration, cluster *cluster, watch *wa
 		group.run(func(ctx context.Context) error { return watch.node(ctx, i) })
 		group.run(func(ctx context.Context) error { return witness.follow(ctx, watch, i) })
 	}
+	group.run(func(ctx context.Context) error { return archive.begin(ctx, long/2, cluster, watch) })
 	var killed string
 	group.run(func(ctx context.Context) (err error) {
 		killed, err = cluster.killLeader(ctx, long/3, long/4)
@@ -142,7 +147,8 @@ func during(ctx context.Context, long time.Duration, cluster *cluster, watch *wa
 
 // after the commands: what is left is a log that stands still.
 func after(
-	ctx context.Context, a arguments, folder string, cluster *cluster, watch *watcher, witness *omniwitness, newest *checkpoint,
+	ctx context.Context, a arguments, folder string, cluster *cluster, watch *watcher, witness *omniwitness, archive *archive,
+	newest *checkpoint,
 ) error {
 	if err := watch.allPrefixes(ctx, newest); err != nil {
 		return err
@@ -159,7 +165,7 @@ func after(
 		return err
 	}
 	say("fsck passes on each node; with a bit of an entry changed, it does not")
-	if err := archived(ctx, a.fsck, folder, cluster, watch, newest); err != nil {
+	if err := archive.fsck(ctx, a.fsck, folder, cluster, watch, newest); err != nil {
 		return err
 	}
 	if _, err := witness.settled(ctx, watch, newest); err != nil {
