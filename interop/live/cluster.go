@@ -31,9 +31,10 @@ type process struct {
 	ended   chan struct{}
 }
 
-func found(ctx context.Context, program, folder string) (*cluster, error) {
+// found a ledger of three nodes, and of that witness.
+func found(ctx context.Context, program, folder string, witness *omniwitness) (*cluster, error) {
 	c := &cluster{program: program, folder: filepath.Join(folder, "ledger")}
-	args := []string{"init", c.folder, "--origin", "chancery.localhost/interop"}
+	args := []string{"init", c.folder, "--origin", "chancery.localhost/interop", "--witness", witness.option()}
 	for i := range c.ports {
 		p := &c.ports[i]
 		for _, port := range []*int{&p.peers, &p.clients, &p.tiles} {
@@ -47,6 +48,12 @@ func found(ctx context.Context, program, folder string) (*cluster, error) {
 	}
 	_, err := c.call(ctx, "", args...)
 	return c, err
+}
+
+func (c *cluster) trustFile() string { return filepath.Join(c.folder, "trust.toml") }
+
+func (c *cluster) nodeFolder(i int) string {
+	return filepath.Join(c.folder, fmt.Sprintf("node-%d", i+1))
 }
 
 var given = map[int]bool{}
@@ -93,8 +100,8 @@ func (c *cluster) startAll(ctx context.Context) error {
 
 func (c *cluster) start(i int) error {
 	command := exec.Command(c.program, "node", "--stop-on-stdin-close", "--config",
-		filepath.Join(c.folder, fmt.Sprintf("node-%d", i+1), "node.toml"))
-	said, err := os.OpenFile(filepath.Join(c.folder, fmt.Sprintf("node-%d.log", i+1)), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		filepath.Join(c.nodeFolder(i), "node.toml"))
+	said, err := os.OpenFile(c.nodeFolder(i)+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

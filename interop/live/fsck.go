@@ -63,35 +63,3 @@ func fsckMustFail(ctx context.Context, program, folder string, log *knownLog, fr
 	}
 	return nil
 }
-
-// archived holds the same log against fsck as files, as any web server would serve them.
-func archived(ctx context.Context, program, folder string, cluster *cluster, w *watcher, newest *checkpoint) error {
-	archive := filepath.Join(folder, "archive")
-	if _, err := cluster.call(ctx, "", "archive", "--help"); err != nil {
-		say("there is no `chancery archive` in this program: not held against fsck")
-		return nil
-	}
-	if _, err := cluster.call(ctx, "operator", "archive", archive); err != nil {
-		return err
-	}
-	raw, err := os.ReadFile(filepath.Join(archive, "checkpoint"))
-	if err != nil {
-		return err
-	}
-	read, err := w.log.open(raw)
-	if err != nil {
-		return fmt.Errorf("the archive's checkpoint: %w", err)
-	}
-	if read.Tree != newest.Tree {
-		return fmt.Errorf("the archive is of %d entries, the log of %d", read.N, newest.N)
-	}
-	server := httptest.NewServer(http.FileServer(http.Dir(archive)))
-	defer server.Close()
-	for _, from := range []string{"file://" + archive + "/", server.URL + "/"} {
-		if err := fsck(ctx, program, folder, w.log, from, newest.N); err != nil {
-			return err
-		}
-	}
-	say("fsck passes on the archive, as files and as a web server serves them")
-	return nil
-}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +28,7 @@ type knownLog struct {
 	key          note.Verifier
 	nodes        []note.Verifier
 	quorum       witness.Group
+	trust        *formats.Trust
 }
 
 // checkpoint is one that the log signed and a quorum of the nodes cosigned.
@@ -56,7 +56,7 @@ func (c *cluster) knownLog(ctx context.Context) (*knownLog, error) {
 		}
 		policy = served
 	}
-	file, err := os.ReadFile(filepath.Join(c.folder, "trust.toml"))
+	file, err := os.ReadFile(c.trustFile())
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (c *cluster) knownLog(ctx context.Context) (*knownLog, error) {
 }
 
 func readPolicy(policy string, trust *formats.Trust) (*knownLog, error) {
-	log := &knownLog{origin: trust.Origin}
+	log := &knownLog{origin: trust.Origin, trust: trust}
 	var witnesses []string
 	var forThem strings.Builder
 	for line := range strings.Lines(policy) {
@@ -90,8 +90,9 @@ func readPolicy(policy string, trust *formats.Trust) (*knownLog, error) {
 	if log.key.Name() != log.origin {
 		return nil, fmt.Errorf("the log's key is called %q", log.key.Name())
 	}
+	genesis := trust.Genesis()[0]
 	var trusted []string
-	for _, voter := range trust.Voters() {
+	for _, voter := range genesis.Voters {
 		trusted = append(trusted, base64.StdEncoding.EncodeToString(append([]byte{cosignature}, voter.Key...)))
 	}
 	for _, vkey := range witnesses {
@@ -110,8 +111,8 @@ func readPolicy(policy string, trust *formats.Trust) (*knownLog, error) {
 	if log.quorum, err = witness.ParsePolicy([]byte(forThem.String())); err != nil {
 		return nil, fmt.Errorf("the policy: %w", err)
 	}
-	if log.quorum.N != trust.Quorum() {
-		return nil, fmt.Errorf("the policy wants %d cosignatures, the trust file %d", log.quorum.N, trust.Quorum())
+	if log.quorum.N != int(genesis.Quorum) {
+		return nil, fmt.Errorf("the policy wants %d cosignatures, the trust file %d", log.quorum.N, genesis.Quorum)
 	}
 	return log, nil
 }

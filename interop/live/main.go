@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -76,7 +77,7 @@ func run(ctx context.Context, a arguments) (err error) {
 		return err
 	}
 	defer witness.stop()
-	cluster, err := found(ctx, a.chancery, folder)
+	cluster, err := found(ctx, a.chancery, folder, witness)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,8 @@ func run(ctx context.Context, a arguments) (err error) {
 		return err
 	}
 	watch := &watcher{log: log, urls: cluster.urls(), trees: map[int64]tlog.Hash{}}
-	last, err := during(ctx, a.writing, cluster, watch, witness)
+	archive := &archive{folder: filepath.Join(folder, "archive")}
+	last, err := during(ctx, a.writing, cluster, watch, witness, archive)
 	if err != nil {
 		return err
 	}
@@ -102,11 +104,13 @@ func run(ctx context.Context, a arguments) (err error) {
 	if err != nil {
 		return err
 	}
-	return after(ctx, a, folder, cluster, watch, witness, newest)
+	return after(ctx, a, folder, cluster, watch, witness, archive, newest)
 }
 
 // during commands, which stop before it returns the newest acknowledged one's index.
-func during(ctx context.Context, long time.Duration, cluster *cluster, watch *watcher, witness *omniwitness) (int64, error) {
+func during(
+	ctx context.Context, long time.Duration, cluster *cluster, watch *watcher, witness *omniwitness, archive *archive,
+) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
 	group := newGroup(ctx)
@@ -116,8 +120,9 @@ func during(ctx context.Context, long time.Duration, cluster *cluster, watch *wa
 	}
 	for i := range watch.urls {
 		group.run(func(ctx context.Context) error { return watch.node(ctx, i) })
+		group.run(func(ctx context.Context) error { return witness.follow(ctx, watch, i) })
 	}
-	group.run(func(ctx context.Context) error { return witness.follow(ctx, watch) })
+	group.run(func(ctx context.Context) error { return archive.begin(ctx, long/2, cluster, watch) })
 	var killed string
 	group.run(func(ctx context.Context) (err error) {
 		killed, err = cluster.killLeader(ctx, long/3, long/4)
@@ -142,7 +147,8 @@ func during(ctx context.Context, long time.Duration, cluster *cluster, watch *wa
 
 // after the commands: what is left is a log that stands still.
 func after(
-	ctx context.Context, a arguments, folder string, cluster *cluster, watch *watcher, witness *omniwitness, newest *checkpoint,
+	ctx context.Context, a arguments, folder string, cluster *cluster, watch *watcher, witness *omniwitness, archive *archive,
+	newest *checkpoint,
 ) error {
 	if err := watch.allPrefixes(ctx, newest); err != nil {
 		return err
@@ -159,12 +165,12 @@ func after(
 		return err
 	}
 	say("fsck passes on each node; with a bit of an entry changed, it does not")
-	if err := archived(ctx, a.fsck, folder, cluster, watch, newest); err != nil {
+	if err := archive.fsck(ctx, a.fsck, folder, cluster, watch, newest); err != nil {
 		return err
 	}
-	if err := witness.push(ctx, watch, newest); err != nil {
+	if _, err := witness.settled(ctx, watch, newest); err != nil {
 		return err
 	}
-	say("a witness cosigned %d checkpoints, the last of %d entries", witness.cosigned, witness.seen.N)
+	say("a witness cosigned %d of the checkpoints that the nodes gave it, the newest too", len(witness.cosigned))
 	return nil
 }

@@ -51,13 +51,14 @@ func (w *watcher) node(ctx context.Context, i int) error {
 			return fmt.Errorf("node-%d: %w", i+1, err)
 		}
 		last = read
+		w.seen[i]++
 	}
 	return nil
 }
 
 // holds proves, from that node's tiles, that the log grew from the newest one known that is no larger.
 func (w *watcher) holds(ctx context.Context, i int, read *checkpoint) error {
-	before := w.before(i, read)
+	before := w.before(read)
 	return grew(tiles{ctx, w.urls[i]}, before, read.Tree)
 }
 
@@ -81,7 +82,7 @@ func grew(from tiles, before, now tlog.Tree) error {
 	return nil
 }
 
-func (w *watcher) before(i int, read *checkpoint) (before tlog.Tree) {
+func (w *watcher) before(read *checkpoint) (before tlog.Tree) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	for n, hash := range w.trees {
@@ -96,7 +97,6 @@ func (w *watcher) before(i int, read *checkpoint) (before tlog.Tree) {
 		w.newest = read
 		w.grown = append(w.grown, grown{read.N, time.Now()})
 	}
-	w.seen[i]++
 	return before
 }
 

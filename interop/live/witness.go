@@ -1,34 +1,32 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
+
+	"chancery/interop/verify/formats"
 
 	formatsnote "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
-// omniwitness is one that others wrote. It runs on loopback, and knows our log by its key.
+// omniwitness is one that others wrote. It runs on loopback, and knows our log by its key; the nodes give it their checkpoints.
 type omniwitness struct {
 	program, folder, address string
 	vkey                     string
 	key                      note.Verifier
 	running                  *exec.Cmd
-	// What it has seen, and cosigned last.
-	seen     tlog.Tree
-	cosigned int
+
+	mutex    sync.Mutex
+	cosigned map[int64]bool
 }
 
 func newWitness(program, folder string) (*omniwitness, error) {
@@ -40,7 +38,7 @@ func newWitness(program, folder string) (*omniwitness, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &omniwitness{program: program, folder: folder, address: fmt.Sprintf("127.0.0.1:%d", port)}
+	o := &omniwitness{program: program, folder: folder, address: fmt.Sprintf("127.0.0.1:%d", port), cosigned: map[int64]bool{}}
 	if o.vkey, err = formatsnote.VKeyToCosignatureV1(public); err != nil {
 		return nil, err
 	}
@@ -49,6 +47,9 @@ func newWitness(program, folder string) (*omniwitness, error) {
 	}
 	return o, os.WriteFile(filepath.Join(folder, "witness.key"), []byte(secret), 0o600)
 }
+
+// option is how `chancery init` is told of it: nodes ask it, and the trust file demands its cosignature.
+func (o *omniwitness) option() string { return fmt.Sprintf("http://%s/=%s", o.address, o.vkey) }
 
 // start tells it of our log.
 func (o *omniwitness) start(ctx context.Context, log *knownLog) error {
@@ -62,8 +63,8 @@ func (o *omniwitness) start(ctx context.Context, log *knownLog) error {
 		return err
 	}
 	defer said.Close()
-	o.running = exec.Command(o.program, "--listen", o.address,
-		"--metrics_listen", "", "--private_key_path", filepath.Join(o.folder, "witness.key"), "--additional_logs", file)
+	o.running = exec.Command(o.program, "--listen", o.address, "--metrics_listen", "",
+		"--private_key_path", filepath.Join(o.folder, "witness.key"), "--additional_logs", file)
 	o.running.Stderr = said
 	if err := o.running.Start(); err != nil {
 		return err
@@ -79,77 +80,86 @@ func (o *omniwitness) start(ctx context.Context, log *knownLog) error {
 }
 
 func (o *omniwitness) stop() {
-	if o.running != nil {
+	if o.running != nil && o.running.Process != nil {
 		_ = o.running.Process.Kill()
 		_ = o.running.Wait()
 	}
 }
 
-// follow pushes what is newest to it, with the proof that the log only grew since.
-func (o *omniwitness) follow(ctx context.Context, w *watcher) error {
-	for ; ctx.Err() == nil; pause(ctx, time.Second) {
-		if newest := w.latest(); newest != nil && newest.N > o.seen.N {
-			if err := o.push(ctx, w, newest); err != nil {
-				return err
-			}
+// follow reads what a node serves as witnessed. It is a checkpoint like others, and has the witness' cosignature besides.
+func (o *omniwitness) follow(ctx context.Context, w *watcher, i int) error {
+	for ; ctx.Err() == nil; pause(ctx, pollEvery) {
+		raw, err := get(ctx, w.urls[i]+"witnessed-checkpoint")
+		if err != nil {
+			continue
+		}
+		read, err := o.open(w.log, raw)
+		if err == nil {
+			err = w.holds(ctx, i, read)
+		}
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("node-%d, witnessed: %w", i+1, err)
 		}
 	}
 	return nil
 }
 
-// push is c2sp.org/tlog-witness' add-checkpoint.
-func (o *omniwitness) push(ctx context.Context, w *watcher, read *checkpoint) error {
-	var body bytes.Buffer
-	fmt.Fprintf(&body, "old %d\n", o.seen.N)
-	if o.seen.N > 0 && o.seen.N < read.N {
-		proof, err := o.proof(ctx, w, read)
-		if err != nil {
-			return err
-		}
-		for _, hash := range proof {
-			fmt.Fprintln(&body, base64.StdEncoding.EncodeToString(hash[:]))
-		}
-	}
-	fmt.Fprintf(&body, "\n%s", read.raw)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+o.address+"/add-checkpoint", &body)
+func (o *omniwitness) open(log *knownLog, raw []byte) (*checkpoint, error) {
+	read, err := log.open(raw)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	signed, err := note.Open(raw, note.VerifierList(o.key))
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%w\n%s", err, raw)
 	}
-	defer response.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(response.Body, 16<<10))
+	at, err := formatsnote.CoSigV1Timestamp(signed.Sigs[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the witness answers %s to a log of %d entries after %d: %s", response.Status, read.N, o.seen.N, said)
+	if time.Since(at).Abs() > clockOffMax {
+		return nil, fmt.Errorf("the witness cosigned at %v", at)
 	}
-	signed, err := note.Open(append(bytes.Clone(read.raw), said...), note.VerifierList(w.log.key, o.key))
+	// The same by the second verifier, which has the witness' key from the trust file.
+	theirs, err := formats.ReadCheckpoint(raw)
 	if err != nil {
-		return fmt.Errorf("what the witness signed: %w", err)
+		return nil, err
 	}
-	for _, s := range signed.Sigs {
-		if s.Name == o.key.Name() {
-			o.seen = read.Tree
-			o.cosigned++
-			return nil
-		}
+	if _, err := log.trust.VerifyCheckpoint(theirs, log.trust.Genesis()); err != nil {
+		return nil, err
 	}
-	return errors.New("the witness accepted a checkpoint and did not sign it")
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.cosigned[read.N] = true
+	return read, nil
 }
 
-func (o *omniwitness) proof(ctx context.Context, w *watcher, read *checkpoint) (tlog.TreeProof, error) {
-	var last error
-	// Of the nodes, one may be down.
-	for _, url := range w.urls {
-		proof, err := tlog.ProveTree(read.N, o.seen.N, tiles{ctx, url}.hashes(read.Tree))
-		if err == nil {
-			return proof, nil
+// witnessedMin checkpoints make a run worth something.
+const witnessedMin = 5
+
+// settled waits until a node serves the newest checkpoint with the witness' cosignature. Which of them gets it, is chance: each
+// asks for what was newest there.
+func (o *omniwitness) settled(ctx context.Context, w *watcher, newest *checkpoint) (*checkpoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for ; ctx.Err() == nil; pause(ctx, pollEvery) {
+		for i, url := range w.urls {
+			raw, err := get(ctx, url+"checkpoint")
+			if err != nil {
+				return nil, err
+			}
+			read, err := o.open(w.log, raw)
+			if err != nil {
+				continue
+			}
+			if read.Tree != newest.Tree {
+				return nil, fmt.Errorf("node-%d serves %d entries now, before %d", i+1, read.N, newest.N)
+			}
+			if len(o.cosigned) < witnessedMin {
+				return nil, fmt.Errorf("the witness cosigned only %d checkpoints", len(o.cosigned))
+			}
+			return read, nil
 		}
-		last = err
 	}
-	return nil, last
+	return nil, fmt.Errorf("no node serves %d entries with the witness' cosignature", newest.N)
 }
