@@ -3,6 +3,7 @@
 use chancery_ledger::checkpoint::SignedCheckpoint;
 use chancery_ledger::evidence::Equivocation;
 use chancery_ledger::head::Head;
+use chancery_ledger::log::Frontier;
 use chancery_ledger::trust::Trust;
 
 use crate::claim::Claim;
@@ -26,6 +27,8 @@ pub struct Audited {
     pub from: u64,
     /// The head after the last block that was applied.
     pub head: Option<Head>,
+    /// Whether the engine's state is that of a log that a quorum committed to. If not, nothing may go on from it.
+    pub state_holds: bool,
     /// None, if all is as it must be.
     pub findings: Vec<Finding>,
     /// Who is convicted by what was found.
@@ -89,6 +92,7 @@ pub fn audit(
         cosigners: Vec::new(),
         from: engine.size(),
         head: None,
+        state_holds: true,
         findings: Vec::new(),
         equivocations: Vec::new(),
     };
@@ -177,43 +181,71 @@ fn read_all(
         return if silent { Err(AuditError::Behind { size, audited: applied.size() }) } else { Ok(()) };
     }
     let Some(edge) = found(audited, read_edge(published, size))? else { return Ok(()) };
-    match edge_root(&edge, size) {
-        Ok(found) if found == root => {}
-        Ok(found) => audited.findings.push(Finding::new(Code::Root, "checkpoint", root, found)),
-        Err(finding) => audited.findings.push(finding),
-    }
-    check_links(audited, published, claim)?;
-    let at = (applied.size(), applied.root());
-    let Some(other) = found(audited, compare::other_root(published, claim, at.0, at.1))? else {
-        return Ok(());
+    let is_rooted = match edge_root(&edge, size) {
+        Ok(found) if found == root => true,
+        Ok(found) => {
+            audited.findings.push(Finding::new(Code::Root, "checkpoint", root, found));
+            false
+        }
+        Err(finding) => {
+            audited.findings.push(finding);
+            false
+        }
     };
-    if let Some(other) = other {
-        let root = |root| format!("root {root} at size {}", at.0);
-        audited.findings.push(Finding::new(Code::Rewritten, "checkpoint", root(at.1), root(other)));
-    }
+    // Tiles of another root prove nothing of an earlier one.
+    let continues = if is_rooted {
+        check_links(audited, published, claim)?;
+        continues(audited, published, claim, &applied)?
+    } else {
+        applied.size() == 0
+    };
     let rosters = Rosters::after(applied.size(), claim.trust.genesis.id(0), claim.links());
     let mut leaves = Leaves::start(published, applied.size(), size, &edge, rosters)?;
     let told = |compared| progress(Progress { from: applied.size(), compared, size });
-    let replayed = match other {
-        Some(_) => Ok(()),
-        None => engine.run(&mut leaves, size, &told),
-    };
+    let replayed = if continues { engine.run(&mut leaves, size, &told) } else { Ok(()) };
     // The engine stops at the end, or at something wrong: what comes after that is compared all the same.
     while leaves.compare_next() {}
     let compared = leaves.into_findings()?;
-    let (broken_off, replayed) = match replayed {
-        Ok(()) => (None, None),
-        Err(engine::AuditError::Finding(finding)) => (None, Some(finding)),
+    let is_committed = is_rooted && compared.iter().all(|finding| finding.code != Code::Tile);
+    audited.state_holds = !continues || (is_committed && claim.findings.is_empty());
+    match replayed {
+        Ok(()) if continues && compared.is_empty() && is_rooted => {
+            // Nothing else can be: each leaf is in its tile, and each tile below the root.
+            let found = engine.frontier().root();
+            if found != root {
+                audited.findings.push(Finding::new(Code::Root, "checkpoint", root, found));
+            }
+        }
+        Ok(()) => audited.findings.extend(compared),
+        Err(engine::AuditError::Finding(finding)) => {
+            audited.findings.extend(compared);
+            audited.findings.push(finding);
+        }
         Err(engine::AuditError::Disk(error)) => return Err(error.into()),
-        Err(error) => (Some(error), None),
-    };
-    if let Some(error) = broken_off.filter(|_| compared.is_empty()) {
-        return Err(AuditError::Engine(error.to_string()));
+        // It was told no further leaf, because of what was found.
+        Err(_) if !compared.is_empty() => audited.findings.extend(compared),
+        Err(error) => return Err(AuditError::Engine(error.to_string())),
     }
-    audited.findings.extend(compared);
-    audited.findings.extend(replayed);
     audited.findings.truncate(FINDINGS_MAX);
     Ok(())
+}
+
+/// Whether the claimed log extends what was applied before.
+fn continues(
+    audited: &mut Audited,
+    published: &Published,
+    claim: &Claim,
+    applied: &Frontier,
+) -> Result<bool, SourceError> {
+    let (size, root) = (applied.size(), applied.root());
+    let Some(other) = found(audited, compare::other_root(published, claim, size, root))? else {
+        return Ok(false);
+    };
+    if let Some(other) = other {
+        let told = |root| format!("root {root} at size {size}");
+        audited.findings.push(Finding::new(Code::Rewritten, "checkpoint", told(root), told(other)));
+    }
+    Ok(other.is_none())
 }
 
 /// The heads of roster blocks, which their voters signed, are of this log.

@@ -1,6 +1,7 @@
 //! `chancery audit`: everything that a log publishes, verified by somebody who has a trust file and nothing else.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -60,9 +61,15 @@ impl AuditCommand {
             .map_err(|error| Failure::local(error.to_string()))?;
         let bar = RefCell::new(Bar::new(format));
         let began = Instant::now();
-        let audited = audit(&sources, &trust, since.as_ref(), &mut engine, &|now| bar.borrow_mut().tell(now));
+        let audited = audit(&sources, &trust, since.as_ref(), &mut engine, &|now| {
+            bar.borrow_mut().tell(now);
+        });
         drop(bar);
         let audited = audited.map_err(failure)?;
+        drop(engine);
+        if !audited.state_holds {
+            folder.forget()?;
+        }
         self.report(&trust, &folder, &audited, began.elapsed())
     }
 
@@ -237,11 +244,19 @@ impl StateFolder {
         };
         files::make_folder(&path)?;
         let folder = Self { path };
-        let engine = folder.engine();
-        if fresh && engine.exists() {
-            std::fs::remove_dir_all(&engine).map_err(|error| Failure::file(&engine, &error))?;
+        if fresh {
+            folder.forget()?;
         }
         Ok(folder)
+    }
+
+    /// Nothing goes on from here.
+    fn forget(&self) -> Result<()> {
+        let engine = self.engine();
+        match std::fs::remove_dir_all(&engine) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::file(&engine, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// The engine's own folder, and nobody else's.

@@ -203,7 +203,10 @@ const ROWS: &[Row] = &[
                     Some(COMMAND),
                     "entries",
                     "exactly the signatures that the command requires, each verifying".into(),
-                    "PIN".into(),
+                    format!(
+                        "its signatures: the signature of key {} does not verify over this ledger's id",
+                        public("revoker")
+                    ),
                 ),
             ]
         },
@@ -240,7 +243,15 @@ const ROWS: &[Row] = &[
             forged.write(folder);
         },
         since: none,
-        findings: |_| vec![finding(Code::Differs, Some(COMMAND), "entries", "PIN".into(), "PIN".into())],
+        findings: |_| {
+            vec![finding(
+                Code::Block,
+                Some(COMMAND),
+                "entries",
+                "the commands of one block, at most 4,096, and its STATE leaf after them".into(),
+                "1 leaves that are not".into(),
+            )]
+        },
     },
     Row {
         name: "a file removed",
@@ -284,7 +295,17 @@ const ROWS: &[Row] = &[
             forged.write(folder);
         },
         since: none,
-        findings: |_| vec![finding(Code::Block, Some(COMMAND), "entries", "PIN".into(), "PIN".into())],
+        findings: |log| {
+            // The block has begun with a leaf of the next one, and goes on with its own.
+            let at = |index| match log.honest.entry(index) {
+                Entry::Command { block, time_ms, .. } | Entry::State { block, time_ms, .. } => {
+                    format!("block {block} at {time_ms} ms")
+                }
+            };
+            let (expected, found) =
+                (format!("a leaf of {}", at(COMMAND + 2)), format!("one of {}", at(STATE)));
+            vec![finding(Code::Block, Some(STATE), "entries", expected, found)]
+        },
     },
     Row {
         name: "a STATE leaf whose root does not follow, re-signed by a quorum",
@@ -326,7 +347,10 @@ const ROWS: &[Row] = &[
                 Some(index),
                 "entries",
                 "a command that takes effect".into(),
-                format!("PIN {}", public("team-issuer")),
+                format!(
+                    "one that is refused: key {key} is not an active principal; its signer {key} was no active principal",
+                    key = public("team-issuer")
+                ),
             )]
         },
     },
