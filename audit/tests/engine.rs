@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use chancery_audit::engine::{AuditError, Engine, EngineError, Options};
-use chancery_audit::finding::Finding;
+use chancery_audit::{Code, Finding};
 use chancery_ledger::authority::{Decided, Entry, Verdict};
 use chancery_ledger::command::{Body, LedgerId};
 use chancery_ledger::decide::Denial;
@@ -135,7 +135,7 @@ fn a_root_at_each_size_on_the_way_can_be_compared() {
     // A size at which no block ends is none that a checkpoint has.
     let size = engine.size();
     let error = run(&mut engine, &log, size + 1).unwrap_err();
-    assert!(matches!(&error, AuditError::Finding(Finding { index, .. }) if *index == size), "{error}");
+    assert!(matches!(&error, AuditError::Finding(Finding { index, .. }) if *index == Some(size)), "{error}");
     assert_eq!(engine.size(), size);
     run(&mut engine, &log, log.len() as u64).unwrap();
 }
@@ -151,7 +151,7 @@ fn every_changed_byte_is_found_in_its_block() {
             changed[index][place] ^= 1;
             let finding = audit(house.ledger, &changed, Options::default()).unwrap_err();
             let block = index as u64..=state_after(&log, index) as u64;
-            assert!(block.contains(&finding.index), "byte {place} of leaf {index}: {finding}");
+            assert!(block.contains(&finding.index.unwrap()), "byte {place} of leaf {index}: {finding}");
         }
     }
 }
@@ -165,13 +165,13 @@ fn leaves_that_are_left_out_or_swapped_are_found() {
         let mut without = log.clone();
         without.remove(index);
         let finding = audit(house.ledger, &without, Options::default()).unwrap_err();
-        assert!((index as u64..=last).contains(&finding.index), "without leaf {index}: {finding}");
+        assert!((index as u64..=last).contains(&finding.index.unwrap()), "without leaf {index}: {finding}");
 
         let mut swapped = log.clone();
         swapped.swap(index, index + 1);
         let finding = audit(house.ledger, &swapped, Options::default()).unwrap_err();
         let first = first_of(&log, index) as u64;
-        assert!((first..=last).contains(&finding.index), "leaf {index} after the next: {finding}");
+        assert!((first..=last).contains(&finding.index.unwrap()), "leaf {index} after the next: {finding}");
     }
 }
 
@@ -188,12 +188,9 @@ fn a_state_that_does_not_follow_is_told_with_both_roots() {
     let mut changed = log;
     let forged = Entry::State { block, time_ms, state_root: other, roster, rules_version, previous };
     changed[index] = forged.encode();
-    let expected = Finding {
-        index: index as u64,
-        expected: format!("state root {state_root}"),
-        found: format!("state root {other}"),
-    };
-    assert_eq!(found(house.ledger, &changed), expected);
+    let Finding { code, index: found_at, expected, found, .. } = found(house.ledger, &changed);
+    assert_eq!((code, found_at), (Code::Differs, Some(index as u64)));
+    assert_eq!((expected, found), (format!("state root {state_root}"), format!("state root {other}")));
 }
 
 #[test]
@@ -207,7 +204,7 @@ fn a_verdict_that_was_not_so_is_told() {
     let mut changed = log;
     changed[decided] = Entry::Command { block, time_ms, signed, verdict: Some(verdict) }.encode();
     let finding = found(house.ledger, &changed);
-    assert_eq!(finding.index, decided as u64);
+    assert_eq!(finding.index, Some(decided as u64));
     assert!(finding.expected.contains("a permit until"), "{finding}");
     assert!(finding.found.contains("a denial: no_grant"), "{finding}");
 }
@@ -222,7 +219,10 @@ fn a_signer_who_lacked_the_role_is_named() {
     let Entry::State { block, time_ms, .. } = entry(&log, place) else { panic!() };
     log.insert(place, Entry::Command { block, time_ms, signed, verdict: None }.encode());
     let finding = found(house.ledger, &log);
-    assert_eq!((finding.index, finding.expected.as_str()), (place as u64, "a command that takes effect"));
+    assert_eq!(
+        (finding.index, finding.expected.as_str()),
+        (Some(place as u64), "a command that takes effect")
+    );
     let said = format!("the signer is not issuer; its signer {} was gate", public("gate"));
     assert!(finding.found.ends_with(&said), "{finding}");
 }
@@ -264,7 +264,7 @@ fn the_folder_of_another_ledger_is_refused() {
     // Block 0 alone: what comes after it is signed for its own ledger.
     let error = run(&mut engine, &leaves(&house), 2).unwrap_err();
     let AuditError::Finding(finding) = error else { panic!("{error}") };
-    assert_eq!((finding.index, finding.found), (0, format!("that of ledger {}", house.ledger)));
+    assert_eq!((finding.index, finding.found), (Some(0), format!("that of ledger {}", house.ledger)));
 }
 
 const CHILD_FOLDER: &str = "CHANCERY_AUDIT_TEST_FOLDER";
