@@ -3,7 +3,6 @@
 //! One thread reads entries and cuts them into portions, others verify portions, and what they made is taken in
 //! the order of the log. Every queue between them is bounded: who is too fast waits.
 
-use std::iter::Peekable;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -14,14 +13,15 @@ use chancery_ledger::command::{LedgerId, VerifiedBatches};
 
 use super::AuditError;
 
-/// Entries of one portion: enough that handing it over costs nothing.
-const PORTION_ENTRIES_MAX: usize = 128;
+/// Entries of one portion: enough that handing it over costs nothing, and so few that their row is no large allocation,
+/// at each of which glibc tidies up all its small ones.
+const PORTION_ENTRIES_MAX: usize = 32;
 
 /// Bytes of one portion, but for its last entry.
 const PORTION_BYTES_MAX: usize = 256 << 10;
 
 /// Portions under way, for each thread that verifies.
-const PORTIONS_PER_THREAD: usize = 4;
+const PORTIONS_PER_THREAD: usize = 8;
 
 /// A run of entries that is still to be verified.
 struct Portion<E> {
@@ -39,7 +39,7 @@ struct Verified<E> {
 /// Verified entries, in their order.
 pub(super) struct Ahead<'a, E> {
     portions: &'a Receiver<Receiver<Verified<E>>>,
-    now: Peekable<vec::IntoIter<VerifiedEntry>>,
+    now: vec::IntoIter<VerifiedEntry>,
     error: Option<Box<AuditError<E>>>,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn verified<E: Send, T>(
             scope.spawn(|| verify_portions(ledger, &waiting, &batches));
         }
         scope.spawn(move || read(first, wanted, entries, &to_verify, &in_order));
-        let taken = take(Ahead { portions: &portions, now: Vec::new().into_iter().peekable(), error: None });
+        let taken = take(Ahead { portions: &portions, now: Vec::new().into_iter(), error: None });
         // Whoever waits to hand something over learns that nobody takes it.
         drop(portions);
         taken
@@ -83,7 +83,7 @@ impl<E> Ahead<'_, E> {
             }
             let Ok(portion) = self.portions.recv() else { return Ok(None) };
             let Verified { entries, error } = portion.recv().map_err(|_| AuditError::Thread)?;
-            self.now = entries.into_iter().peekable();
+            self.now = entries.into_iter();
             self.error = error;
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chancery_ledger::state::{Node, NodeId};
 
 /// What a node costs beyond its value: its place, its allocation and the node itself.
-const NODE_OVERHEAD_BYTES: usize = 144;
+const NODE_OVERHEAD_BYTES: usize = 192;
 
 /// About what a node takes of memory.
 pub(super) fn size_bytes(node: &Node) -> usize {

@@ -2,6 +2,7 @@
 
 mod halts;
 mod lineages;
+mod page;
 mod place;
 
 use prost::Message;
@@ -12,10 +13,9 @@ pub use lineages::{GenerationRecord, GenerationRef, LineageRecord};
 pub use place::Place;
 
 use crate::command::{
-    GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict,
-    grant_ref_from_wire, grant_ref_to_wire, limits_from_wire, limits_to_wire, roles_from_wire, roles_to_wire,
-    roster_from_wire, roster_to_wire, scope_from_wire, scope_to_wire, terms_from_wire, terms_to_wire,
-    voter_from_wire, voter_to_wire,
+    GrantId, Limits, MalformedCommand, Name, PublicKey, Role, Scope, Terms, decode_strict, limits_from_wire,
+    limits_to_wire, roles_from_wire, roles_to_wire, roster_from_wire, roster_to_wire, scope_from_wire,
+    scope_to_wire, terms_from_wire, terms_to_wire, voter_from_wire, voter_to_wire,
 };
 use crate::hash::Hash;
 use crate::head::{Roster, Voter};
@@ -162,10 +162,35 @@ pub struct DedupBucketRecord {
 pub(crate) trait Body: Sized {
     fn to_wire(&self) -> W;
     fn from_wire(body: W) -> Result<Self, RecordError>;
+
+    /// The encoding of its record, of which `start` is all before the body: where there is a shorter way to the
+    /// same bytes.
+    fn encode_short(&self, _start: Vec<u8>) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What a canonical record says that begins with `start`: where there is a shorter way to the same.
+    fn decode_short(_start: &[u8], _value: &[u8]) -> Option<Self> {
+        None
+    }
+
+    /// Whether there is a shorter way.
+    const HAS_SHORT: bool = false;
+}
+
+/// All of a record before its body.
+fn start(place: &Place) -> Vec<u8> {
+    let (kind, anchor, id) = (place.kind.into(), place.anchor.clone(), place.id.clone());
+    wire::Record { kind, anchor, id, body: None }.encode_to_vec()
 }
 
 /// Encodes `body` for `place`.
 pub(crate) fn encode<B: Body>(place: &Place, body: &B) -> Value {
+    if B::HAS_SHORT
+        && let Some(value) = body.encode_short(start(place))
+    {
+        return value.into();
+    }
     let record = wire::Record {
         kind: place.kind.into(),
         anchor: place.anchor.clone(),
@@ -177,6 +202,11 @@ pub(crate) fn encode<B: Body>(place: &Place, body: &B) -> Value {
 
 /// Decodes the value found at `place`.
 pub(crate) fn decode<B: Body>(place: &Place, value: &[u8]) -> Result<B, RecordError> {
+    if B::HAS_SHORT
+        && let Some(body) = B::decode_short(&start(place), value)
+    {
+        return Ok(body);
+    }
     let record = decode_strict::<wire::Record>(value, RECORD_SIZE_BYTES_MAX)?;
     if record.kind != place.kind || record.anchor != place.anchor || record.id != place.id {
         return Err(RecordError::OtherRecord);
@@ -281,20 +311,6 @@ impl Body for AgentRecord {
             decisions: w.decisions,
             permits: w.permits,
         })
-    }
-}
-
-impl Body for Vec<GrantRef> {
-    fn to_wire(&self) -> W {
-        W::Page(wire::GrantPageRecord { grants: self.iter().copied().map(grant_ref_to_wire).collect() })
-    }
-
-    fn from_wire(body: W) -> Result<Self, RecordError> {
-        let W::Page(w) = body else { return Err(RecordError::OtherRecord) };
-        if w.grants.len() > PAGE_GRANTS_MAX {
-            return Err(MalformedCommand::OutOfBounds("grants of a page").into());
-        }
-        Ok(w.grants.iter().map(grant_ref_from_wire).collect::<Result<_, _>>()?)
     }
 }
 
