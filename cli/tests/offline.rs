@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use chancery_client::Context;
 use chancery_ledger::answer::{Answer, Nonce};
 use chancery_ledger::authority::{Block, State};
+use chancery_ledger::checkpoint::{KeyName, SignatureType, VerifierKey};
 use chancery_ledger::command::{LedgerId, Name};
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Interval, Request, decide};
@@ -16,7 +17,8 @@ use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Fresh, Head, Number, RosterChain, Statement};
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
-use chancery_ledger::trust::Trust;
+use chancery_ledger::trust::{Trust, Witnesses};
+use chancery_node::config::NodeConfig;
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
 
@@ -101,7 +103,7 @@ fn a_founded_ledger_loads_and_proves() {
     }
     for node in 1..=3 {
         let folder = dir.join(format!("node-{node}"));
-        let config = chancery_node::config::NodeConfig::load(&folder.join("node.toml")).unwrap();
+        let config = NodeConfig::load(&folder.join("node.toml")).unwrap();
         assert_eq!((config.node, config.peers.len()), (node, 3));
         assert!(config.tls.certificate.exists() && config.genesis.exists());
         let block = Block::decode(&std::fs::read(config.genesis).unwrap()).unwrap();
@@ -119,6 +121,54 @@ fn a_founded_ledger_loads_and_proves() {
 }
 
 /// A statement of `node`, by its own key.
+#[test]
+fn witnesses_are_asked_by_the_nodes_and_demanded_by_the_trust_file() {
+    let home = tempfile::tempdir().unwrap();
+    let witness = |number: u8| {
+        let key = SigningKey::from_bytes(&[number; 32]).verifying_key();
+        let name = KeyName::new(&format!("w.example/{number}")).unwrap();
+        VerifierKey::new(name, SignatureType::Cosignature, key).unwrap()
+    };
+    let (one, two) = (witness(1), witness(2));
+    let (one_option, two_option) =
+        (format!("http://127.0.0.1:1/={one}"), format!("https://w.example/x={two}"));
+    let init = |folder: &str, more: &[&str]| {
+        let dir = home.path().join(folder);
+        let made = chancery(home.path(), &[&["init", dir.to_str().unwrap()], more].concat());
+        (made.status.code(), dir)
+    };
+    let both = ["--witness", &one_option, "--witness", &two_option];
+    let (code, dir) = init("both", &[&both[..], &["--witness-quorum", "1"]].concat());
+    assert_eq!(code, Some(0));
+    let trust = Trust::from_toml(&std::fs::read_to_string(dir.join("trust.toml")).unwrap()).unwrap();
+    let demanded = Witnesses::new(vec![one.clone(), two], 1).unwrap();
+    assert_eq!(trust.witnesses, Some(demanded));
+    for node in 1..=3 {
+        let config = NodeConfig::load(&dir.join(format!("node-{node}/node.toml"))).unwrap();
+        let asked = config.tiles.unwrap().witnesses.unwrap();
+        assert_eq!(asked.rule().unwrap(), *trust.witnesses.as_ref().unwrap());
+        assert_eq!(asked.servers[0].url, "http://127.0.0.1:1/");
+        assert_eq!(asked.servers[1].url, "https://w.example/x");
+    }
+    let context = Context::open(dir.join("contexts/operator")).unwrap();
+    assert_eq!(context.trust.witnesses, trust.witnesses);
+
+    let unserved = ["--node", "127.0.0.1:1,127.0.0.1:2", "--witness", &one_option];
+    let ftp = format!("ftp://w.example={one}");
+    for (what, arguments) in [
+        ("a quorum of nobody", &["--witness-quorum", "1"][..]),
+        ("more than there are", &["--witness", &one_option, "--witness-quorum", "2"]),
+        ("one twice", &["--witness", &one_option, "--witness", &one_option]),
+        ("no key", &["--witness", "https://w.example"]),
+        ("another scheme", &["--witness", &ftp]),
+        ("nobody to ask", &unserved),
+    ] {
+        let (code, dir) = init("none", arguments);
+        assert_eq!(code, Some(2), "{what}");
+        assert!(!dir.exists(), "{what}");
+    }
+}
+
 fn sign(dir: &Path, trust: &Trust, node: u64, counter: u64, fresh: Option<Fresh>, head: Head) -> Statement {
     let seed = std::fs::read_to_string(dir.join(format!("node-{node}/signing.key"))).unwrap();
     let mut key = [0; 32];

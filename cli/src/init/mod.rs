@@ -224,6 +224,11 @@ impl Plan {
         let count = self.nodes.len() as u64;
         let mut founding = found(&self.origin, count, &self.principals, self.limits)?;
         if let Some(witnesses) = &self.witnesses {
+            if self.nodes.iter().all(|node| node.tiles.is_none()) {
+                return Err(Failure::usage(
+                    "no node serves the log, so that witnesses have nothing to cosign",
+                ));
+            }
             Witnesses::configured(witnesses).map_err(|error| Failure::usage(error.to_string()))?;
             let rule = witnesses.rule().map_err(|error| Failure::usage(error.to_string()))?;
             founding.trust = founding.trust.with_witnesses(rule);

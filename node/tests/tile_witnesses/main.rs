@@ -1,5 +1,5 @@
 //! What witnesses cosign is published, whatever the others of them do.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod configuration;
 mod fake;

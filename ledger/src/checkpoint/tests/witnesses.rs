@@ -10,7 +10,7 @@ fn a_request_is_that_of_the_specification() {
     let signed = SignedCheckpoint::parse(note.as_bytes()).unwrap();
     let proof =
         ["PlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=", "jrJZDmY8Y7SyJE0MWLpLozkIVMSMZcD5kvuKxPC3swk="];
-    let hashes = proof.map(|line| super::super::spelling::parse_hash(line).unwrap());
+    let hashes = proof.map(|line| spelling::parse_hash(line).unwrap());
     let expected = format!("old 20852014\n{}\n{}\n\n{note}", proof[0], proof[1]);
     assert_eq!(add_checkpoint_request(20_852_014, &hashes, &signed), expected);
     assert_eq!(add_checkpoint_request(0, &[], &signed), format!("old 0\n\n{note}"));
