@@ -1,10 +1,12 @@
 //! Entries of which everything is known that can be known of one entry alone: what an auditor's threads find out
 //! of many at once, before one thread applies them in their order.
 
-use super::entry::{Entry, EntryError};
+use super::entry::{Entry, EntryError, encode_command};
 use super::given::Given;
+use super::verdict::Verdict;
 use crate::command::{Body, EnvelopeError, LedgerId, SignedCommand, VerifiedBatches};
 use crate::hash::Hash;
+use crate::log::leaf_hash;
 
 /// An entry that is canonical, and whose command bears exactly the signatures that it requires, each verified.
 ///
@@ -12,6 +14,8 @@ use crate::hash::Hash;
 #[derive(Clone, Debug)]
 pub struct VerifiedEntry {
     bytes: Vec<u8>,
+    /// Of these bytes, as a leaf of the log.
+    hash: Hash,
     entry: Entry,
     /// Of its command, if it is one.
     command_hash: Hash,
@@ -55,15 +59,16 @@ impl VerifiedEntry {
         entry: Entry,
         batches: &VerifiedBatches,
     ) -> Result<Self, EnvelopeError> {
+        let hash = leaf_hash(&bytes);
         let Entry::Command { signed, .. } = &entry else {
-            return Ok(Self { bytes, entry, command_hash: Hash::ZERO, ledger });
+            return Ok(Self { bytes, hash, entry, command_hash: Hash::ZERO, ledger });
         };
         // Genesis is signed before there is an id. Anywhere but in block 0 it is refused.
         let founds = matches!(signed.command().body, Body::Genesis(_));
         let ledger = if founds { LedgerId::GENESIS } else { ledger };
         signed.verify_with(ledger, batches)?;
         let command_hash = signed.command_hash();
-        Ok(Self { bytes, entry, command_hash, ledger })
+        Ok(Self { bytes, hash, entry, command_hash, ledger })
     }
 
     /// What it says.
@@ -79,9 +84,7 @@ impl VerifiedEntry {
     /// Its command.
     pub(super) fn command(&self) -> Option<VerifiedCommand<'_>> {
         match &self.entry {
-            Entry::Command { signed, .. } => {
-                Some(VerifiedCommand { signed, hash: self.command_hash, ledger: self.ledger })
-            }
+            Entry::Command { signed, .. } => Some(VerifiedCommand { signed, told: self }),
             Entry::State { .. } => None,
         }
     }
@@ -91,8 +94,8 @@ impl VerifiedEntry {
 #[derive(Clone, Copy)]
 pub(super) struct VerifiedCommand<'a> {
     signed: &'a SignedCommand,
-    hash: Hash,
-    ledger: LedgerId,
+    /// Its entry.
+    told: &'a VerifiedEntry,
 }
 
 impl Given for VerifiedCommand<'_> {
@@ -101,10 +104,26 @@ impl Given for VerifiedCommand<'_> {
     }
 
     fn command_hash(&self) -> Hash {
-        self.hash
+        self.told.command_hash
     }
 
     fn verify(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError> {
-        if ledger == self.ledger { Ok(()) } else { self.signed.verify_with(ledger, batches) }
+        if ledger == self.told.ledger { Ok(()) } else { self.signed.verify_with(ledger, batches) }
+    }
+
+    fn leaf(&self, block: u64, time_ms: u64, verdict: Option<&Verdict>) -> (Vec<u8>, Hash) {
+        match &self.told.entry {
+            // An entry has one encoding: if it says the same, its bytes are the same.
+            Entry::Command { block: b, time_ms: t, verdict: v, .. }
+                if (*b, *t, v.as_ref()) == (block, time_ms, verdict) =>
+            {
+                (self.told.bytes.clone(), self.told.hash)
+            }
+            _ => {
+                let bytes = encode_command(block, time_ms, self.signed, verdict);
+                let hash = leaf_hash(&bytes);
+                (bytes, hash)
+            }
+        }
     }
 }
