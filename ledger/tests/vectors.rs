@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod checkpoint_vectors;
 mod condition_vectors;
 mod house;
 mod limits;
@@ -1513,6 +1514,7 @@ fn vectors() -> Value {
             "chain": hex(house.trust.roster_chain().encode()),
             "rosters": house.trust.roster_chain().links.iter().map(|link| link.id().to_string()).collect::<Vec<_>>(),
         },
+        "trusted_checkpoints": checkpoint_vectors::checkpoints(),
         "refused_chains": story.refused_chains,
         "names": names(),
         "patterns": patterns(),
@@ -1618,6 +1620,10 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
     }
     for vector in list("contradictions") {
         assert_eq!(contradiction_shows(vector["file"].as_str().unwrap(), &trust), vector["shows"]);
+    }
+    assert!(list("trusted_checkpoints").len() >= 20);
+    for vector in list("trusted_checkpoints") {
+        assert_eq!(checkpoint_vectors::checkpoint_shows(&vector), vector["shows"], "{}", vector["name"]);
     }
     for vector in list("commands") {
         let ledger = if vector["name"] == "genesis" { LedgerId::GENESIS } else { trust.ledger };
