@@ -8,6 +8,8 @@
 #[path = "../../../ledger/tests/house/mod.rs"]
 mod house;
 mod publication;
+mod resumed;
+mod served;
 mod split_view;
 
 use std::path::Path;

@@ -18,6 +18,7 @@ use chancery_ledger::authority::Entry;
 use chancery_ledger::command::{GrantId, Name, Patterns, SignedCommand, Terms};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Head;
+use chancery_ledger::trust::Trust;
 use chancery_node::config::{NodeConfig, Tuning};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -276,6 +277,11 @@ impl Cluster {
     /// What `chancery init` made.
     pub(crate) fn ledger_folder(&self) -> PathBuf {
         self.folder.path().join("ledger")
+    }
+
+    /// What everybody was told from the beginning.
+    pub(crate) fn trust(&self) -> Trust {
+        Context::open(self.ledger_folder().join("contexts/operator")).unwrap().trust
     }
 
     /// A node's folder.

@@ -4,6 +4,7 @@
 //! not each other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod audit;
 mod harness;
 mod membership;
 mod operator;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chancery_client::Context;
 use chancery_ledger::checkpoint::{SignedCheckpoint, VerifierKey};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
@@ -42,7 +41,12 @@ async fn published(url: &str, trust: &Trust) -> Option<(u64, Hash)> {
 }
 
 /// The first checkpoint of a node that has so many leaves.
-async fn published_at_least(cluster: &Cluster, node: u64, size: u64, trust: &Trust) -> (u64, Hash) {
+pub(crate) async fn published_at_least(
+    cluster: &Cluster,
+    node: u64,
+    size: u64,
+    trust: &Trust,
+) -> (u64, Hash) {
     let url = cluster.log_url(node);
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -72,8 +76,7 @@ fn roots(entries: &[Vec<u8>]) -> Vec<Hash> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_node_dies_checkpoints_are_of_one_log() {
     let mut cluster = Cluster::start().await;
-    let operator = cluster.ledger_folder().join("contexts/operator");
-    let trust = Context::open(operator).unwrap().trust;
+    let trust = cluster.trust();
     let issuer = cluster.connect("issuer").await;
     let mut checkpoints = BTreeMap::new();
     let mut size = 0;
@@ -121,8 +124,7 @@ async fn whatever_node_dies_checkpoints_are_of_one_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_quorum_nothing_is_published() {
     let mut cluster = Cluster::start().await;
-    let operator = cluster.ledger_folder().join("contexts/operator");
-    let trust = Context::open(operator).unwrap().trust;
+    let trust = cluster.trust();
     let issuer = cluster.connect("issuer").await;
     let size = register(&issuer, "bots/first").await.head.head.log_size;
     let (before, _) = published_at_least(&cluster, 1, size, &trust).await;
