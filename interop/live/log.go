@@ -178,10 +178,8 @@ func (t tiles) hashes(of tlog.Tree) tlog.HashReader { return tlog.TileHashReader
 // bodyMax is more than the largest bundle of entries.
 const bodyMax = 32 << 20
 
-// notServed is an answer, but not the file.
-type notServed struct{ status string }
-
-func (n *notServed) Error() string { return n.status }
+// unreachable is no answer, or not all of one. A node that was killed gives none; that proves nothing.
+type unreachable struct{ error }
 
 func get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -192,11 +190,15 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, unreachable{err}
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %w", url, &notServed{response.Status})
+		return nil, fmt.Errorf("%s: %s", url, response.Status)
 	}
-	return io.ReadAll(io.LimitReader(response.Body, bodyMax))
+	body, err := io.ReadAll(io.LimitReader(response.Body, bodyMax))
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	return body, nil
 }
