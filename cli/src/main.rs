@@ -3,6 +3,8 @@
 //! `docs/cli.md` documents the commands, their JSON and the exit codes.
 
 mod agent;
+mod archive;
+mod audit;
 mod authorize;
 mod check;
 mod cluster;
@@ -114,8 +116,12 @@ enum Command {
     Knowledge(knowledge::KnowledgeCommand),
     /// The log's leaves as they come.
     Watch(watch::Watch),
+    /// Write a published log to a folder that any web server can serve.
+    Archive(archive::Archive),
     /// Verify evidence files, offline.
     Verify(verify::Verify),
+    /// Audit a published log: everything in it, by nobody's word.
+    Audit(audit::AuditCommand),
 }
 
 fn main() -> ExitCode {
@@ -172,7 +178,9 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Lookup(lookup) => lookup.run(named).await,
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Watch(watch) => watch.run(named, format).await,
+        Command::Archive(archive) => tokio::task::block_in_place(|| archive.run()),
         Command::Verify(verify) => verify.run(),
+        Command::Audit(audit) => tokio::task::block_in_place(|| audit.run(format)),
     }
 }
 
@@ -252,6 +260,7 @@ mod tests {
             "authorize bot mail/send customer/42 --args-json {} --execute-within 5s",
             "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a executed",
             "verify a.json b.json --trust trust.toml",
+            "audit http://localhost:1 ./archive --trust trust.toml --since a --save b --equivocation c --state d --fresh",
             "watch --from 0",
             "lookup bot",
             "lookup --action mail/send --resource customer/42",
@@ -272,6 +281,8 @@ mod tests {
             "generations register desk --model m",
             "resume 17 --command 00",
             "verify a.json",
+            "audit --trust trust.toml",
+            "audit ./archive",
             "grant bot",
             "check bot mail/send",
             "authorize bot mail/send customer/42 --parent bot/7",

@@ -1,11 +1,13 @@
-//! `chancery verify`: evidence, record and contradiction files, offline, against a trust file and nothing else.
+//! `chancery verify`: evidence, record, contradiction and equivocation files, offline, against a trust file and nothing else.
 
 use std::path::{Path, PathBuf};
 
 use chancery_ledger::answer::Moment;
 use chancery_ledger::command::Body;
 use chancery_ledger::decide::Decision;
-use chancery_ledger::evidence::{Contradiction, Conviction, Evidence, Proof, Record, Shown, ShownRecord};
+use chancery_ledger::evidence::{
+    Contradiction, Conviction, Equivocation, Equivocator, Evidence, Proof, Record, Shown, ShownRecord,
+};
 use chancery_ledger::trust::Trust;
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,7 +20,7 @@ use crate::output::{self, Page, Report, style, utc};
 /// ledger.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Evidence of checks and of recorded decisions, and contradictions.
+    /// Evidence of checks and of recorded decisions, contradictions, and equivocations.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Whom to believe: the one thing that must come from somewhere safe.
@@ -57,6 +59,12 @@ impl Verify {
                     }
                     results.push(value);
                 }
+                Ok(Verified::Equivocation(equivocation, guilty)) => {
+                    page = page.text(format!("{} {}", style::bad("convicted"), path.display()));
+                    page = output::equivocation(page, &equivocation, &guilty);
+                    let value = output::equivocation_json(&equivocation, &guilty);
+                    results.push(output::with(value, "file", json!(path)));
+                }
                 Err(failure) => {
                     // One that does not hold outweighs one that cannot be read.
                     if exit != Exit::Invalid {
@@ -89,6 +97,7 @@ enum Verified {
     Evidence(Box<Evidence>, Box<Shown>),
     Record(Box<Record>, Box<ShownRecord>),
     Contradiction(Box<(Contradiction, Conviction)>),
+    Equivocation(Box<Equivocation>, Vec<Equivocator>),
 }
 
 /// Reads one file of any kind and verifies all of it.
@@ -98,6 +107,11 @@ fn read_any(path: &Path, trust: &Trust) -> Result<Verified> {
     if Record::is_named_by(&text) {
         let (record, shown) = check_record_text(&text, trust)?;
         return Ok(Verified::Record(Box::new(record), Box::new(shown)));
+    }
+    if Equivocation::is_named_by(&text) {
+        let equivocation = Equivocation::from_json(&text).map_err(|error| invalid(error.to_string()))?;
+        let guilty = equivocation.verify(trust).map_err(|error| invalid(error.to_string()))?;
+        return Ok(Verified::Equivocation(Box::new(equivocation), guilty));
     }
     if !Contradiction::is_named_by(&text) {
         let (evidence, shown) = check_text(&text, trust)?;

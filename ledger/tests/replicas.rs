@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use chancery_ledger::authority::{
-    Block, Decided, Dedup, Entry, GrantRef, Outcome, Place, Replay, ReplayError, State, Verdict,
+    Block, Decided, Dedup, Entry, Finding, GrantRef, Outcome, Place, Replay, ReplayError, State, Verdict,
+    VerifiedEntry,
 };
 use chancery_ledger::command::{
     ActionOutcome, Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, GenerationId,
@@ -22,7 +23,7 @@ use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, expla
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::knowledge::{Item, Knowledge, KnowledgeTree};
-use chancery_ledger::state::{Recording, get, verify_whole};
+use chancery_ledger::state::{MemoryNodes, MissingNode, Recording, get, verify_whole};
 use chancery_proto::v1 as wire;
 use house::{FOUNDED_MS, HOUR_MS, House, Replica, name, patterns, public, scope};
 use plain_authority::{Plain, Recorded, Seen, Signatures, conditions};
@@ -1095,15 +1096,19 @@ impl Run {
             }
         };
         let error = replayed(self.house.ledger, &entries).unwrap_err();
-        assert!(matches!(error, ReplayError::Differs { index: at } if at == index), "{error}");
+        let ReplayError::Finding(finding) = error else { panic!("{error}") };
+        assert!(matches!(*finding, Finding::Differs { index: at, .. } if at == index), "{finding}");
     }
 }
 
 /// The log applied again, block by block.
-fn replayed(ledger: LedgerId, entries: &[Entry]) -> Result<Replay, ReplayError> {
-    let mut blocks = entries.split_inclusive(|entry| matches!(entry, Entry::State { .. }));
-    let mut replay = Replay::genesis(ledger, blocks.next().unwrap())?;
-    blocks.try_for_each(|leaves| replay.apply(leaves))?;
+fn replayed(ledger: LedgerId, entries: &[Entry]) -> Result<Replay<MemoryNodes>, ReplayError<MissingNode>> {
+    let batches = VerifiedBatches::default();
+    let verified = entries.iter().map(|entry| VerifiedEntry::of(ledger, entry.clone(), &batches).unwrap());
+    let verified: Vec<_> = verified.collect();
+    let mut blocks = verified.split_inclusive(|leaf| matches!(leaf.entry(), Entry::State { .. }));
+    let mut replay = Replay::genesis(ledger, MemoryNodes::new(), blocks.next().unwrap())?;
+    blocks.try_for_each(|leaves| replay.apply(leaves).map(drop))?;
     Ok(replay)
 }
 

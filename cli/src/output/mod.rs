@@ -4,6 +4,7 @@
 
 mod commands;
 mod convicted;
+mod equivocation;
 mod page;
 mod progress;
 mod proven;
@@ -12,6 +13,7 @@ mod time;
 
 pub(crate) use commands::{kind, voter_set, words};
 pub(crate) use convicted::{conviction, conviction_json};
+pub(crate) use equivocation::{equivocation, equivocation_json};
 pub(crate) use page::{Page, Table};
 pub(crate) use progress::Progress;
 pub(crate) use proven::{

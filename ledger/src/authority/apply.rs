@@ -7,6 +7,7 @@ use super::dedup::{self, Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop, Writes};
 use super::entry::{ENTRY_SIZE_BYTES_MAX, Entry};
 use super::evaluate::{Pending, dedup_entry, evaluate};
+use super::given::Given;
 use super::records::{self, Cause, LedgerRecord, Place};
 use super::rosters::{self, RosterFault};
 use super::state::{State, Summary};
@@ -146,8 +147,8 @@ impl State {
         let cause = Cause { index: 0, block: 0, time_ms: block.stamp_ms, signer: signed.command().signer };
         principals::found(&mut draft, genesis, cause)?;
         let mut leaves = Leaves { frontier: Frontier::default(), encoded: Vec::new() };
-        let (time_ms, verdict) = (block.stamp_ms, None);
-        leaves.push(Entry::Command { block: 0, time_ms, signed: signed.clone(), verdict })?;
+        let time_ms = block.stamp_ms;
+        leaves.push(signed.leaf(0, time_ms, None))?;
         let rules_version = genesis.rules_version;
         let close = Close { block: 0, time_ms, roster, rules_version, previous: None };
         let mut applied = close.seal(draft, leaves, NodeId(0), block_hash)?;
@@ -185,7 +186,7 @@ impl State {
         mut draft: Draft<'_, N>,
         ledger: &LedgerRecord,
         due: Due,
-        commands: &[SignedCommand],
+        commands: &[impl Given],
         roster: Option<&Roster>,
     ) -> Result<Applied, ApplyError<N::Error>> {
         let head = &self.summary.head;
@@ -194,14 +195,15 @@ impl State {
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut dedup = Pending::new(&self.dedup);
         let batches = VerifiedBatches::default();
-        for signed in commands {
+        for given in commands {
+            let signed = given.signed();
             let cause = Cause {
                 index: leaves.frontier.size(),
                 block: number,
                 time_ms,
                 signer: signed.command().signer,
             };
-            let outcome = match evaluate(&draft, ledger, &dedup, &batches, signed, cause) {
+            let outcome = match evaluate(&draft, ledger, &dedup, &batches, given, cause) {
                 Ok(Effect::Before(first)) => Outcome::Before(first),
                 Ok(Effect::Writes(_)) if roster.is_none() && changes_voters(signed) => {
                     Outcome::Refused(Refusal::NotInRosterBlock)
@@ -210,13 +212,8 @@ impl State {
                     // INVARIANT: a command's writes are complete before any is made: wholly or not at all.
                     let Writes { records, verdict } = writes;
                     draft.changes.extend(records.into_iter().map(|(key, value)| (key, Some(value))));
-                    leaves.push(Entry::Command {
-                        block: number,
-                        time_ms,
-                        signed: signed.clone(),
-                        verdict,
-                    })?;
-                    dedup.push(dedup_entry(signed, cause));
+                    leaves.push(given.leaf(number, time_ms, verdict.as_ref()))?;
+                    dedup.push(dedup_entry(given, cause));
                     Outcome::Applied(cause)
                 }
                 Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
@@ -387,16 +384,16 @@ struct Leaves {
 }
 
 impl Leaves {
-    fn push<E>(&mut self, entry: Entry) -> Result<(), ApplyError<E>>
+    /// Adds an encoded leaf, given with its hash.
+    fn push<E>(&mut self, (bytes, hash): (Vec<u8>, Hash)) -> Result<(), ApplyError<E>>
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let bytes = entry.encode();
         // INVARIANT: a command is at most 16 KiB, its signatures 64 × 464 bytes, its verdict less than 2 KiB.
         if bytes.len() > ENTRY_SIZE_BYTES_MAX {
             return Err(ApplyError::Bound("entry size"));
         }
-        self.frontier.append(leaf_hash(&bytes));
+        self.frontier.append(hash);
         self.encoded.push(bytes);
         Ok(())
     }
@@ -424,7 +421,9 @@ impl Close {
         let Update { root, new, stale, next_id } =
             tree::update(draft.nodes, draft.root, next_node, &draft.changes)?;
         let state_root = root.hash();
-        leaves.push(Entry::State { block, time_ms, state_root, roster, rules_version, previous })?;
+        let state = Entry::State { block, time_ms, state_root, roster, rules_version, previous }.encode();
+        let hash = leaf_hash(&state);
+        leaves.push((state, hash))?;
         let head = Head {
             ledger: draft.ledger,
             block,

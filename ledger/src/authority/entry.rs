@@ -58,15 +58,12 @@ impl Entry {
     /// The encoding, whose RFC 6962 leaf hash is in the log.
     pub fn encode(&self) -> Vec<u8> {
         use wire::entry::Body;
-        let body = match self {
-            Self::Command { block, time_ms, signed, verdict } => Body::Command(wire::CommandEntry {
-                block: *block,
-                time_ms: *time_ms,
-                signed: Some(signed.to_wire()),
-                verdict: verdict.as_ref().map(Verdict::to_wire),
-            }),
+        match self {
+            Self::Command { block, time_ms, signed, verdict } => {
+                encode_command(*block, *time_ms, signed, verdict.as_ref())
+            }
             Self::State { block, time_ms, state_root, roster, rules_version, previous } => {
-                Body::State(wire::StateEntry {
+                let body = Body::State(wire::StateEntry {
                     block: *block,
                     time_ms: *time_ms,
                     state_root: state_root.0.to_vec(),
@@ -74,10 +71,10 @@ impl Entry {
                     roster_digest: roster.digest.0.to_vec(),
                     rules_version: *rules_version,
                     previous: *previous,
-                })
+                });
+                wire::Entry { body: Some(body) }.encode_to_vec()
             }
-        };
-        wire::Entry { body: Some(body) }.encode_to_vec()
+        }
     }
 
     /// Decodes a canonical entry.
@@ -104,4 +101,16 @@ impl Entry {
             },
         })
     }
+}
+
+/// The encoding of a command's entry.
+pub(super) fn encode_command(
+    block: u64,
+    time_ms: u64,
+    signed: &SignedCommand,
+    verdict: Option<&Verdict>,
+) -> Vec<u8> {
+    let (signed, verdict) = (Some(signed.to_wire()), verdict.map(Verdict::to_wire));
+    let body = wire::entry::Body::Command(wire::CommandEntry { block, time_ms, signed, verdict });
+    wire::Entry { body: Some(body) }.encode_to_vec()
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::dedup::{Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop};
+use super::given::Given;
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord};
 use super::view::record;
 use super::{Refusal, agents, decisions, grants, halts, lineages, principals, rosters};
@@ -49,17 +50,17 @@ pub(super) fn evaluate<N: NodeRead>(
     ledger: &LedgerRecord,
     dedup: &Pending<'_>,
     batches: &VerifiedBatches,
-    signed: &SignedCommand,
+    given: &impl Given,
     cause: Cause,
 ) -> Result<Effect, Stop<TreeError<N::Error>>> {
-    let limits = &ledger.limits;
+    let (limits, signed) = (&ledger.limits, given.signed());
     if signed.signature_count() > limits.signatures_per_command_max as usize {
         return Err(Refusal::TooManySignatures(limits.signatures_per_command_max).into());
     }
-    signed.verify_with(draft.ledger, batches).map_err(Refusal::from)?;
+    given.verify(draft.ledger, batches).map_err(Refusal::from)?;
     let command = signed.command();
     if let Some(first) = dedup.get(signed) {
-        if first.command_hash != signed.command_hash() {
+        if first.command_hash != given.command_hash() {
             return Err(Refusal::RequestIdReused { index: first.index }.into());
         }
         let (index, block, time_ms) = (first.index, first.block, first.time_ms);
@@ -141,12 +142,13 @@ fn check_lifetime(command: &Command, time_ms: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn dedup_entry(signed: &SignedCommand, cause: Cause) -> DedupEntry {
+pub(super) fn dedup_entry(given: &impl Given, cause: Cause) -> DedupEntry {
+    let signed = given.signed();
     let (signer, request_id) = signed.dedup_key();
     DedupEntry {
         signer,
         request_id,
-        command_hash: signed.command_hash(),
+        command_hash: given.command_hash(),
         not_after_ms: signed.command().not_after_ms,
         index: cause.index,
         block: cause.block,

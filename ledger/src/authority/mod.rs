@@ -14,6 +14,8 @@ mod dedup;
 mod draft;
 mod entry;
 mod evaluate;
+mod finding;
+mod given;
 mod grants;
 mod halts;
 mod leaf;
@@ -26,6 +28,7 @@ mod replay;
 mod rosters;
 mod state;
 mod verdict;
+mod verified_entry;
 mod view;
 
 pub use agents::agent_record;
@@ -35,6 +38,7 @@ pub use chain::{Chain, Void};
 pub use decision_record::{DecisionRecord, RecordedOutcome};
 pub use dedup::{BUCKET_SPAN_MS, DEDUP_ENTRY_SIZE_BYTES, Dedup, DedupEntry};
 pub use entry::{ENTRY_SIZE_BYTES_MAX, Entry, EntryError};
+pub use finding::{Finding, Place as LeafPlace, Said};
 pub use halts::{halt_record, halts_in_force};
 pub use leaf::{INCLUSION_HASHES_MAX, Leaf, LeafError};
 pub use lineages::lineage_record;
@@ -47,10 +51,11 @@ pub use records::{
     PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
-pub use replay::{Replay, ReplayError};
+pub use replay::{BLOCK_LEAVES_MAX, Replay, ReplayError};
 pub use rosters::RosterFault;
 pub use state::{State, Summary};
 pub use verdict::{BoundTaken, Decided, Verdict};
+pub use verified_entry::{EntryFault, VerifiedEntry};
 pub use view::{View, ViewError};
 pub(crate) use view::{record, referred};
 

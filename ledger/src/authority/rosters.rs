@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use super::Refusal;
 use super::draft::{Draft, Effect, Stop, Writes};
 use super::evaluate::Call;
+use super::given::Given;
 use super::records::{Cause, LedgerRecord, Place, PrincipalRecord, VoterRecord};
 use super::view::record;
-use crate::command::{Body, PublicKey, Role, SignedCommand};
+use crate::command::{Body, PublicKey, Role};
 use crate::head::{ROSTER_LINKS_MAX, Roster, RosterId, Voter, VoterSet};
 use crate::state::{NodeRead, TreeError};
 
@@ -59,10 +60,10 @@ pub(super) fn check_block(
 }
 
 /// The roster that a block brought of which these commands took effect.
-pub(super) fn told_by(ledger: &LedgerRecord, commands: &[SignedCommand]) -> Option<Roster> {
+pub(super) fn told_by(ledger: &LedgerRecord, commands: &[impl Given]) -> Option<Roster> {
     match commands {
         [] => ledger.roster.completed(),
-        [signed] => match &signed.command().body {
+        [given] => match &given.signed().command().body {
             Body::SetRoster { voters, .. } => ledger.roster.joint_with(voters),
             _ => None,
         },

@@ -1,6 +1,6 @@
 //! The signed envelope: exact bytes, and exactly the signatures that the command requires.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey};
 use prost::Message;
 
 use super::batch::{BatchPath, VerifiedBatches, batch};
@@ -272,19 +272,18 @@ impl KeySignature {
         batches: &VerifiedBatches,
     ) -> Result<(), EnvelopeError> {
         let good = match &self.batch {
-            None => self.is_over(&signed_message(ledger, &signed.bytes)),
+            None => self.is_over(&signed_message(ledger, &signed.bytes), batches),
             Some(path) => path.batch_hash(&signed.command_hash()).is_some_and(|batch| {
                 let message = batch_message(ledger, &batch);
-                batches.verified(self.key, &self.bytes, &message, || self.is_over(&message))
+                batches.verified(self.key, &self.bytes, &message, || self.is_over(&message, batches))
             }),
         };
         if good { Ok(()) } else { Err(EnvelopeError::BadSignature(self.key)) }
     }
 
-    fn is_over(&self, message: &[u8]) -> bool {
-        VerifyingKey::from_bytes(&self.key.0)
-            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(&self.bytes)))
-            .is_ok()
+    fn is_over(&self, message: &[u8], batches: &VerifiedBatches) -> bool {
+        let signature = Signature::from_bytes(&self.bytes);
+        batches.key(&self.key).is_some_and(|key| key.verify_strict(message, &signature).is_ok())
     }
 
     fn from_wire(w: &wire::Signature) -> Result<Self, MalformedCommand> {

@@ -6,6 +6,7 @@
 //! and so for a decision that was recorded.
 
 mod contradiction;
+mod equivocation;
 mod file;
 mod record;
 mod record_file;
@@ -24,6 +25,10 @@ pub use crate::authority::Leaf;
 pub use contradiction::{
     CONTRADICTION_FORMAT, CONTRADICTION_SIZE_BYTES_MAX, Charge, Contradiction, ContradictionError,
     ContradictionFileError, Conviction, Message, StatementBook,
+};
+pub use equivocation::{
+    EQUIVOCATION_FORMAT, EQUIVOCATION_SIZE_BYTES_MAX, Equivocation, EquivocationError, EquivocationFileError,
+    Equivocator, Fork,
 };
 pub use file::EvidenceFileError;
 pub use record::{RECORD_FORMAT, Record, Recorded, ShownRecord};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Node, NodeId, NodeRead, Update};
+use super::{Node, NodeId, NodeKeep, NodeRead, Update};
 
 /// Nodes by number. Keeps every version until told to forget.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,14 @@ impl NodeRead for MemoryNodes {
 
     fn node(&self, id: NodeId) -> Result<Arc<Node>, MissingNode> {
         self.nodes.get(&id).map(Arc::clone).ok_or(MissingNode(id))
+    }
+}
+
+impl NodeKeep for MemoryNodes {
+    fn replace(&mut self, new: &[(NodeId, Arc<Node>)], stale: &[NodeId]) -> Result<(), MissingNode> {
+        self.nodes.extend(new.iter().map(|(id, node)| (*id, Arc::clone(node))));
+        self.forget(stale);
+        Ok(())
     }
 }
 

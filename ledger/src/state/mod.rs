@@ -42,7 +42,7 @@ pub use memory::{MemoryNodes, MissingNode};
 pub use node::{Child, Node, NodeDecodeError, NodeId, VALUE_SIZE_BYTES_MAX, Value};
 pub use prune::{Recording, prune};
 pub use pruned::{PrunedDecodeError, PrunedTree};
-pub use tree::{Defect, NodeRead, Root, TreeError, get};
+pub use tree::{Defect, NodeKeep, NodeRead, Root, TreeError, get};
 pub use update::{Update, update};
 pub use view::{PrunedReadError, PrunedView, UnusedError};
 pub use walk::{Walk, leaves, verify_whole};

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chancery_client::{Ledger, WatchError};
-use chancery_ledger::authority::{BLOCK_COMMANDS_MAX, Decided, Entry, Replay, Verdict};
-use chancery_ledger::command::{Authorize, Body};
+use chancery_ledger::authority::{BLOCK_LEAVES_MAX, Decided, Entry, Replay, Verdict, VerifiedEntry};
+use chancery_ledger::command::{Authorize, Body, VerifiedBatches};
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::head::Head;
+use chancery_ledger::state::MemoryNodes;
 
 use super::readings::Readings;
 
@@ -48,7 +49,8 @@ pub(super) struct Audit {
 pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
     let unread = |why: String| Failure::local(format!("the log: {why}"));
     let mut audit = Audit::default();
-    let mut replay: Option<Replay> = None;
+    let mut replay: Option<Replay<MemoryNodes>> = None;
+    let batches = VerifiedBatches::default();
     let mut watch = ledger.watch(0).await.map_err(|error| unread(error.to_string()))?;
     let mut block = Vec::new();
     let mut index = 0;
@@ -62,18 +64,25 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
         };
         index += 1;
         let last = matches!(entry, Entry::State { .. });
-        block.push(entry);
-        if block.len() > BLOCK_COMMANDS_MAX + 1 {
+        match VerifiedEntry::of(head.ledger, entry, &batches) {
+            Ok(entry) => block.push(entry),
+            Err(error) => {
+                audit.differs = Some(format!("leaf {}: {error}", index - 1));
+                return Ok(audit);
+            }
+        }
+        if block.len() > BLOCK_LEAVES_MAX {
             return Err(unread(format!("the block before leaf {index} has no end")));
         }
         if last {
             let leaves = std::mem::take(&mut block);
             let (blocks, first) = (audit.blocks, audit.leaves);
             let applied = match &mut replay {
-                None => Replay::genesis(head.ledger, &leaves).map(|founded| replay = Some(founded)),
+                None => Replay::genesis(head.ledger, MemoryNodes::new(), &leaves)
+                    .map(|founded| replay = Some(founded)),
                 Some(replay) => {
                     audit.look_at(replay, first, &leaves)?;
-                    replay.apply(&leaves)
+                    replay.apply(&leaves).map(drop)
                 }
             };
             if let Err(error) = applied {
@@ -82,7 +91,7 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
             }
             audit.blocks = blocks.saturating_add(1);
             audit.leaves = index;
-            audit.decisions += leaves.iter().filter(|leaf| asked(leaf).is_some()).count() as u64;
+            audit.decisions += leaves.iter().filter(|leaf| asked(leaf.entry()).is_some()).count() as u64;
         }
     }
     // Blocks that left no leaf are counted in the head, and in no log.
@@ -92,9 +101,9 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
 
 impl Audit {
     /// Explains the denials of a block that comes next, and asks again later what rested on knowledge.
-    fn look_at(&mut self, replay: &Replay, first: u64, leaves: &[Entry]) -> Result<()> {
+    fn look_at(&mut self, replay: &Replay<MemoryNodes>, first: u64, leaves: &[VerifiedEntry]) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| Failure::local(format!("the audit: {error}"));
-        for (index, leaf) in (first..).zip(leaves) {
+        for (index, leaf) in (first..).zip(leaves.iter().map(VerifiedEntry::entry)) {
             self.readings.learn(replay.head().ledger, leaf);
             let Some((asked, verdict, time_ms)) = asked(leaf) else { continue };
             let request = request(asked);
@@ -127,7 +136,7 @@ impl Audit {
 }
 
 /// When the knowledge that a permitted call required is too old, if it required any: one millisecond after.
-fn too_late(replay: &Replay, request: &Request, time_ms: u64) -> Result<Option<u64>> {
+fn too_late(replay: &Replay<MemoryNodes>, request: &Request, time_ms: u64) -> Result<Option<u64>> {
     let interval = Interval { low_ms: time_ms, high_ms: time_ms };
     let explanation = explain(&replay.view(), request, interval)
         .map_err(|error| Failure::local(format!("the audit: {error}")))?;
