@@ -38,7 +38,7 @@ func (w *watcher) node(ctx context.Context, i int) error {
 		if err != nil {
 			continue
 		}
-		read, err := w.log.open(raw)
+		read, err := w.log.openNew(raw)
 		if err != nil {
 			return fmt.Errorf("node-%d: %w", i+1, err)
 		}
@@ -162,7 +162,7 @@ func (w *watcher) settled(ctx context.Context, last int64) (*checkpoint, error) 
 			if err != nil {
 				break
 			}
-			read, err := w.log.open(raw)
+			read, err := w.log.openNew(raw)
 			if err != nil {
 				return nil, fmt.Errorf("node-%d: %w", i+1, err)
 			}

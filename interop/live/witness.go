@@ -105,7 +105,7 @@ func (o *omniwitness) follow(ctx context.Context, w *watcher, i int) error {
 }
 
 func (o *omniwitness) open(log *knownLog, raw []byte) (*checkpoint, error) {
-	read, err := log.open(raw)
+	read, err := log.openNew(raw)
 	if err != nil {
 		return nil, err
 	}
