@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +18,7 @@ import (
 	"chancery/interop/verify/formats"
 
 	formatsnote "github.com/transparency-dev/formats/note"
+	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -247,21 +250,43 @@ func TestAProofIsOfItsEntry(t *testing.T) {
 	all := entries(300)
 	tree, _ := hashes(t, all)
 	raw := h.checkpoint(t, tree, testOrigin, h.logKey, h.nodes[0], h.nodes[1])
-	proof, err := tlogProof(tiles{t.Context(), serve(t, all)}, &checkpoint{tree, raw}, 256)
+	made, err := tlogProof(tiles{t.Context(), serve(t, all)}, &checkpoint{Tree: tree, raw: raw}, 256)
 	check(t, err)
 	file := filepath.Join(t.TempDir(), "256.tlog-proof")
-	write := func(proof string) {
-		check(t, os.WriteFile(file, []byte(proof), 0o600))
+	write := func(written string) {
+		check(t, os.WriteFile(file, []byte(written), 0o600))
 	}
-	write(string(proof))
+	write(string(made))
 	check(t, checkTlogProof(h.log, file, []byte(all[256])))
 	refused(t, checkTlogProof(h.log, file, []byte(all[255])), "invalid")
-	write(strings.Replace(string(proof), "index 256", "index 257", 1))
+	write(strings.Replace(string(made), "index 256", "index 257", 1))
 	refused(t, checkTlogProof(h.log, file, []byte(all[256])), "invalid")
-	write(strings.Replace(string(proof), "index 256", "index 300", 1))
+	write(strings.Replace(string(made), "index 256", "index 300", 1))
 	refused(t, checkTlogProof(h.log, file, []byte(all[256])), "beyond")
-	write(strings.Replace(string(proof), "\n300\n", "\n301\n", 1))
+	write(strings.Replace(string(made), "\n300\n", "\n301\n", 1))
 	refused(t, checkTlogProof(h.log, file, []byte(all[256])), "verify signatures")
+}
+
+// Files that our own tests write, byte for byte: `ledger/src/checkpoint/tests`.
+func TestAProofOfOurs(t *testing.T) {
+	folder := "../../ledger/src/checkpoint/tests/"
+	policy, err := os.ReadFile(folder + "300.tlog-policy")
+	check(t, err)
+	log, _, err := parsePolicy(string(policy))
+	check(t, err)
+	entry := binary.BigEndian.AppendUint32(nil, 300)
+	for _, file := range []string{"300.tlog-proof", "300-extra.tlog-proof"} {
+		check(t, checkTlogProof(log, folder+file, entry))
+		refused(t, checkTlogProof(log, folder+file, binary.BigEndian.AppendUint32(nil, 301)), "invalid")
+
+		written, err := os.ReadFile(folder + file)
+		check(t, err)
+		var read proof.TLogProof
+		check(t, read.Unmarshal(written))
+		if again := read.Marshal(); !bytes.Equal(again, written) {
+			t.Errorf("written again, %s is\n%s", file, again)
+		}
+	}
 }
 
 func TestAnEntryThatIsNotPublishedIsMissed(t *testing.T) {

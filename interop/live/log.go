@@ -35,6 +35,8 @@ type knownLog struct {
 type checkpoint struct {
 	tlog.Tree
 	raw []byte
+	// times of the cosignatures.
+	times []time.Time
 }
 
 // knownLog waits until every node serves a policy, and compares them with each other and with the trust file.
@@ -67,49 +69,29 @@ func (c *cluster) knownLog(ctx context.Context) (*knownLog, error) {
 	return readPolicy(string(policy), trust)
 }
 
+// readPolicy is of the log and the nodes that the trust file says.
 func readPolicy(policy string, trust *formats.Trust) (*knownLog, error) {
-	log := &knownLog{origin: trust.Origin, trust: trust}
-	var witnesses []string
-	var forThem strings.Builder
-	for line := range strings.Lines(policy) {
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) == 2 && fields[0] == "log":
-			log.vkey = fields[1]
-		case len(fields) == 3 && fields[0] == "witness":
-			witnesses = append(witnesses, fields[2])
-			// The library wants to know where to send checkpoints to. Nothing is sent to the nodes.
-			line = strings.TrimSuffix(line, "\n") + " http://127.0.0.1/\n"
-		}
-		forThem.WriteString(line)
+	log, vkeys, err := parsePolicy(policy)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	if log.key, err = note.NewVerifier(log.vkey); err != nil {
-		return nil, fmt.Errorf("the log's key: %w", err)
-	}
-	if log.key.Name() != log.origin {
-		return nil, fmt.Errorf("the log's key is called %q", log.key.Name())
+	log.trust = trust
+	if log.origin != trust.Origin {
+		return nil, fmt.Errorf("the log's key is called %q", log.origin)
 	}
 	genesis := trust.Genesis()[0]
 	var trusted []string
 	for _, voter := range genesis.Voters {
 		trusted = append(trusted, base64.StdEncoding.EncodeToString(append([]byte{cosignature}, voter.Key...)))
 	}
-	for _, vkey := range witnesses {
-		verifier, err := formatsnote.NewVerifierForCosignatureV1(vkey)
-		if err != nil {
-			return nil, fmt.Errorf("a node's key: %w", err)
-		}
-		if _, key, _ := strings.Cut(strings.TrimPrefix(vkey, verifier.Name()+"+"), "+"); !slices.Contains(trusted, key) {
+	for i, vkey := range vkeys {
+		name := log.nodes[i].Name()
+		if _, key, _ := strings.Cut(strings.TrimPrefix(vkey, name+"+"), "+"); !slices.Contains(trusted, key) {
 			return nil, fmt.Errorf("%s is not in the trust file", vkey)
 		}
-		log.nodes = append(log.nodes, verifier)
 	}
 	if len(log.nodes) != len(trusted) {
 		return nil, fmt.Errorf("the policy has %d nodes, the trust file %d", len(log.nodes), len(trusted))
-	}
-	if log.quorum, err = witness.ParsePolicy([]byte(forThem.String())); err != nil {
-		return nil, fmt.Errorf("the policy: %w", err)
 	}
 	if log.quorum.N != int(genesis.Quorum) {
 		return nil, fmt.Errorf("the policy wants %d cosignatures, the trust file %d", log.quorum.N, genesis.Quorum)
@@ -117,11 +99,41 @@ func readPolicy(policy string, trust *formats.Trust) (*knownLog, error) {
 	return log, nil
 }
 
+// parsePolicy has the nodes' keys as the policy writes them, too.
+func parsePolicy(policy string) (log *knownLog, vkeys []string, err error) {
+	log = &knownLog{}
+	var forThem strings.Builder
+	for line := range strings.Lines(policy) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 2 && fields[0] == "log":
+			log.vkey = fields[1]
+		case len(fields) == 3 && fields[0] == "witness":
+			vkeys = append(vkeys, fields[2])
+			// The library wants to know where to send checkpoints to. Nothing is sent to the nodes.
+			line = strings.TrimSuffix(line, "\n") + " http://127.0.0.1/\n"
+		}
+		forThem.WriteString(line)
+	}
+	if log.key, err = note.NewVerifier(log.vkey); err != nil {
+		return nil, nil, fmt.Errorf("the log's key: %w", err)
+	}
+	log.origin = log.key.Name()
+	for _, vkey := range vkeys {
+		verifier, err := formatsnote.NewVerifierForCosignatureV1(vkey)
+		if err != nil {
+			return nil, nil, fmt.Errorf("a node's key: %w", err)
+		}
+		log.nodes = append(log.nodes, verifier)
+	}
+	if log.quorum, err = witness.ParsePolicy([]byte(forThem.String())); err != nil {
+		return nil, nil, fmt.Errorf("the policy: %w", err)
+	}
+	return log, vkeys, nil
+}
+
 // cosignature is the signature type of timestamped cosignatures.
 const cosignature = 4
-
-// clockOffMax is how far a cosignature's time may be from now, when a checkpoint has just been read.
-const clockOffMax = time.Minute
 
 // open verifies the log's signature, every node's, and the quorum.
 func (l *knownLog) open(raw []byte) (*checkpoint, error) {
@@ -135,6 +147,7 @@ func (l *knownLog) open(raw []byte) (*checkpoint, error) {
 	if !l.quorum.Satisfied(raw) {
 		return nil, fmt.Errorf("no quorum cosigned:\n%s", raw)
 	}
+	read := &checkpoint{Tree: tlog.Tree{N: int64(opened.Size), Hash: tlog.Hash(opened.Hash)}, raw: raw}
 	for _, s := range signed.Sigs {
 		if s.Name == l.origin {
 			continue
@@ -143,11 +156,26 @@ func (l *knownLog) open(raw []byte) (*checkpoint, error) {
 		if err != nil {
 			return nil, err
 		}
+		read.times = append(read.times, at)
+	}
+	return read, nil
+}
+
+// clockOffMax is how far a cosignature's time may be from now, when a checkpoint is new.
+const clockOffMax = time.Minute
+
+// openNew is of one that was just served by a log that grows.
+func (l *knownLog) openNew(raw []byte) (*checkpoint, error) {
+	read, err := l.open(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range read.times {
 		if time.Since(at).Abs() > clockOffMax {
-			return nil, fmt.Errorf("%s cosigned at %v", s.Name, at)
+			return nil, fmt.Errorf("cosigned at %v", at)
 		}
 	}
-	return &checkpoint{tlog.Tree{N: int64(opened.Size), Hash: tlog.Hash(opened.Hash)}, raw}, nil
+	return read, nil
 }
 
 // tiles is one node's, or whatever else serves them.
@@ -178,10 +206,8 @@ func (t tiles) hashes(of tlog.Tree) tlog.HashReader { return tlog.TileHashReader
 // bodyMax is more than the largest bundle of entries.
 const bodyMax = 32 << 20
 
-// notServed is an answer, but not the file.
-type notServed struct{ status string }
-
-func (n *notServed) Error() string { return n.status }
+// unreachable is no answer, or not all of one. A node that was killed gives none; that proves nothing.
+type unreachable struct{ error }
 
 func get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -192,11 +218,15 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, unreachable{err}
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %w", url, &notServed{response.Status})
+		return nil, fmt.Errorf("%s: %s", url, response.Status)
 	}
-	return io.ReadAll(io.LimitReader(response.Body, bodyMax))
+	body, err := io.ReadAll(io.LimitReader(response.Body, bodyMax))
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	return body, nil
 }

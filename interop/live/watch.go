@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ func (w *watcher) node(ctx context.Context, i int) error {
 		if err != nil {
 			continue
 		}
-		read, err := w.log.open(raw)
+		read, err := w.log.openNew(raw)
 		if err != nil {
 			return fmt.Errorf("node-%d: %w", i+1, err)
 		}
@@ -47,7 +48,11 @@ func (w *watcher) node(ctx context.Context, i int) error {
 		if last != nil && read.N == last.N {
 			continue
 		}
-		if err := w.holds(ctx, i, read); err != nil && ctx.Err() == nil {
+		err = w.holds(ctx, i, read)
+		if errors.As(err, &unreachable{}) {
+			continue // It is held against the whole log in the end.
+		}
+		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("node-%d: %w", i+1, err)
 		}
 		last = read
@@ -157,7 +162,7 @@ func (w *watcher) settled(ctx context.Context, last int64) (*checkpoint, error) 
 			if err != nil {
 				break
 			}
-			read, err := w.log.open(raw)
+			read, err := w.log.openNew(raw)
 			if err != nil {
 				return nil, fmt.Errorf("node-%d: %w", i+1, err)
 			}

@@ -97,7 +97,7 @@ func (o *omniwitness) follow(ctx context.Context, w *watcher, i int) error {
 		if err == nil {
 			err = w.holds(ctx, i, read)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !errors.As(err, &unreachable{}) {
 			return fmt.Errorf("node-%d, witnessed: %w", i+1, err)
 		}
 	}
@@ -105,7 +105,7 @@ func (o *omniwitness) follow(ctx context.Context, w *watcher, i int) error {
 }
 
 func (o *omniwitness) open(log *knownLog, raw []byte) (*checkpoint, error) {
-	read, err := log.open(raw)
+	read, err := log.openNew(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,14 @@ fn proofs_have_the_form_of_the_specification() {
     assert!(proof(b"").encode().starts_with("c2sp.org/tlog-proof@v1\nindex 300\n"));
 }
 
+/// The same files are read by what others wrote: `interop/live`.
+#[test]
+fn what_other_tools_are_shown_is_what_is_written() {
+    assert_eq!(proof(b"").encode(), include_str!("300.tlog-proof"));
+    assert_eq!(proof(b"seven").encode(), include_str!("300-extra.tlog-proof"));
+    assert_eq!(tlog_policy(&log_key(), &nodes(), 2).unwrap(), include_str!("300.tlog-policy"));
+}
+
 #[test]
 fn proofs_round_trip_and_prove_one_leaf() {
     for extra in [&b""[..], b"x", &[0; EXTRA_BYTES_MAX]] {
