@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod archived;
 #[path = "../../../ledger/tests/house/mod.rs"]
 mod house;
 mod publication;
