@@ -21,7 +21,7 @@ use super::{Options, RosterInForce, record};
 const BLOCK_CACHE_BYTES: usize = 16 << 20;
 
 /// Records that RocksDB gathers before it makes a file of them, in bytes.
-const WRITE_BUFFER_BYTES: usize = 24 << 20;
+const WRITE_BUFFER_BYTES: usize = 8 << 20;
 
 /// What one place in the row of unwritten nodes costs, in bytes.
 const SLOT_BYTES: usize = 8;

@@ -43,8 +43,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, Into::into),
-            cache_bytes_max: 64 << 20,
-            unwritten_bytes_max: 24 << 20,
+            cache_bytes_max: 48 << 20,
+            unwritten_bytes_max: 16 << 20,
         }
     }
 }
