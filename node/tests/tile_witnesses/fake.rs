@@ -53,6 +53,10 @@ pub(crate) struct Seen {
     at_once: usize,
 }
 
+fn key(label: &str) -> SigningKey {
+    SigningKey::from_bytes(&Hash::of(&[label.as_bytes()]).0)
+}
+
 struct Shared {
     name: KeyName,
     signing: SigningKey,
@@ -76,20 +80,26 @@ impl Fake {
     }
 
     pub(crate) async fn start_as(label: &str, manner: Manner) -> Self {
-        let fake = Self::new(label, manner);
+        let fake = Self::new(label, manner, key(label));
+        fake.come_up().await;
+        fake
+    }
+
+    /// One with this key.
+    pub(crate) async fn start_with(label: &str, signing: SigningKey) -> Self {
+        let fake = Self::new(label, Manner::Honest, signing);
         fake.come_up().await;
         fake
     }
 
     /// One that refuses connections.
     pub(crate) fn down(label: &str) -> Self {
-        Self::new(label, Manner::Honest)
+        Self::new(label, Manner::Honest, key(label))
     }
 
-    fn new(label: &str, manner: Manner) -> Self {
+    fn new(label: &str, manner: Manner, signing: SigningKey) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let signing = SigningKey::from_bytes(&Hash::of(&[label.as_bytes()]).0);
         let name = KeyName::new(label).unwrap();
         let (newest, (seen, _)) = (Mutex::new((0, EMPTY_ROOT)), watch::channel(Seen::default()));
         let shared = Arc::new(Shared { name, signing, manner, newest, seen });

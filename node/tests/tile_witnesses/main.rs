@@ -67,6 +67,8 @@ async fn who_fails_delays_nobody_and_adds_nothing() {
         Fake::start_as("w.example/redirects", Manner::Says(307, String::new())).await,
         Fake::start_as("w.example/broken", Manner::Says(500, "x".repeat(1 << 20))).await,
     ];
+    // Nor may it be a node: then its line would be there twice.
+    witnesses.push(Fake::start_with("example.com/ledger/node-1", ledger::node_key(1)).await);
     witnesses.push(Fake::start("w.example/good").await);
     let mut log = Log::asking(&witnesses, 1).await;
     let trust = log.trust(&witnesses, 1);

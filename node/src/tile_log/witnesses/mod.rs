@@ -156,6 +156,12 @@ impl Rounds {
         let newest_witnessed = self.offers.iter().rfind(|offer| offer.lines.len() >= quorum).map(Offer::size);
         // Who took so long that it was forgotten is too late for anybody.
         let Some(offer) = self.offers.iter_mut().find(|offer| offer.size() == size) else { return };
+        // A note in which a key has two lines would be refused whole: a witness may not be one of the nodes.
+        let same_key = |by: &SignatureLine| by.name() == line.name() && by.key_id() == line.key_id();
+        if offer.signed.signatures().iter().any(same_key) {
+            tracing::warn!(witness = %line.name(), "what is configured as a witness is one of the nodes");
+            return;
+        }
         offer.lines.insert(witness, line);
         let Some(note) = offer.note() else { return };
         if offer.lines.len() >= quorum && newest_witnessed.is_none_or(|newest| newest <= size) {
