@@ -7,7 +7,6 @@ use chancery_ledger::answer::Moment;
 use chancery_ledger::command::{GenerationId, Name};
 use chancery_ledger::decide::{Authority, Decision, Request};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::knowledge::Knowledge;
 use clap::Args;
 use serde_json::json;
 
@@ -168,11 +167,6 @@ impl Question {
         let names = [&self.agent, &self.action, &self.resource].map(Clone::clone);
         let (generation, knowledge) = (self.generation, self.shown.knowledge()?);
         Ok(Request { generation, knowledge, ..self.args().request(names) })
-    }
-
-    /// What the agent has in front of it.
-    pub(crate) fn knowledge(&self) -> Result<Option<Knowledge>> {
-        self.shown.knowledge()
     }
 
     /// The call's arguments, and what is shown of them.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use chancery_client::{Args, AuthorizeError, Ended, Ledger, PermitError, Receipt};
 use chancery_ledger::command::{Authorize, DecisionRef, Name, OutcomeKind, Traceparent};
 use chancery_ledger::decide::{Denial, Request};
-use chancery_ledger::hash::Hash;
 
 use super::airline::{Effect, effect};
 use super::conversation::Conversation;
