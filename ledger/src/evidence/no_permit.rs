@@ -102,12 +102,11 @@ impl NoPermit {
         }
         // What the one shows of rosters, the other must not contradict.
         let known = join(trust, to).map_err(|source| NoPermitError::Evidence { end: "to", source })?;
-        let from = Counted::of(from, &known)
-            .map_err(|source| NoPermitError::Evidence { end: "from", source })?;
-        let known = join(trust, &self.from)
-            .map_err(|source| NoPermitError::Evidence { end: "from", source })?;
-        let to =
-            Counted::of(to, &known).map_err(|source| NoPermitError::Evidence { end: "to", source })?;
+        let from =
+            Counted::of(from, &known).map_err(|source| NoPermitError::Evidence { end: "from", source })?;
+        let known =
+            join(trust, &self.from).map_err(|source| NoPermitError::Evidence { end: "from", source })?;
+        let to = Counted::of(to, &known).map_err(|source| NoPermitError::Evidence { end: "to", source })?;
         if from.block > to.block || from.time_ms > to.time_ms {
             return Err(NoPermitError::Order { from: from.block, to: to.block });
         }

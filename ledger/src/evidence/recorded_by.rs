@@ -1,9 +1,9 @@
 //! Evidence of one leaf by a time: that a command had taken effect by then, in a checkpoint that a quorum of nodes
 //! cosigned.
 //!
-//! A record says *that* something is in the log; a cosignature says by when it was. What is shown is that an honest node
-//! had the command in its log before `by_ms` of its own clock. The checkpoint's last leaf is a STATE leaf, which tells
-//! whose quorum it takes.
+//! A record says *that* something is in the log; a cosignature says by when it was. The time is no claim of the file: it
+//! follows from the cosignatures, and is that by which a quorum had made them, by their own clocks. The checkpoint's
+//! last leaf is a STATE leaf, which tells whose quorum it takes.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +27,6 @@ pub struct RecordedBy {
     pub origin: String,
     /// The ledger.
     pub ledger: LedgerId,
-    /// By when, in milliseconds since 1970.
-    pub by_ms: u64,
     /// The command's leaf, in the log of the checkpoint.
     pub leaf: Leaf,
     /// The last leaf of the checkpoint.
@@ -44,6 +42,8 @@ pub struct RecordedBy {
 pub struct ShownRecordedBy {
     /// The command.
     pub recorded: Recorded,
+    /// By when it had taken effect, in milliseconds since 1970: a quorum had cosigned by then.
+    pub by_ms: u64,
     /// Who cosigned, and when, sorted by node.
     pub cosigned: Vec<Cosigned>,
     /// The checkpoint's last block with an effect.
@@ -79,18 +79,8 @@ pub enum RecordedByError {
     /// A cosignature does not verify.
     #[error("checkpoint: {0}")]
     Signature(#[from] SignatureError),
-    /// A cosignature may be from after that time.
-    #[error("node {node} cosigned in second {time_s}, which does not end by {by_ms} ms")]
-    TooLate {
-        /// Whose.
-        node: u64,
-        /// When.
-        time_s: u64,
-        /// By when it should be.
-        by_ms: u64,
-    },
     /// Fewer than a quorum.
-    #[error("{0} nodes cosigned in time, which is no quorum")]
+    #[error("{0} nodes cosigned, which is no quorum")]
     TooFew(usize),
     /// Without any of them it is no checkpoint.
     #[error("checkpoint: {0}")]
@@ -98,15 +88,15 @@ pub enum RecordedByError {
 }
 
 impl Cosigned {
-    /// From when on it was surely made, in milliseconds since 1970.
+    /// By when it was surely made, in milliseconds since 1970.
     pub const fn by_ms(&self) -> u64 {
         self.time_s.saturating_add(1).saturating_mul(1000)
     }
 }
 
 impl RecordedBy {
-    /// That `leaf` was in the log of `checkpoint` by `by_ms`, or by the earliest time that its cosignatures show.
-    /// Signatures that do not count for that are left out; `state` is the checkpoint's last leaf.
+    /// That `leaf` was in the log of `checkpoint` when it was cosigned; `state` is the checkpoint's last leaf. Signatures
+    /// that nobody needs are left out, such as the log's own.
     ///
     /// # Errors
     /// It is not shown.
@@ -114,28 +104,21 @@ impl RecordedBy {
         trust: &Trust,
         checkpoint: &SignedCheckpoint,
         [leaf, state]: [Leaf; 2],
-        by_ms: Option<u64>,
     ) -> Result<Self, RecordedByError> {
         let trust = trust.since_genesis();
         let (block, roster, _) = last_state(&state, checkpoint)?;
-        let voters = Voters::of(&trust, trust.roster_after(block, roster).map_err(EvidenceError::from)?)?;
-        let cosigned = voters.cosigned(checkpoint)?;
-        let earliest = || voters.earliest(&cosigned).ok_or(RecordedByError::TooFew(cosigned.len()));
-        let by_ms = by_ms.map_or_else(earliest, Ok)?;
-        let in_time = cosigned.iter().filter(|cosigned| cosigned.by_ms() <= by_ms);
-        let lines: Vec<_> =
-            in_time.filter_map(|cosigned| voters.line_of(cosigned.node, checkpoint)).cloned().collect();
+        let voters = Voters::of(&trust, trust.roster_after(block, roster)?)?;
+        let lines: Vec<_> = voters.lines_of(checkpoint).cloned().collect();
         if lines.is_empty() {
             return Err(RecordedByError::TooFew(0));
         }
         let recorded = Self {
             origin: trust.origin.clone(),
             ledger: trust.ledger,
-            by_ms,
             leaf,
             state,
             checkpoint: SignedCheckpoint::new(checkpoint.checkpoint().clone(), lines)?,
-            rosters: trust.roster_chain_to(roster).map_err(EvidenceError::from)?,
+            rosters: trust.roster_chain_to(roster)?,
         };
         recorded.verify(&trust)?;
         Ok(recorded)
@@ -154,28 +137,20 @@ impl RecordedBy {
         let (block, roster, block_time_ms) = last_state(&self.state, &self.checkpoint)?;
         let trust =
             super::trust_with(trust, &self.origin, self.ledger, &self.rosters, |newest| newest == roster)?;
-        let roster = trust.roster_after(block, roster).map_err(EvidenceError::from)?;
+        let roster = trust.roster_after(block, roster)?;
         let voters = Voters::of(&trust, roster)?;
         voters.are_all_of(&self.checkpoint)?;
         let cosigned = voters.cosigned(&self.checkpoint)?;
-        if let Some(Cosigned { node, time_s }) = cosigned.iter().find(|late| late.by_ms() > self.by_ms) {
-            return Err(RecordedByError::TooLate { node: *node, time_s: *time_s, by_ms: self.by_ms });
-        }
-        voters.earliest(&cosigned).ok_or(RecordedByError::TooFew(cosigned.len()))?;
-        let entry = self
-            .leaf
-            .verify_in(checkpoint.size(), &checkpoint.root())
-            .map_err(EvidenceError::from)?;
+        let by_ms = voters.earliest(&cosigned).ok_or(RecordedByError::TooFew(cosigned.len()))?;
+        let entry =
+            self.leaf.verify_in(checkpoint.size(), &checkpoint.root()).map_err(EvidenceError::from)?;
         let recorded = took_effect(self.leaf.index, entry)?.verify(self.ledger)?;
-        Ok(ShownRecordedBy { recorded, cosigned, block, block_time_ms })
+        Ok(ShownRecordedBy { recorded, by_ms, cosigned, block, block_time_ms })
     }
 }
 
 /// Block, roster and time of the STATE leaf that a checkpoint ends with.
-fn last_state(
-    state: &Leaf,
-    checkpoint: &SignedCheckpoint,
-) -> Result<(u64, RosterId, u64), RecordedByError> {
+fn last_state(state: &Leaf, checkpoint: &SignedCheckpoint) -> Result<(u64, RosterId, u64), RecordedByError> {
     let (size, root) = (checkpoint.checkpoint().size(), checkpoint.checkpoint().root());
     let entry = state.verify_in(size, &root).map_err(EvidenceError::from)?;
     match entry {
@@ -234,9 +209,10 @@ impl<'a> Voters<'a> {
         })
     }
 
-    fn line_of<'c>(&self, node: u64, checkpoint: &'c SignedCheckpoint) -> Option<&'c SignatureLine> {
-        let key = self.voters.iter().zip(&self.keys).find(|(voter, _)| voter.node == node)?.1;
-        checkpoint.signatures().iter().find(|line| is_by(line, key))
+    /// Their signatures, sorted by node; of somebody's two, the first.
+    fn lines_of<'c>(&self, checkpoint: &'c SignedCheckpoint) -> impl Iterator<Item = &'c SignatureLine> {
+        let line = |key| checkpoint.signatures().iter().find(|line| is_by(line, key));
+        self.keys.iter().filter_map(line)
     }
 }
 

@@ -15,7 +15,6 @@ struct File {
     format: String,
     origin: String,
     ledger: String,
-    by_ms: u64,
     leaf: FileLeaf,
     state: FileLeaf,
     /// The signed note, as it is.
@@ -32,7 +31,6 @@ impl RecordedBy {
             format: RECORDED_BY_FORMAT.into(),
             origin: self.origin.clone(),
             ledger: self.ledger.to_string(),
-            by_ms: self.by_ms,
             leaf: FileLeaf::of(&self.leaf),
             state: FileLeaf::of(&self.state),
             checkpoint: self.checkpoint.encode(),
@@ -59,7 +57,6 @@ impl RecordedBy {
         Ok(Self {
             origin: file.origin,
             ledger: LedgerId(hash("ledger", &file.ledger)?),
-            by_ms: file.by_ms,
             leaf: leaf(file.leaf)?,
             state: leaf(file.state)?,
             checkpoint: SignedCheckpoint::parse(file.checkpoint.as_bytes())?,

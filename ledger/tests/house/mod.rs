@@ -672,7 +672,7 @@ impl House {
     /// Evidence that what is at `index` was recorded by the time that the cosignatures show.
     pub(crate) fn recorded_by(&self, index: u64, cosigned: &[(u64, u64)]) -> RecordedBy {
         let leaves = [self.leaf(index), self.leaf(self.head().log_size - 1)];
-        RecordedBy::new(&self.trust, &self.checkpoint(cosigned), leaves, None).unwrap()
+        RecordedBy::new(&self.trust, &self.checkpoint(cosigned), leaves).unwrap()
     }
 
     /// Evidence of one check, with the leaf that a denial rests on.
