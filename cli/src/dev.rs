@@ -157,6 +157,7 @@ fn announce(format: Format, dir: &Path, plan: &Plan, context: &Context, cluster:
             "name": node_name(node),
             "process_id": cluster.process_id(node),
             "client_address": addresses.client.to_string(),
+            "log_url": addresses.log_url(),
             "log": cluster.log(node),
         })
     };
@@ -179,7 +180,8 @@ fn announce(format: Format, dir: &Path, plan: &Plan, context: &Context, cluster:
     for (node, addresses) in (1..).zip(&plan.nodes) {
         let process = cluster.process_id(node).map_or_else(String::new, |id| format!("process {id}, "));
         let log = cluster.log(node);
-        let text = format!("{process}clients at {}, log {}", addresses.client, log.display());
+        let url = addresses.log_url().map_or_else(String::new, |url| format!("auditors at {url}, "));
+        let text = format!("{process}clients at {}, {url}log {}", addresses.client, log.display());
         page = page.field(node_name(node), text);
     }
     let page = page

@@ -1,6 +1,7 @@
 //! A node's configuration file.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,20 @@ pub struct TilesConfig {
     /// The seed of the log's own key, the same on every node: 64 hex digits, mode 0600. It signs checkpoints under the
     /// origin's name, for tools that want that; it proves nothing.
     pub log_key: PathBuf,
+    /// Requests of one address in a second; what is more is answered with 429.
+    #[serde(default = "requests_per_second_max")]
+    pub requests_per_second_max: NonZeroU32,
+}
+
+impl TilesConfig {
+    /// With the bounds that it has unless the file says otherwise.
+    pub fn new(listen: SocketAddr, log_key: PathBuf) -> Self {
+        Self { listen, log_key, requests_per_second_max: requests_per_second_max() }
+    }
+}
+
+const fn requests_per_second_max() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(999)
 }
 
 /// PEM files. Nodes and clients have CAs of their own: a client's certificate opens no peer port.

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::api::{ApiServer, LedgerService, ServiceBounds};
 use crate::assembly::{Assembled, Foundation};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{ConfigError, NodeConfig, TilesConfig, Tuning, read};
+use crate::config::{ConfigError, NodeConfig, Tuning, read};
 use crate::fault::Fault;
 use crate::membership::Memberships;
 use crate::network::{PeerTls, TlsError, server_from_pem};
@@ -155,15 +155,15 @@ impl Node {
             ..
         } = assembled;
         let mut servers = Vec::new();
-        if let Some(TilesConfig { listen: address, log_key }) = &config.tiles {
-            let listener = listen(*address).await?;
-            let log_key = signing_key("log key", log_key)?;
+        if let Some(tiles_config) = config.tiles.clone() {
+            let listener = listen(tiles_config.listen).await?;
+            let log_key = signing_key("log key", &tiles_config.log_key)?;
             let (publish, published) = watch::channel(None);
             let checkpoints = Checkpoints { log_key, signer, peers, store: applied.clone() };
             tokio::spawn(checkpoints.run(publish, stopped.clone()));
             let tiles = TileServer { store: applied.clone(), published };
             let stop = until_stopped(stopped.clone());
-            servers.push(tokio::spawn(async move { tiles.serve(listener, stop).await }));
+            servers.push(tokio::spawn(async move { tiles.serve(&tiles_config, listener, stop).await }));
         }
         let request_timeout = Duration::from_millis(tuning.request_timeout_ms);
         let api = ApiServer {

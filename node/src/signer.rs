@@ -19,7 +19,7 @@ use crate::clock::{ClockError, ClockWatch};
 use crate::roster_proofs::ProvenRosters;
 use crate::sabotage::{self, Sabotage};
 use crate::store::applied::AppliedStore;
-use crate::store::{LogError, RaftLog};
+use crate::store::{LogError, RaftLog, SignedHead};
 use crate::tile_log::checkpoint_of;
 
 /// Why this node does not sign what it is asked to.
@@ -136,7 +136,12 @@ impl Signer {
     pub async fn cosign(&self, block: u64, patience: Duration) -> Result<SignatureLine, NotSigning> {
         let head = self.head(block, patience).await?.head;
         let (checkpoint, name) = checkpoint_of(self.store.founding().origin(), &head, &self.voter)
-            .map_err(|error| NotSigning::Unspeakable(error.to_string()))?;
+            .map_err(NotSigning::Unspeakable)?;
+        // A node that would cosign another log after a crash must notice: what it cosigned is on record first.
+        let signed = SignedHead { size: head.log_size, root: head.log_root };
+        if self.log.last_signed().is_none_or(|last| last.size < signed.size) {
+            self.log.record_signed(signed).await?;
+        }
         let time_s = self.clocks.now_to_sign_ms()? / 1_000;
         let line = checkpoint.cosign(&name, time_s, sabotage::key(&self.key));
         line.map_err(|error| NotSigning::Unspeakable(error.to_string()))

@@ -148,6 +148,13 @@ impl FromStr for Address {
     }
 }
 
+impl NodeAddresses {
+    /// Where auditors read the log, if they can.
+    pub(crate) fn log_url(&self) -> Option<String> {
+        self.tiles.as_ref().map(|address| format!("http://{address}"))
+    }
+}
+
 impl FromStr for NodeAddresses {
     type Err = String;
 
@@ -207,7 +214,8 @@ impl Plan {
         keys::store(&dir.join("log.key"), &log_key)?;
         for (node, number) in founding.node_keys.iter().zip(1..) {
             let folder = self.node_folder(number)?;
-            let node_keys = NodeKeys { signing: node, log: &log_key };
+            let log = folder.addresses.tiles.is_some().then_some(&log_key);
+            let node_keys = NodeKeys { signing: node, log };
             let path = dir.join(node_name(number));
             folder.write(&path, node_keys, &founding.genesis, (&node_ca, &client_ca.pem))?;
         }
@@ -283,6 +291,10 @@ fn report(dir: &Path, plan: &Plan, made: &Founding) -> Report {
         let folder = dir.join(node_name(number));
         let run = format!("chancery node --config {}", folder.join("node.toml").display());
         let ports = format!("peers {}, clients {}", node.peer, node.client);
+        let ports = match node.log_url() {
+            Some(url) => format!("{ports}, auditors {url}"),
+            None => ports,
+        };
         page = page.field(node_name(number), format!("{run}\n{}", style::dim(&ports)));
     }
     for principal in &plan.principals {
@@ -300,6 +312,7 @@ fn report(dir: &Path, plan: &Plan, made: &Founding) -> Report {
                 "config": dir.join(node_name(number)).join("node.toml"),
                 "peer_address": node.peer.to_string(),
                 "client_address": node.client.to_string(),
+                "log_url": node.log_url(),
             })
         })
         .collect();

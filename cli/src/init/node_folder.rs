@@ -31,7 +31,7 @@ pub(crate) struct NodeKeys<'a> {
     /// Its own, which signs.
     pub(crate) signing: &'a SigningKey,
     /// The log's, if it serves the log.
-    pub(crate) log: &'a SigningKey,
+    pub(crate) log: Option<&'a SigningKey>,
 }
 
 impl NodeFolder<'_> {
@@ -54,8 +54,8 @@ impl NodeFolder<'_> {
         files::write_public(&folder.join("node-ca.pem"), node_ca.pem.as_bytes())?;
         files::write_public(&folder.join("client-ca.pem"), client_ca_pem.as_bytes())?;
         keys::store(&folder.join("signing.key"), node_keys.signing)?;
-        if self.addresses.tiles.is_some() {
-            keys::store(&folder.join("log.key"), node_keys.log)?;
+        if let Some(key) = node_keys.log {
+            keys::store(&folder.join("log.key"), key)?;
         }
         self.write_config(folder)
     }
@@ -87,7 +87,7 @@ impl NodeFolder<'_> {
                 .addresses
                 .tiles
                 .as_ref()
-                .map(|tiles| TilesConfig { listen: tiles.listen(), log_key: "log.key".into() }),
+                .map(|tiles| TilesConfig::new(tiles.listen(), "log.key".into())),
             tuning: self.tuning.clone(),
         }
     }

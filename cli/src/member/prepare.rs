@@ -30,7 +30,7 @@ pub(crate) struct Prepare {
     #[arg(long, value_name = "DIR")]
     ledger: PathBuf,
     /// Where its peers reach it and where clients do.
-    #[arg(long, value_name = "PEERS,CLIENTS")]
+    #[arg(long, value_name = "PEERS,CLIENTS[,AUDITORS]")]
     addresses: NodeAddresses,
     /// A voter to hear of the others from, as NUMBER=HOST:PORT; more than once for several. By default every
     /// node that `init` or this command made.
@@ -68,12 +68,9 @@ impl Prepare {
             name: Some(node_name(self.node)),
             tuning: Tuning::default(),
         };
-        // Without it the node serves no log, unless it is put there later.
-        let log_key = match self.addresses.tiles {
-            Some(_) => keys::load(&self.ledger.join("log.key"))?,
-            None => keys::generate()?,
-        };
-        let node_keys = NodeKeys { signing: &key, log: &log_key };
+        let log_key = self.addresses.tiles.as_ref().map(|_| keys::load(&self.ledger.join("log.key")));
+        let log_key = log_key.transpose()?;
+        let node_keys = NodeKeys { signing: &key, log: log_key.as_ref() };
         new.write(&folder, node_keys, &genesis, (&authority, &client_ca))?;
         let description = Description {
             ledger: trust.ledger.to_string(),

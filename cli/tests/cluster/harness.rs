@@ -106,8 +106,8 @@ impl Cluster {
         let mut init = cluster.chancery();
         init.arg("init").arg(cluster.ledger_folder()).args(arguments);
         for _ in 0..nodes {
-            let (peer, client) = (cluster.reserve_port(), cluster.reserve_port());
-            init.args(["--node", &format!("127.0.0.1:{peer},127.0.0.1:{client}")]);
+            let [peer, client, tiles] = [(); 3].map(|()| cluster.reserve_port());
+            init.args(["--node", &format!("127.0.0.1:{peer},127.0.0.1:{client},127.0.0.1:{tiles}")]);
         }
         let made = init.output().unwrap();
         assert!(made.status.success(), "{made:?}");
@@ -141,6 +141,12 @@ impl Cluster {
 
     fn node_config(&self, node: u64) -> NodeConfig {
         toml::from_str(&fs::read_to_string(self.config(node)).unwrap()).unwrap()
+    }
+
+    /// Where a node serves the log over HTTP.
+    #[allow(dead_code, reason = "for the other tests that share this")]
+    pub(crate) fn log_url(&self, node: u64) -> String {
+        format!("http://{}", self.node_config(node).tiles.expect("nodes serve the log").listen)
     }
 
     /// Starts a node that does not run.

@@ -14,5 +14,6 @@ mod retries;
 mod revocation;
 mod storm;
 mod swap;
+mod tile_log;
 mod times;
 mod watching;

@@ -1,5 +1,7 @@
 //! Whether a condition holds for a call.
 
+use std::sync::LazyLock;
+
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Request,
     Response, RestrictedExpression,
@@ -101,41 +103,30 @@ impl Fact {
     }
 }
 
+/// The kinds of a request's entities, in the order of its names; none if Cedar reads no kind in them.
+static KINDS: LazyLock<Option<[EntityTypeName; 3]>> = LazyLock::new(|| {
+    // INVARIANT: each is an identifier.
+    let [agent, action, resource] = ["Agent", "Action", "Resource"].map(|kind| kind.parse().ok());
+    Some([agent?, action?, resource?])
+});
+
 /// What is asked, as every condition of a chain sees it: `principal`, `action` and `resource` are entities
 /// `Agent`, `Action` and `Resource` with the names of the request and nothing else.
 #[derive(Debug)]
-pub struct Call {
-    agent: EntityUid,
-    action: EntityUid,
-    resource: EntityUid,
+pub struct Call<'a> {
+    names: [&'a Name; 3],
     arguments: Result<Arguments, ConditionFault>,
 }
 
-impl Call {
-    /// `agent` would do `action` on `resource`, with the arguments of `digest`, disclosed or not.
-    ///
-    /// # Errors
-    /// Cedar refuses the names or the arguments, which it never does: both were checked.
-    pub fn new(
-        [agent, action, resource]: [&Name; 3],
-        digest: Hash,
-        disclosed: Option<&[u8]>,
-    ) -> Result<Self, Unreadable> {
+impl<'a> Call<'a> {
+    /// An agent would do an action on a resource, named in this order, with the arguments of `digest`, disclosed
+    /// or not. Cedar is not asked before a condition is.
+    pub fn new(names: [&'a Name; 3], digest: Hash, disclosed: Option<&[u8]>) -> Self {
         let arguments = match disclosed {
             None => Err(ConditionFault::Undisclosed),
             Some(text) => Arguments::read(text, digest).map_err(ConditionFault::Arguments),
         };
-        let entity = |kind: &str, name: &Name| {
-            // INVARIANT: each kind is an identifier.
-            let kind: EntityTypeName = kind.parse().map_err(|_| Unreadable)?;
-            Ok::<_, Unreadable>(EntityUid::from_type_name_and_id(kind, EntityId::new(name.as_str())))
-        };
-        Ok(Self {
-            agent: entity("Agent", agent)?,
-            action: entity("Action", action)?,
-            resource: entity("Resource", resource)?,
-            arguments,
-        })
+        Self { names, arguments }
     }
 
     /// The arguments, if they are disclosed and can be used.
@@ -161,12 +152,18 @@ impl Call {
         })
     }
 
-    /// What Cedar is asked.
+    /// What Cedar is asked. On a large stack.
     pub(super) fn request(&self, arguments: &Arguments, ledger: &Fact) -> Result<Request, Unreadable> {
         let arguments = arguments.to_cedar().ok_or(Unreadable)?;
         let context = [("args".into(), arguments), ("ledger".into(), ledger.to_cedar()?)];
         let context = Context::from_pairs(context).map_err(|_| Unreadable)?;
-        let (agent, action, resource) = (self.agent.clone(), self.action.clone(), self.resource.clone());
+        let [agents, actions, resources] = KINDS.as_ref().ok_or(Unreadable)?;
+        let [agent, action, resource] = self.names;
+        let entity = |kind: &EntityTypeName, name: &Name| {
+            EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(name.as_str()))
+        };
+        let (agent, action, resource) =
+            (entity(agents, agent), entity(actions, action), entity(resources, resource));
         Request::new(agent, action, resource, context, None).map_err(|_| Unreadable)
     }
 }

@@ -44,7 +44,7 @@ pub struct Seen {
     pub value: Option<String>,
 }
 
-impl Call {
+impl Call<'_> {
     /// What each policy of `condition` comes to, in the order of the text; nothing if the arguments cannot be used.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::authority::{
     Allowance, Chain, GrantRecord, GrantRef, Meter, MeterId, View, ViewError, metered, used,
 };
 use crate::command::{Bound, BoundKind, Requirement, TemplatePlace};
-use crate::condition::{ConditionFault, Fact, PolicyTold, Unreadable};
+use crate::condition::{Condition, ConditionFault, Fact, PolicyTold, Unreadable};
 
 /// A link, with the meters of its bounds.
 pub(super) struct Metered<'a> {
@@ -89,26 +89,38 @@ impl Metered<'_> {
         Some(Denial::KnowledgeMissing { grant, template, source, max_age_ms, retrieved_at_ms })
     }
 
-    /// Whether the link's condition holds, at the earliest time as at the latest.
+    /// Whether the link's condition holds, if it has one.
     fn condition<E>(&self, asked: &Asked<'_>) -> Result<Result<(), ConditionFault>, ViewError<E>> {
         let Some(condition) = &self.link.terms.condition else { return Ok(Ok(())) };
-        let latest = self.facts(asked, asked.interval.high_ms)?;
-        if let Err(fault) = asked.call.satisfies(condition, &latest)? {
-            return Ok(Err(fault));
-        }
-        let earliest = self.facts(asked, asked.interval.low_ms)?;
-        Ok(if earliest == latest { Ok(()) } else { asked.call.satisfies(condition, &earliest)? })
+        Ok(self.satisfied(asked, condition)?.1)
     }
 
-    /// What each policy of the link's condition comes to; at the earliest time if it holds at the latest alone.
+    /// What each policy of the link's condition comes to, over the facts that decide it.
     pub(super) fn tell<E>(&self, asked: &Asked<'_>) -> Result<Vec<PolicyTold>, ViewError<E>> {
         let Some(condition) = &self.link.terms.condition else { return Ok(Vec::new()) };
-        let latest = self.facts(asked, asked.interval.high_ms)?;
-        let facts = match asked.call.satisfies(condition, &latest)? {
-            Ok(()) if self.condition::<E>(asked)?.is_err() => self.facts(asked, asked.interval.low_ms)?,
-            _ => latest,
-        };
+        let (facts, _) = self.satisfied(asked, condition)?;
         Ok(asked.call.tell(condition, &facts)?)
+    }
+
+    /// Whether `condition` holds at the latest time as at the earliest, and the facts that decide it: those of the
+    /// earliest if it holds at the latest alone.
+    fn satisfied<E>(
+        &self,
+        asked: &Asked<'_>,
+        condition: &Condition,
+    ) -> Result<(Fact, Result<(), ConditionFault>), ViewError<E>> {
+        let latest = self.facts(asked, asked.interval.high_ms)?;
+        if let Err(fault) = asked.call.satisfies(condition, &latest)? {
+            return Ok((latest, Err(fault)));
+        }
+        let earliest = self.facts(asked, asked.interval.low_ms)?;
+        if earliest == latest {
+            return Ok((latest, Ok(())));
+        }
+        Ok(match asked.call.satisfies(condition, &earliest)? {
+            Ok(()) => (latest, Ok(())),
+            Err(fault) => (earliest, Err(fault)),
+        })
     }
 
     /// What the condition knows of the ledger at `at_ms`: `context.ledger`.

@@ -142,7 +142,7 @@ pub fn decide<V: View>(
 /// The question, with what holds for it whatever grant is looked at.
 struct Asked<'a> {
     request: &'a Request,
-    call: Call,
+    call: Call<'a>,
     interval: Interval,
     agent: AgentRecord,
     halts: HaltsRecord,
@@ -178,7 +178,7 @@ impl<'a> Asked<'a> {
             return Ok(Err(denial));
         }
         let names = [&request.agent, &request.action, &request.resource];
-        let call = Call::new(names, request.args_digest, request.args.as_deref())?;
+        let call = Call::new(names, request.args_digest, request.args.as_deref());
         Ok(Ok(Self { request, call, interval, agent, halts, lineage, generation }))
     }
 

@@ -195,8 +195,8 @@ impl RaftLog {
         self.core.index.lock().unwrap_or_else(PoisonError::into_inner).signed
     }
 
-    /// Records that `signed` was signed. It rides in the next batch, and one is made if none waits;
-    /// returns when it is durable. A cosignature may go out only then.
+    /// Records that `signed` was signed, unless a longer log is on record. It rides in the next batch, and one
+    /// is made if none waits; returns when it is durable. A cosignature may go out only then.
     pub async fn record_signed(&self, signed: SignedHead) -> Result<(), LogError> {
         self.request(|done| Op::Signed { signed, done }, |_| ()).await
     }

@@ -262,11 +262,18 @@ impl<'a> Staged<'a> {
             }
             Op::Vote { vote, .. } => self.save_vote(*vote),
             Op::Signed { signed, .. } => {
-                self.signed = Some(*signed);
-                self.batch.put(record::SIGNED, record::encode_signed(*signed));
+                self.keep_signed(*signed);
                 Ok(())
             }
             Op::Committed { .. } => Ok(()),
+        }
+    }
+
+    /// What follows from the longest signed log shows the shorter ones too: the record never goes back.
+    fn keep_signed(&mut self, signed: SignedHead) {
+        if self.signed.is_none_or(|kept| kept.size <= signed.size) {
+            self.signed = Some(signed);
+            self.batch.put(record::SIGNED, record::encode_signed(signed));
         }
     }
 

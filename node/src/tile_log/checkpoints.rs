@@ -8,7 +8,7 @@ use std::time::Duration;
 use chancery_ledger::checkpoint::{
     Checkpoint, KeyError, KeyName, SignatureLine, SignatureType, SignedCheckpoint, VerifierKey, tlog_policy,
 };
-use chancery_ledger::head::{Head, Voter};
+use chancery_ledger::head::{Head, RosterChain, Voter, VoterSet};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -34,6 +34,8 @@ pub struct Published {
     pub note: String,
     /// Who must have cosigned it, for other tools (c2sp.org/tlog-policy); none while the voters change.
     pub policy: Option<String>,
+    /// An encoded [`RosterChain`] from genesis to the roster whose voters must have, for whoever has a trust file.
+    pub rosters: Vec<u8>,
 }
 
 /// Publishes checkpoints.
@@ -91,6 +93,9 @@ impl Checkpoints {
         let origin = self.store.founding().origin().to_owned();
         let (checkpoint, _) = checkpoint_of(&origin, head, self.signer.voter())?;
         let rosters = self.store.rosters();
+        if rosters.unproven().is_some_and(|unproven| unproven.block <= head.block) {
+            return Err("its roster is not proven yet".into());
+        }
         let voters = rosters.head_voters(head.block);
         let mut lines = vec![checkpoint.sign(&self.log_key)];
         let mut keys = Vec::new();
@@ -117,9 +122,11 @@ impl Checkpoints {
         if !voters.has_quorum(&nodes) {
             return Err(format!("{} nodes cosigned, which is no quorum", nodes.len()));
         }
-        let policy = self.policy(&origin, rosters.newest().1.sets());
+        let policy = self.policy(&origin, rosters.at(head.block).1.sets());
+        let mut links = rosters.chain_since(0);
+        links.retain(|link| link.head.block <= head.block);
         let note = SignedCheckpoint::new(checkpoint, lines).map_err(|error| error.to_string())?.encode();
-        Ok(Published { size: head.log_size, note, policy })
+        Ok(Published { size: head.log_size, note, policy, rosters: RosterChain { links }.encode() })
     }
 
     async fn cosignature_of(
@@ -136,7 +143,7 @@ impl Checkpoints {
     }
 
     /// While two sets of voters must each have a quorum, no policy file can say so.
-    fn policy(&self, origin: &str, sets: &[chancery_ledger::head::VoterSet]) -> Option<String> {
+    fn policy(&self, origin: &str, sets: &[VoterSet]) -> Option<String> {
         let [voters] = sets else { return None };
         let keys = voters.voters().iter().map(|voter| verifier_key(origin, voter));
         let keys = keys.collect::<Result<Vec<_>, _>>().ok()?;

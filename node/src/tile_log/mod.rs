@@ -4,8 +4,13 @@
 //! What is served says nothing that a reader must believe. A checkpoint counts by the cosignatures of a quorum, each of
 //! which a node makes of the log that it applied itself; tiles and entries count by the checkpoint's root.
 
+mod callers;
 mod checkpoints;
+mod routes;
 mod server;
+
+#[cfg(test)]
+mod tests;
 
 pub use checkpoints::{Checkpoints, Published, checkpoint_of, cosigner_name};
 pub use server::TileServer;

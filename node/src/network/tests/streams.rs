@@ -124,6 +124,10 @@ impl Peer for Scripted {
         none()
     }
 
+    async fn cosign(&self, _: Request<peer::CosignRequest>) -> Result<Response<peer::CosignReply>, Status> {
+        none()
+    }
+
     async fn vote(&self, _: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
         none()
     }

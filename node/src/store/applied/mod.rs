@@ -18,7 +18,7 @@ pub mod tables;
 pub(in crate::store) mod view;
 
 #[cfg(test)]
-pub(in crate::store) mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -29,6 +29,8 @@ async fn everything_is_there_after_reopening() {
     log.save_committed(Some(log_id(1, 4))).await.unwrap();
     let signed = SignedHead { size: 5, root: Hash([5; 32]) };
     log.record_signed(signed).await.unwrap();
+    let shorter = SignedHead { size: 4, root: Hash([4; 32]) };
+    log.record_signed(shorter).await.unwrap();
     let entries = log.get_log_reader().await.try_get_log_entries(0..9).await.unwrap();
     let tail = log.read_tail_with(|tail| *tail).unwrap();
     drop(log);

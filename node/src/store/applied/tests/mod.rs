@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
 
 mod history;
-pub(in crate::store) mod ledger;
+pub(crate) mod ledger;
 #[allow(dead_code, reason = "shared with the tests outside the crate")]
 pub(in crate::store) mod node;
 mod refused;
@@ -18,7 +18,7 @@ use chancery_ledger::state::{leaves, verify_whole};
 use super::{AppliedOptions, AppliedStore};
 use ledger::{Leader, founding};
 
-pub(super) fn open(path: &Path) -> AppliedStore {
+pub(crate) fn open(path: &Path) -> AppliedStore {
     open_with(path, AppliedOptions::default())
 }
 
