@@ -657,8 +657,9 @@ impl House {
 
     /// A node's cosignature of the last head's checkpoint.
     pub(crate) fn cosignature(&self, node: u64, time_s: u64) -> SignatureLine {
-        let name = KeyName::new(&format!("{ORIGIN}/{}", voter(node).name)).unwrap();
-        self.bare_checkpoint().cosign(&name, time_s, &voter_key(&voter(node))).unwrap()
+        let voter = self.roster.voter(node).cloned().unwrap_or_else(|| voter(node));
+        let name = KeyName::new(&format!("{ORIGIN}/{}", voter.name)).unwrap();
+        self.bare_checkpoint().cosign(&name, time_s, &voter_key(&voter)).unwrap()
     }
 
     /// The checkpoint of the last head as nodes publish it: signed by the log, and cosigned then.
