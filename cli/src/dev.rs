@@ -100,6 +100,7 @@ fn begin(dir: &Path) -> Result<(Plan, Reserved)> {
         principals: principals(),
         limits: Limits::default(),
         tuning: Tuning::default(),
+        witnesses: None,
     };
     plan.write(dir)?;
     Ok((plan, reserved))
@@ -108,15 +109,17 @@ fn begin(dir: &Path) -> Result<(Plan, Reserved)> {
 /// The ledger that is there, on the same ports if they are free.
 fn go_on(dir: &Path) -> Result<(Plan, Reserved)> {
     let trust = verify::load_trust(&dir.join("trust.toml"))?;
-    let mut nodes = Vec::new();
+    let (mut nodes, mut witnesses) = (Vec::new(), None);
     for node in 1..=NODES {
         let config = NodeConfig::load(&dir.join(node_name(node)).join("node.toml"))
             .map_err(|error| Failure::usage(error.to_string()))?;
         nodes.push(NodeAddresses {
             peer: Address::loopback(config.peer_listen.port()),
             client: Address::loopback(config.client_listen.port()),
-            tiles: config.tiles.map(|tiles| Address::loopback(tiles.listen.port())),
+            tiles: config.tiles.as_ref().map(|tiles| Address::loopback(tiles.listen.port())),
         });
+        // Whoever was put there by hand stays.
+        witnesses = witnesses.or(config.tiles.and_then(|tiles| tiles.witnesses));
     }
     let mut reserved = Reserved::default();
     if !nodes.iter().all(cluster::is_free) {
@@ -128,6 +131,7 @@ fn go_on(dir: &Path) -> Result<(Plan, Reserved)> {
         principals: principals(),
         limits: Limits::default(),
         tuning: Tuning::default(),
+        witnesses,
     };
     for node in 1..=NODES {
         plan.write_node_config(dir, node)?;

@@ -1,15 +1,20 @@
 //! The trust file: the one thing that a verifier must get from somewhere safe.
 
+mod checkpoints;
 mod newest;
 mod rosters;
 
 use std::sync::Arc;
 
+pub use checkpoints::{
+    Cosigned, CosignedError, NodeCosignature, WITNESSES_MAX, WitnessCosignature, Witnesses, WitnessesError,
+};
 pub use newest::{NEWEST_SIZE_BYTES_MAX, Newest, NewestError};
 pub use rosters::RosterChainError;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::VerifierKey;
 use crate::command::{LedgerId, Name, NameError, PublicKey};
 use crate::hash::{Hash, from_hex};
 use crate::head::{Roster, RosterChain, RosterId, Voter, VoterSet};
@@ -32,6 +37,8 @@ pub struct Trust {
     pub minimum_block: u64,
     /// No answer is fresh by statements that name an older roster than this one.
     pub minimum_roster: RosterId,
+    /// Who must have cosigned a checkpoint besides the nodes.
+    pub witnesses: Option<Witnesses>,
     genesis_id: RosterId,
     /// Proven, from the genesis roster on.
     proven: Arc<RosterChain>,
@@ -102,6 +109,8 @@ struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     minimum_roster: Option<String>,
     roster: FileRoster,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    witnesses: Option<FileWitnesses>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,6 +128,13 @@ struct FileVoter {
     key: String,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileWitnesses {
+    quorum: u32,
+    keys: Vec<String>,
+}
+
 impl Trust {
     /// Trust in a ledger from its genesis on.
     pub fn new(origin: String, ledger: LedgerId, genesis: Roster, clock_skew_ms_max: u64) -> Self {
@@ -130,6 +146,7 @@ impl Trust {
             clock_skew_ms_max,
             minimum_block: 0,
             minimum_roster: genesis_id,
+            witnesses: None,
             genesis_id,
             proven: Arc::default(),
         }
@@ -182,7 +199,15 @@ impl Trust {
             })?,
             None => trust.genesis_id,
         };
-        Ok(trust.since(file.minimum_block).since_roster(minimum_roster))
+        let trust = trust.since(file.minimum_block).since_roster(minimum_roster);
+        let Some(file) = file.witnesses else { return Ok(trust) };
+        let witnesses = file.witnesses().map_err(malformed)?;
+        let votes =
+            |key: &VerifierKey| trust.genesis.voters().any(|v| v.key.0 == key.public_key().to_bytes());
+        if witnesses.keys().iter().any(votes) {
+            return Err(malformed("a witness has the key of a voter".into()));
+        }
+        Ok(trust.with_witnesses(witnesses))
     }
 
     /// The trust file's text.
@@ -201,9 +226,24 @@ impl Trust {
                 quorum: set.map_or(0, VoterSet::quorum),
                 voters: set.map(|set| set.voters().iter().map(voter).collect()).unwrap_or_default(),
             },
+            witnesses: self.witnesses.as_ref().map(|witnesses| FileWitnesses {
+                quorum: witnesses.quorum(),
+                keys: witnesses.keys().iter().map(VerifierKey::to_string).collect(),
+            }),
         };
         // INVARIANT: strings, integers and tables of them always serialize.
         toml::to_string(&file).unwrap_or_default()
+    }
+}
+
+impl FileWitnesses {
+    fn witnesses(&self) -> Result<Witnesses, String> {
+        if self.keys.len() > WITNESSES_MAX {
+            return Err(WitnessesError::Count.to_string());
+        }
+        let key = |vkey: &String| VerifierKey::parse(vkey).map_err(|error| format!("a witness: {error}"));
+        let keys = self.keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        Witnesses::new(keys, self.quorum).map_err(|error| error.to_string())
     }
 }
 

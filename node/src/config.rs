@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use chancery_ledger::checkpoint::VerifierKey;
+use chancery_ledger::trust::Witnesses;
 use serde::{Deserialize, Serialize};
 
 /// What a node must know before it starts. Relative paths are relative to the file's folder.
@@ -50,12 +52,53 @@ pub struct TilesConfig {
     /// Requests of one address in a second; what is more is answered with 429.
     #[serde(default = "requests_per_second_max")]
     pub requests_per_second_max: NonZeroU32,
+    /// Who is asked to cosign; nobody, without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<WitnessesConfig>,
+}
+
+/// Witnesses, at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessesConfig {
+    /// How many of them must have cosigned a checkpoint for it to be served as witnessed: more than half, if this is not
+    /// said. Clients demand what their own trust files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u32>,
+    /// Each of them.
+    pub servers: Vec<WitnessConfig>,
+}
+
+/// Somebody else's server that cosigns checkpoints (c2sp.org/tlog-witness).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// Its submission prefix.
+    pub url: String,
+    /// Its verifier key, of the type for Ed25519 cosignatures.
+    pub vkey: String,
 }
 
 impl TilesConfig {
     /// With the bounds that it has unless the file says otherwise.
     pub fn new(listen: SocketAddr, log_key: PathBuf) -> Self {
-        Self { listen, log_key, requests_per_second_max: requests_per_second_max() }
+        Self { listen, log_key, requests_per_second_max: requests_per_second_max(), witnesses: None }
+    }
+}
+
+impl WitnessesConfig {
+    /// Their keys in this order, and how many of them are enough.
+    ///
+    /// # Errors
+    /// A key is none, there are none or too many, or the quorum is not of them.
+    pub fn rule(&self) -> Result<Witnesses, ConfigError> {
+        let key = |WitnessConfig { vkey, .. }: &WitnessConfig| {
+            VerifierKey::parse(vkey).map_err(|error| ConfigError::Witness(format!("{vkey:?}: {error}")))
+        };
+        let keys = self.servers.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let majority = u32::try_from(keys.len() / 2 + 1).unwrap_or(u32::MAX);
+        let rule = Witnesses::new(keys, self.quorum.unwrap_or(majority));
+        rule.map_err(|error| ConfigError::Witness(error.to_string()))
     }
 }
 
@@ -147,6 +190,9 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// A witness that is none, or too many.
+    #[error("witnesses: {0}")]
+    Witness(String),
 }
 
 impl NodeConfig {

@@ -26,7 +26,7 @@ use crate::raft::Raft;
 use crate::sabotage;
 use crate::store::applied::{AppliedOptions, Founding, FoundingError};
 use crate::store::{RaftLogOptions, StartError, StoreOptions, open_node_stores};
-use crate::tile_log::{Checkpoints, TileServer};
+use crate::tile_log::{Checkpoints, TileServer, Witnesses};
 
 /// How long a leader that shuts down waits for another to take over.
 const HANDOVER_MAX: Duration = Duration::from_secs(5);
@@ -160,8 +160,14 @@ impl Node {
             let log_key = signing_key("log key", &tiles_config.log_key)?;
             let (publish, published) = watch::channel(None);
             let checkpoints = Checkpoints { log_key, signer, peers, store: applied.clone() };
+            let witnesses = tiles_config.witnesses.as_ref().map(Witnesses::configured).transpose()?;
+            let witnessed = witnesses.map(|witnesses| {
+                let (witness, witnessed) = watch::channel(None);
+                tokio::spawn(witnesses.run(applied.clone(), publish.clone(), witness, stopped.clone()));
+                witnessed
+            });
             tokio::spawn(checkpoints.run(publish, stopped.clone()));
-            let tiles = TileServer { store: applied.clone(), published };
+            let tiles = TileServer { store: applied.clone(), published, witnessed };
             let stop = until_stopped(stopped.clone());
             servers.push(tokio::spawn(async move { tiles.serve(&tiles_config, listener, stop).await }));
         }

@@ -54,6 +54,7 @@ impl Stage {
             principals: one_per_role(1, 1),
             limits: Limits::default(),
             tuning: Tuning::default(),
+            witnesses: None,
         };
         let made = plan.write(&folder.path().join("ledger"))?;
         let cluster = Cluster::start(&folder.path().join("ledger"), NODES)?;

@@ -21,7 +21,8 @@ use std::str::FromStr;
 
 use chancery_client::{CLOCK_SKEW_MS_DEFAULT, Context};
 use chancery_ledger::command::{Limits, Role};
-use chancery_node::config::{PeerConfig, Tuning};
+use chancery_node::config::{PeerConfig, Tuning, WitnessConfig, WitnessesConfig};
+use chancery_node::tile_log::Witnesses;
 use clap::Args;
 use serde_json::json;
 
@@ -63,6 +64,19 @@ pub(crate) struct Init {
     /// Resumers that must say so before a halt ends; more than half of them by default.
     #[arg(long, value_name = "N")]
     resumer_threshold: Option<u32>,
+    /// A witness (c2sp.org/tlog-witness) that nodes which serve the log ask to cosign it, and that `trust.toml` knows: its
+    /// submission prefix and its verifier key. Once for each.
+    #[arg(long = "witness", value_name = "URL=VKEY", value_parser = witness)]
+    witnesses: Vec<WitnessConfig>,
+    /// Witnesses that must have cosigned a checkpoint; more than half of them by default.
+    #[arg(long, value_name = "N", requires = "witnesses")]
+    witness_quorum: Option<u32>,
+}
+
+/// A witness from URL=VKEY. A key may end in equal signs.
+fn witness(text: &str) -> std::result::Result<WitnessConfig, String> {
+    let (url, vkey) = text.split_once('=').ok_or("not URL=VKEY")?;
+    Ok(WitnessConfig { url: url.into(), vkey: vkey.into() })
 }
 
 /// Most first operators: all of them sign genesis.
@@ -88,6 +102,8 @@ impl Init {
             principals: one_per_role(self.operators, self.resumers),
             limits,
             tuning: Tuning::default(),
+            witnesses: (!self.witnesses.is_empty())
+                .then(|| WitnessesConfig { quorum: self.witness_quorum, servers: self.witnesses.clone() }),
         };
         let made = plan.write(&self.dir)?;
         Ok(report(&self.dir, &plan, &made))
@@ -195,6 +211,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// What every `node.toml` says.
     pub(crate) tuning: Tuning,
+    /// Whom nodes ask to cosign the log, and clients demand.
+    pub(crate) witnesses: Option<WitnessesConfig>,
 }
 
 impl Plan {
@@ -204,7 +222,12 @@ impl Plan {
             return Err(Failure::usage(format!("{} is not empty", dir.display())));
         }
         let count = self.nodes.len() as u64;
-        let founding = found(&self.origin, count, &self.principals, self.limits)?;
+        let mut founding = found(&self.origin, count, &self.principals, self.limits)?;
+        if let Some(witnesses) = &self.witnesses {
+            Witnesses::configured(witnesses).map_err(|error| Failure::usage(error.to_string()))?;
+            let rule = witnesses.rule().map_err(|error| Failure::usage(error.to_string()))?;
+            founding.trust = founding.trust.with_witnesses(rule);
+        }
         files::make_folder(&dir.join("ca"))?;
         let node_ca = self.authority(dir, Kind::Node)?;
         let client_ca = self.authority(dir, Kind::Client)?;
@@ -272,7 +295,8 @@ impl Plan {
             .map(|(node, addresses)| PeerConfig { node, address: addresses.peer.to_string() })
             .collect();
         let addresses = self.addresses(number)?;
-        Ok(NodeFolder { number, name: None, addresses, peers, tuning: self.tuning.clone() })
+        let (tuning, witnesses) = (self.tuning.clone(), self.witnesses.clone());
+        Ok(NodeFolder { number, name: None, addresses, peers, tuning, witnesses })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chancery_node::config::{NodeConfig, PeerConfig, TilesConfig, TlsConfig, Tuning};
+use chancery_node::config::{NodeConfig, PeerConfig, TilesConfig, TlsConfig, Tuning, WitnessesConfig};
 use ed25519_dalek::SigningKey;
 
 use super::NodeAddresses;
@@ -23,6 +23,8 @@ pub(crate) struct NodeFolder<'a> {
     pub(crate) peers: Vec<PeerConfig>,
     /// What `node.toml` says of sizes and times.
     pub(crate) tuning: Tuning,
+    /// Whom it asks to cosign the log, if it serves it.
+    pub(crate) witnesses: Option<WitnessesConfig>,
 }
 
 /// The keys that it gets.
@@ -87,7 +89,8 @@ impl NodeFolder<'_> {
                 .addresses
                 .tiles
                 .as_ref()
-                .map(|tiles| TilesConfig::new(tiles.listen(), "log.key".into())),
+                .map(|tiles| TilesConfig::new(tiles.listen(), "log.key".into()))
+                .map(|tiles| TilesConfig { witnesses: self.witnesses.clone(), ..tiles }),
             tuning: self.tuning.clone(),
         }
     }

@@ -67,6 +67,7 @@ impl Prepare {
             peers,
             name: Some(node_name(self.node)),
             tuning: Tuning::default(),
+            witnesses: None,
         };
         let log_key = self.addresses.tiles.as_ref().map(|_| keys::load(&self.ledger.join("log.key")));
         let log_key = log_key.transpose()?;

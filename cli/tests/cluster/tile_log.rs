@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use chancery_client::Context;
-use chancery_ledger::checkpoint::{SignatureType, SignedCheckpoint, VerifierKey};
+use chancery_ledger::checkpoint::{SignedCheckpoint, VerifierKey};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
 use chancery_ledger::log::{Frontier, TILE_WIDTH, TilePath, decode_entry_bundle, leaf_hash};
 use chancery_ledger::trust::Trust;
-use chancery_node::tile_log::cosigner_name;
-use ed25519_dalek::VerifyingKey;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Cluster, NODES, PATIENCE, register};
@@ -29,13 +27,7 @@ async fn get(url: &str, path: &str) -> Option<Vec<u8>> {
 /// Who cosigns, by their keys' names.
 fn cosigners(trust: &Trust) -> Vec<VerifierKey> {
     let voters = trust.roster(trust.newest_roster()).unwrap().voters();
-    voters
-        .map(|voter| {
-            let key = VerifyingKey::from_bytes(&voter.key.0).unwrap();
-            VerifierKey::new(cosigner_name(&trust.origin, voter).unwrap(), SignatureType::Cosignature, key)
-                .unwrap()
-        })
-        .collect()
+    voters.map(|voter| voter.cosigner_key(&trust.origin).unwrap()).collect()
 }
 
 /// What a node publishes, if it does: size and root, which so many nodes cosigned.

@@ -10,8 +10,9 @@ use super::{KeyError, KeyName};
 /// The longest signed note that is read, in bytes.
 pub const NOTE_BYTES_MAX: usize = 256 * 1024;
 
-/// The most signatures that a note may carry. Verifiers must accept 16 at least.
-pub const SIGNATURES_MAX: usize = 64;
+/// The most signatures that a note may carry: enough for the log, two sets of voters and their witnesses. Verifiers must
+/// accept 16 at least; Go's (`golang.org/x/mod/sumdb/note`) accept 100.
+pub const SIGNATURES_MAX: usize = 96;
 
 /// A text with at least one signature. Nothing is verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +156,7 @@ pub enum NoteError {
     #[error("the note is not a text, an empty line and signature lines")]
     Form,
     /// None, or more than [`SIGNATURES_MAX`].
-    #[error("a note has 1 to 64 signatures")]
+    #[error("a note has 1 to 96 signatures")]
     SignatureCount,
     /// Not `— <key name> <base64 of key id and signature>`.
     #[error("a signature line is not of its form")]

@@ -10,6 +10,7 @@ use crate::log::{EMPTY_ROOT, SIZE_MAX};
 
 mod keys_and_notes;
 mod proofs_and_policies;
+mod witnesses;
 
 const ORIGIN: &str = "chancery.example/ledger";
 const TIME_S: u64 = 1_679_315_147;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use ed25519_dalek::VerifyingKey;
 use prost::Message;
 
-use crate::checkpoint::KeyName;
+use crate::checkpoint::{KeyError, KeyName, SignatureType, VerifierKey};
 use crate::command::{Name, PublicKey, roster_to_wire};
 use crate::hash::Hash;
 
@@ -16,10 +17,30 @@ pub const VOTERS_MAX: usize = 31;
 pub struct Voter {
     /// Its Raft node id: not 0, and never used again after removal.
     pub node: u64,
-    /// Its key's name in signed notes.
+    /// Its name in the roster, and the end of its key's name in signed notes, see [`Voter::cosigner_name`].
     pub name: Name,
     /// The key that signs its statements and cosignatures.
     pub key: PublicKey,
+}
+
+impl Voter {
+    /// The name of its key for cosignatures of the log of `origin`: `<origin>/<name>`. Nodes of two ledgers may be
+    /// called the same, and a key's name should be nobody else's.
+    ///
+    /// # Errors
+    /// The two together are no key name: they are too long.
+    pub fn cosigner_name(&self, origin: &str) -> Result<KeyName, KeyError> {
+        KeyName::new(&format!("{origin}/{}", self.name))
+    }
+
+    /// Its key for cosignatures of the log of `origin`.
+    ///
+    /// # Errors
+    /// It can have none: see [`Voter::cosigner_name`], or its key is none of Ed25519.
+    pub fn cosigner_key(&self, origin: &str) -> Result<VerifierKey, KeyError> {
+        let key = VerifyingKey::from_bytes(&self.key.0).map_err(|_| KeyError::PublicKey)?;
+        VerifierKey::new(self.cosigner_name(origin)?, SignatureType::Cosignature, key)
+    }
 }
 
 /// Voters, and how many of them make a quorum: always more than half.

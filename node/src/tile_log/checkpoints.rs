@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::checkpoint::{
-    Checkpoint, KeyError, KeyName, SignatureLine, SignatureType, SignedCheckpoint, VerifierKey, tlog_policy,
+    Checkpoint, KeyName, SignatureLine, SignatureType, SignedCheckpoint, VerifierKey, tlog_policy,
 };
 use chancery_ledger::head::{Head, RosterChain, Voter, VoterSet};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
@@ -56,18 +56,10 @@ pub struct Checkpoints {
 /// The origin or the node's name is no name of a key.
 pub fn checkpoint_of(origin: &str, head: &Head, voter: &Voter) -> Result<(Checkpoint, KeyName), String> {
     let told = |error: &dyn std::fmt::Display| error.to_string();
-    let name = cosigner_name(origin, voter).map_err(|error| told(&error))?;
+    let name = voter.cosigner_name(origin).map_err(|error| told(&error))?;
     let origin = KeyName::new(origin).map_err(|error| told(&error))?;
     let checkpoint = Checkpoint::new(origin, head.log_size, head.log_root).map_err(|error| told(&error))?;
     Ok((checkpoint, name))
-}
-
-/// The name of a node's key for cosignatures: the origin's, and its own.
-///
-/// # Errors
-/// That is no name of a key.
-pub fn cosigner_name(origin: &str, voter: &Voter) -> Result<KeyName, KeyError> {
-    KeyName::new(&format!("{origin}/{}", voter.name))
 }
 
 impl Checkpoints {
@@ -112,8 +104,9 @@ impl Checkpoints {
                     continue;
                 }
             };
-            let key = verifier_key(&origin, voter)?;
-            if is_cosigned(&checkpoint, &line, &key) {
+            let key = voter.cosigner_key(&origin).map_err(|error| error.to_string())?;
+            // A line that does not verify is left out: a note with it would be refused whole.
+            if checkpoint.is_cosigned(&line, &key) {
                 nodes.insert(voter.node);
                 lines.push(line);
                 keys.push(key);
@@ -145,24 +138,10 @@ impl Checkpoints {
     /// While two sets of voters must each have a quorum, no policy file can say so.
     fn policy(&self, origin: &str, sets: &[VoterSet]) -> Option<String> {
         let [voters] = sets else { return None };
-        let keys = voters.voters().iter().map(|voter| verifier_key(origin, voter));
+        let keys = voters.voters().iter().map(|voter| voter.cosigner_key(origin));
         let keys = keys.collect::<Result<Vec<_>, _>>().ok()?;
         let name = KeyName::new(origin).ok()?;
         let log = VerifierKey::new(name, SignatureType::Ed25519, self.log_key.verifying_key()).ok()?;
         tlog_policy(&log, &keys, usize::try_from(voters.quorum()).ok()?).ok()
     }
-}
-
-fn verifier_key(origin: &str, voter: &Voter) -> Result<VerifierKey, String> {
-    let told = |error: &dyn std::fmt::Display| error.to_string();
-    let key = VerifyingKey::from_bytes(&voter.key.0).map_err(|error| told(&error))?;
-    let name = cosigner_name(origin, voter).map_err(|error| told(&error))?;
-    VerifierKey::new(name, SignatureType::Cosignature, key).map_err(|error| told(&error))
-}
-
-/// A line that does not verify is left out: a note with it would be refused whole.
-fn is_cosigned(checkpoint: &Checkpoint, line: &SignatureLine, key: &VerifierKey) -> bool {
-    let alone = SignedCheckpoint::new(checkpoint.clone(), vec![line.clone()]);
-    let cosigned = alone.map(|alone| alone.verify_cosignatures(std::slice::from_ref(key)));
-    matches!(cosigned, Ok(Ok(cosignatures)) if cosignatures.len() == 1)
 }

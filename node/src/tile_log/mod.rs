@@ -2,15 +2,18 @@
 //! c2sp.org/tlog-tiles has them, for tools that others wrote.
 //!
 //! What is served says nothing that a reader must believe. A checkpoint counts by the cosignatures of a quorum, each of
-//! which a node makes of the log that it applied itself; tiles and entries count by the checkpoint's root.
+//! which a node makes of the log that it applied itself, and, if the reader demands it, of witnesses; tiles and entries
+//! count by the checkpoint's root.
 
 mod callers;
 mod checkpoints;
 mod routes;
 mod server;
+mod witnesses;
 
 #[cfg(test)]
 mod tests;
 
-pub use checkpoints::{Checkpoints, Published, checkpoint_of, cosigner_name};
+pub use checkpoints::{Checkpoints, Published, checkpoint_of};
 pub use server::TileServer;
+pub use witnesses::{Witnessed, Witnesses};

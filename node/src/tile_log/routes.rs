@@ -3,6 +3,7 @@
 //! | path | |
 //! |---|---|
 //! | `/checkpoint` | the newest published checkpoint |
+//! | `/witnessed-checkpoint` | the newest that enough witnesses cosigned; nowhere, without witnesses |
 //! | `/tile/…`, `/tile/entries/…` | of its log, and nothing beyond it |
 //! | `/rosters` | the proof of who votes, from genesis to the checkpoint: an encoded `RosterChain` |
 //! | `/tlog-policy` | who must have cosigned a checkpoint; none while the voters change |
@@ -21,8 +22,8 @@ use chancery_ledger::log::{TILE_WIDTH, TileIndex, TilePath, TileRead, encode_ent
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use super::Published;
 use super::callers::{Caller, Callers};
+use super::{Published, Witnessed};
 use crate::blocking;
 use crate::store::applied::{AppliedFault, AppliedStore, AppliedView};
 
@@ -42,12 +43,17 @@ const FOR_NOW: &str = "no-cache";
 pub(super) struct Served {
     store: AppliedStore,
     published: watch::Receiver<Option<Arc<Published>>>,
+    witnessed: Option<watch::Receiver<Witnessed>>,
     reads: Semaphore,
 }
 
 impl Served {
     pub(super) fn new(store: AppliedStore, published: watch::Receiver<Option<Arc<Published>>>) -> Self {
-        Self { store, published, reads: Semaphore::new(READS_MAX) }
+        Self { store, published, witnessed: None, reads: Semaphore::new(READS_MAX) }
+    }
+
+    pub(super) fn with_witnessed(self, witnessed: Option<watch::Receiver<Witnessed>>) -> Self {
+        Self { witnessed, ..self }
     }
 
     fn newest(&self) -> Result<Arc<Published>, Absent> {
@@ -59,6 +65,7 @@ impl Served {
 pub(super) fn router(served: Served, callers: Arc<Callers>) -> Router {
     Router::new()
         .route("/checkpoint", get(checkpoint))
+        .route("/witnessed-checkpoint", get(witnessed_checkpoint))
         .route("/rosters", get(rosters))
         .route("/tlog-policy", get(policy))
         .route("/tile/{*path}", get(tile))
@@ -103,6 +110,11 @@ async fn limit(
 
 async fn checkpoint(State(served): State<Arc<Served>>) -> Result<Response, Absent> {
     Ok(text(served.newest()?.note.clone()))
+}
+
+async fn witnessed_checkpoint(State(served): State<Arc<Served>>) -> Result<Response, Absent> {
+    let witnessed = served.witnessed.as_ref().ok_or(Absent::Nowhere)?.borrow().clone();
+    witnessed.map(|note| text(note.to_string())).ok_or(Absent::NotYet)
 }
 
 async fn policy(State(served): State<Arc<Served>>) -> Result<Response, Absent> {

@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::Published;
 use super::callers::Callers;
 use super::routes::{Served, router};
+use super::{Published, Witnessed};
 use crate::config::TilesConfig;
 use crate::store::applied::AppliedStore;
 
@@ -36,13 +36,16 @@ pub struct TileServer {
     pub store: AppliedStore,
     /// What of it is published.
     pub published: watch::Receiver<Option<Arc<Published>>>,
+    /// What witnesses cosigned of that, if there are witnesses.
+    pub witnessed: Option<watch::Receiver<Witnessed>>,
 }
 
 impl TileServer {
     /// Serves on `listener` until `stop`. Connections that are open then are cut.
     pub async fn serve(self, config: &TilesConfig, listener: TcpListener, stop: impl Future<Output = ()>) {
         let callers = Arc::new(Callers::new(config.requests_per_second_max));
-        let router = router(Served::new(self.store, self.published), Arc::clone(&callers));
+        let served = Served::new(self.store, self.published).with_witnessed(self.witnessed);
+        let router = router(served, Arc::clone(&callers));
         let (closing, closed) = watch::channel(false);
         tokio::select! {
             () = stop => {}
