@@ -192,16 +192,22 @@ pub(crate) fn describe_recorded_by(
     let claim = claim::of_recorded_by(shown);
     let mut page = claim.head(page.text(format!("{} {}", style::good("verified"), path.display())));
     page = page.field("signed by", shown.recorded.cause.signer.to_string());
-    let nodes: Vec<u64> = shown.cosigned.iter().map(|cosigned| cosigned.node).collect();
-    let names = output::node_names(trust, &nodes);
-    for (place, (cosigned, name)) in shown.cosigned.iter().zip(names).enumerate() {
-        let second = utc(cosigned.time_s.saturating_mul(1000));
+    for (place, (name, time_s)) in cosigners(trust, shown).into_iter().enumerate() {
+        let second = utc(time_s.saturating_mul(1000));
         let label = if place == 0 { "cosigned by" } else { "" };
         page = page.field(label, format!("{}, in the second that began {second}", style::name(&name)));
     }
     let size = file.checkpoint.checkpoint().size();
     page = page.field("checkpoint", format!("of {size} leaves, up to block {}", shown.block));
     claim.tail(page)
+}
+
+/// Who cosigned, nodes and witnesses, and in which second.
+fn cosigners(trust: &Trust, shown: &ShownRecordedBy) -> Vec<(String, u64)> {
+    let nodes: Vec<u64> = shown.cosigned.nodes.iter().map(|by| by.node).collect();
+    let times = shown.cosigned.nodes.iter().map(|by| by.time_s);
+    let witnesses = shown.cosigned.witnesses.iter().map(|by| (by.key.name().to_string(), by.time_s));
+    output::node_names(trust, &nodes).into_iter().zip(times).chain(witnesses).collect()
 }
 
 /// The same for machines.
@@ -213,8 +219,6 @@ pub(crate) fn recorded_by_json(
 ) -> Value {
     let recorded = &shown.recorded;
     let (cause, body) = (&recorded.cause, &recorded.signed.command().body);
-    let nodes: Vec<u64> = shown.cosigned.iter().map(|cosigned| cosigned.node).collect();
-    let times: Vec<u64> = shown.cosigned.iter().map(|cosigned| cosigned.time_s).collect();
     let mut value = json!({
         "outcome": "verified",
         "file": path,
@@ -224,8 +228,10 @@ pub(crate) fn recorded_by_json(
         "block": cause.block,
         "time_ms": cause.time_ms,
         "signer": cause.signer.to_string(),
-        "nodes": output::node_names(trust, &nodes),
-        "cosigned_s": times,
+        "cosigned": cosigners(trust, shown)
+            .into_iter()
+            .map(|(name, time_s)| json!({ "name": name, "time_s": time_s }))
+            .collect::<Vec<_>>(),
         "checkpoint": {
             "size": file.checkpoint.checkpoint().size(),
             "root": file.checkpoint.checkpoint().root().to_string(),

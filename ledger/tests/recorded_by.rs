@@ -7,14 +7,16 @@ mod house;
 
 use chancery_ledger::answer::Moment;
 use chancery_ledger::authority::{Decided, Verdict};
-use chancery_ledger::checkpoint::{SignatureError, SignatureLine, SignedCheckpoint};
+use chancery_ledger::checkpoint::{
+    KeyName, SignatureError, SignatureLine, SignatureType, SignedCheckpoint, VerifierKey,
+};
 use chancery_ledger::command::{Body, GrantId, HaltScope};
 use chancery_ledger::evidence::{
     Evidence, EvidenceError, EvidenceFileError, Leaf, NoPermit, NoPermitError, RecordedBy, RecordedByError,
 };
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::{Item, KnowledgeTree};
-use chancery_ledger::trust::TrustError;
+use chancery_ledger::trust::{CosignedError, TrustError, Witnesses};
 use house::{House, authorize, name, nonce, request, terms};
 
 /// A time of the nodes' clocks, in seconds.
@@ -89,7 +91,7 @@ fn a_revocation_is_shown_by_the_second_in_which_a_quorum_had_cosigned() {
     assert_eq!(read, file);
     let shown = read.verify(&house.founding_trust()).unwrap();
     assert_eq!(shown.by_ms, (THEN_S + 1) * 1000, "the second may have been all but over");
-    let signers: Vec<_> = shown.cosigned.iter().map(|cosigned| (cosigned.node, cosigned.time_s)).collect();
+    let signers: Vec<_> = shown.cosigned.nodes.iter().map(|by| (by.node, by.time_s)).collect();
     assert_eq!(signers, cosigned);
     let Body::RevokeGrant { grant: shown_grant, .. } = &shown.recorded.signed.command().body else {
         panic!()
@@ -113,7 +115,7 @@ fn a_revocation_is_shown_by_the_second_in_which_a_quorum_had_cosigned() {
     let checkpoint = SignedCheckpoint::new(house.bare_checkpoint(), vec![first, earlier]).unwrap();
     assert_refused!(
         RecordedBy { checkpoint, ..file.clone() }.verify(&house.trust),
-        RecordedByError::Signature(SignatureError::Invalid)
+        RecordedByError::Cosigned(CosignedError::Signatures(SignatureError::Invalid))
     );
     // Evidence stays true when its reader has seen more since.
     assert!(file.verify(&house.trust.clone().since(u64::MAX)).is_ok());
@@ -129,21 +131,54 @@ fn fewer_than_a_quorum_show_nothing() {
     };
     let line = |node| house.cosignature(node, THEN_S);
     assert!(with(vec![line(1), line(2)]).is_ok() && with(vec![line(1), line(2), line(3)]).is_ok());
-    assert_refused!(with(vec![line(3)]), RecordedByError::TooFew(1));
-    // Nobody counts twice, and nothing is there that does not count.
-    assert_refused!(with(vec![line(1), line(1)]), RecordedByError::NoVoter(_));
-    assert_refused!(with(vec![line(2), line(1)]), RecordedByError::NoVoter(_));
-    assert_refused!(with(vec![line(1), house.cosignature(4, THEN_S)]), RecordedByError::NoVoter(_));
+    let few =
+        |made| assert_refused!(made, RecordedByError::Cosigned(CosignedError::TooFewNodes { found: 1 }));
+    few(with(vec![line(3)]));
+    // Nobody counts twice, and who has no vote counts for nothing.
+    assert_refused!(
+        with(vec![line(1), line(1)]),
+        RecordedByError::Cosigned(CosignedError::Signatures(SignatureError::Twice))
+    );
+    few(with(vec![line(1), house.cosignature(4, THEN_S)]));
     let log = house.bare_checkpoint().sign(&house::key("log"));
-    assert_refused!(with(vec![log, line(1), line(2)]), RecordedByError::NoVoter(who) if who == house::ORIGIN);
+    few(with(vec![log, line(1)]));
     let alone = house.checkpoint(&[(2, THEN_S)]);
     let leaves = [house.leaf(index), house.leaf(house.head().log_size - 1)];
-    assert_refused!(RecordedBy::new(&house.trust, &alone, leaves), RecordedByError::TooFew(1));
+    assert_refused!(
+        RecordedBy::new(&house.trust, &alone, leaves),
+        RecordedByError::Cosigned(CosignedError::TooFewNodes { found: 1 })
+    );
     // A cosignature of another checkpoint.
     let (mut other, ..) = revoked();
     other.register("third");
     let foreign = other.cosignature(2, THEN_S);
-    assert_refused!(with(vec![line(1), foreign]), RecordedByError::Signature(SignatureError::Invalid));
+    assert_refused!(
+        with(vec![line(1), foreign]),
+        RecordedByError::Cosigned(CosignedError::Signatures(SignatureError::Invalid))
+    );
+}
+
+#[test]
+fn who_demands_witnesses_is_shown_by_when_they_had_cosigned() {
+    let (house, _, index) = revoked();
+    let witness = KeyName::new("witness.example").unwrap();
+    let key = house::key("witness");
+    let known = VerifierKey::new(witness.clone(), SignatureType::Cosignature, key.verifying_key()).unwrap();
+    let demanding = house.trust.clone().with_witnesses(Witnesses::new(vec![known], 1).unwrap());
+    let checkpoint = house.bare_checkpoint();
+    let seen = checkpoint.cosign(&witness, THEN_S + 4, &key).unwrap();
+    let lines = vec![house.cosignature(1, THEN_S), house.cosignature(3, THEN_S), seen];
+    let signed = SignedCheckpoint::new(checkpoint, lines).unwrap();
+    let leaves = [house.leaf(index), house.leaf(house.head().log_size - 1)];
+    let file = RecordedBy::new(&demanding, &signed, leaves).unwrap();
+    assert_eq!(file.verify(&demanding).unwrap().by_ms, (THEN_S + 5) * 1000);
+    // Who demands none is shown more: the nodes alone had cosigned earlier.
+    assert_eq!(file.verify(&house.trust).unwrap().by_ms, (THEN_S + 1) * 1000);
+    let unseen = house.recorded_by(index, &[(1, THEN_S), (3, THEN_S)]);
+    assert_refused!(
+        unseen.verify(&demanding),
+        RecordedByError::Cosigned(CosignedError::TooFewWitnesses { found: 0, demanded: 1 })
+    );
 }
 
 #[test]
@@ -164,7 +199,7 @@ fn the_leaves_are_in_the_log_that_was_cosigned() {
     for other in [index, index + 1] {
         assert_refused!(
             verify(RecordedBy { state: house.leaf(other), ..good.clone() }),
-            RecordedByError::NotTheState(found, _) if found == other
+            RecordedByError::NotTheState { index: found, .. } if found == other
         );
     }
     // Any other command of the log shows itself and not the revocation.
@@ -183,12 +218,12 @@ fn the_voters_are_those_of_the_last_state() {
     let founding = house.founding_trust();
     let before = house.recorded_by(index, &[(1, THEN_S), (2, THEN_S)]);
     house.change(&[2, 3, 4]);
-    // The block that ended the change: by a quorum of the new voters.
-    let after = house.recorded_by(index, &[(3, THEN_S), (4, THEN_S)]);
+    // The block that ended the change: by a quorum of the voters before, and of those after.
+    let after = house.recorded_by(index, &[(1, THEN_S), (2, THEN_S), (3, THEN_S)]);
     assert!(after.verify(&founding).is_ok() && !after.rosters.links.is_empty());
     let leaves = || [house.leaf(index), house.leaf(house.head().log_size - 1)];
     let of_old = RecordedBy::new(&house.trust, &house.checkpoint(&[(1, THEN_S), (2, THEN_S)]), leaves());
-    assert_refused!(of_old, RecordedByError::TooFew(1));
+    assert_refused!(of_old, RecordedByError::Cosigned(CosignedError::TooFewNodes { found: 2 }));
     let cut = RecordedBy { rosters: before.rosters.clone(), ..after.clone() };
     assert_refused!(cut.verify(&founding), RecordedByError::Evidence(EvidenceError::OtherRosters));
     let longer = RecordedBy { rosters: after.rosters.clone(), ..before.clone() };

@@ -148,9 +148,7 @@ pub(crate) fn of_recorded_by(shown: &ShownRecordedBy) -> Claim {
     };
     let claim = format!("by {}: {}, {at}", utc(shown.by_ms), what(&shown.recorded));
     let mut claim = Claim::new(question, claim, [NOT_THE_COMMIT]);
-    claim.does_not_show.push(
-        "that the clocks of the nodes were right: the time is that of an honest node in the quorum".into(),
-    );
+    claim.does_not_show.push("that the clocks were right of those who cosigned: the time is by these".into());
     claim.does_not_show.extend(limits(&signed.command().body));
     claim
 }

@@ -71,7 +71,7 @@ async fn each_question_has_a_file_that_answers_it() {
     assert_eq!(shown["question"], "recorded_by");
     assert_eq!((&shown["knowledge"]["root"], &shown["verdict"]["verdict"]), (&root, &json!("permit")));
     assert!(number(&shown, "by_ms") > number(&decided, "time_ms"), "{shown}");
-    assert!(shown["nodes"].as_array().unwrap().len() >= 2, "{shown}");
+    assert!(shown["cosigned"].as_array().unwrap().len() >= 2, "{shown}");
 
     // What it might do then, and that nobody had revoked it.
     let then_ms = number(&decided, "time_ms").to_string();

@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use super::spelling::{base64, parse_base64};
 use crate::hash::{Hash, from_hex};
-use crate::head::Voter;
 
 /// The longest key name, in bytes: what c2sp.org/tlog-cosignature's newer formats can carry.
 pub const KEY_NAME_BYTES_MAX: usize = 255;
@@ -102,13 +101,6 @@ impl VerifierKey {
         }
         let id = key_id(&name, signature_type.byte(), public_key.as_bytes());
         Ok(Self { name, signature_type, public_key, id })
-    }
-
-    /// The key that a node cosigns with: its voter key, named `<origin>/<voter name>`.
-    pub fn of_voter(origin: &str, voter: &Voter) -> Result<Self, KeyError> {
-        let name = KeyName::new(&format!("{origin}/{}", voter.name))?;
-        let key = VerifyingKey::from_bytes(&voter.key.0).map_err(|_| KeyError::PublicKey)?;
-        Self::new(name, SignatureType::Cosignature, key)
     }
 
     /// Reads `<name>+<8 hex digits of the id>+<base64 of type ‖ public key>`; the id must be the key's.

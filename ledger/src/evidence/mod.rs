@@ -33,7 +33,7 @@ pub use no_permit::{
     Counted, NO_PERMIT_FORMAT, NO_PERMIT_SIZE_BYTES_MAX, NoPermit, NoPermitError, ShownNoPermit,
 };
 pub use record::{RECORD_FORMAT, Record, Recorded, ShownRecord};
-pub use recorded_by::{Cosigned, RECORDED_BY_FORMAT, RecordedBy, RecordedByError, ShownRecordedBy};
+pub use recorded_by::{RECORDED_BY_FORMAT, RecordedBy, RecordedByError, ShownRecordedBy};
 
 /// The `format` of the file.
 pub const EVIDENCE_FORMAT: &str = "chancery-evidence/v1";

@@ -119,31 +119,26 @@ impl Trust {
     /// # Errors
     /// The roster that it names is not proven, or was not the one in force at its block.
     pub fn voters_of(&self, head: &Head) -> Result<HeadVoters<'_>, TrustError> {
-        let (position, roster) = self.in_force(head.roster, head.block)?;
-        let previous = position.checked_sub(1).and_then(|before| self.at(before));
-        Ok(match previous.filter(|_| head.block == head.roster.block) {
-            Some(previous) => HeadVoters::of_roster_block(previous, roster),
-            None => HeadVoters::of(roster),
-        })
+        self.voters_after(head.block, head.roster)
     }
 
-    /// The roster with this id, if it is proven and was in force after `block`.
+    /// Whose signatures what was after `block` needs, where `found` was in force.
     ///
     /// # Errors
-    /// It is not proven, or was not the one in force then.
-    pub fn roster_after(&self, block: u64, id: RosterId) -> Result<&Roster, TrustError> {
-        Ok(self.in_force(id, block)?.1)
-    }
-
-    /// How many links lead to it, and the roster, if it is proven and was in force after `block`.
-    fn in_force(&self, found: RosterId, block: u64) -> Result<(usize, &Roster), TrustError> {
+    /// That roster is not proven, or was not the one in force then.
+    pub fn voters_after(&self, block: u64, found: RosterId) -> Result<HeadVoters<'_>, TrustError> {
         let unknown = TrustError::UnknownRoster(found);
         let position = self.position(found).filter(|_| found.block <= block).ok_or(unknown.clone())?;
         // Who left may sign heads of later blocks under the roster that had him in it: these do not count.
         if let Some(next) = self.proven.links.get(position).filter(|next| next.head.block <= block) {
             return Err(TrustError::RosterReplaced { block, found, by: next.id() });
         }
-        Ok((position, self.at(position).ok_or(unknown)?))
+        let roster = self.at(position).ok_or(unknown)?;
+        let previous = position.checked_sub(1).and_then(|before| self.at(before));
+        Ok(match previous.filter(|_| block == found.block) {
+            Some(previous) => HeadVoters::of_roster_block(previous, roster),
+            None => HeadVoters::of(roster),
+        })
     }
 
     /// Refuses a head of another ledger, or from before what was verified already.

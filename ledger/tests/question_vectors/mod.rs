@@ -6,7 +6,7 @@ use chancery_ledger::checkpoint::{SignatureLine, SignedCheckpoint};
 use chancery_ledger::command::Body;
 use chancery_ledger::evidence::{Evidence, Leaf, NoPermit, NoPermitError, RecordedBy, RecordedByError};
 use chancery_ledger::head::RosterChain;
-use chancery_ledger::trust::Trust;
+use chancery_ledger::trust::{CosignedError, Trust};
 use serde_json::{Value, json};
 
 use super::house::{House, key, name, nonce, request};
@@ -27,7 +27,7 @@ pub(crate) fn recorded_by_shows(file: &str, trust: &Trust) -> Value {
             "command": hex(shown.recorded.signed.encode()),
             "verdict": shown.recorded.verdict.as_ref().map(verdict_json),
             "by_ms": shown.by_ms,
-            "cosigned": shown.cosigned.iter().map(|one| [one.node, one.time_s]).collect::<Vec<_>>(),
+            "cosigned": shown.cosigned.nodes.iter().map(|by| [by.node, by.time_s]).collect::<Vec<_>>(),
             "block": shown.block,
         }),
         Err(error) => json!({ "error": recorded_by_error(&error) }),
@@ -37,11 +37,16 @@ pub(crate) fn recorded_by_shows(file: &str, trust: &Trust) -> Value {
 fn recorded_by_error(error: &RecordedByError) -> String {
     match error {
         RecordedByError::Evidence(error) => evidence_error(error),
-        RecordedByError::NotTheState(..) => "not_the_state".into(),
-        RecordedByError::NoVoter(_) => "no_voter".into(),
-        RecordedByError::Signature(_) => "signature".into(),
-        RecordedByError::TooFew(_) => "too_few".into(),
-        RecordedByError::Key(_) | RecordedByError::Note(_) => panic!("{error}"),
+        RecordedByError::NotTheState { .. } => "not_the_state".into(),
+        RecordedByError::Cosigned(CosignedError::OtherOrigin { .. }) => "checkpoint/other_origin".into(),
+        RecordedByError::Cosigned(CosignedError::Signatures(_)) => "checkpoint/bad_cosignature".into(),
+        RecordedByError::Cosigned(CosignedError::TooFewNodes { .. }) => "checkpoint/too_few_nodes".into(),
+        RecordedByError::Cosigned(CosignedError::TooFewWitnesses { .. }) => {
+            "checkpoint/too_few_witnesses".into()
+        }
+        RecordedByError::Cosigned(CosignedError::Voter { .. }) | RecordedByError::Note(_) => {
+            panic!("{error}")
+        }
     }
 }
 
@@ -105,7 +110,7 @@ pub(crate) fn recorded_by(house: &House) -> Vec<Value> {
         ("by as many as it takes", with(lines(&[0, 1]))),
         ("by too few", with(lines(&[1]))),
         ("by one twice", with(lines(&[0, 0]))),
-        ("not sorted", with(lines(&[1, 0]))),
+        ("in another order", with(lines(&[1, 0]))),
         (
             "with the log's own signature",
             with([vec![house.bare_checkpoint().sign(&key("log"))], lines(&[0, 1])].concat()),
