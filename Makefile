@@ -3,7 +3,7 @@
 # make jepsen: ten minutes of faults on real clusters, judged; SECONDS=3600 for an hour of them.
 # make fuzz: hostile bytes for every decoder, two minutes each.
 # make sabotage: builds that are broken on purpose, each of which must be caught.
-# make interop: tools that share no code with these, on what these make. It needs Go.
+# make interop: tools that share no code with these, on what these make, and on a live cluster's log. It needs Go.
 # make simulate: a cluster under seeded faults, for as long as wanted.
 #
 # All build with one profile and the same flags into one folder outside the checkout, so that RocksDB is

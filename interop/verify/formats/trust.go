@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,6 +14,7 @@ type Trust struct {
 	Origin         string
 	Ledger         Hash
 	ClockSkewMsMax uint64
+	Witnesses      *Witnesses // none, if a checkpoint needs none
 	minimumBlock   uint64
 	minimumRoster  RosterID
 	rosters        []provenRoster // genesis' first
@@ -20,7 +22,8 @@ type Trust struct {
 
 const trustSizeMax = 262_144
 
-// ReadTrust reads a trust file: of TOML, tables, basic strings without escapes, decimal integers and comments.
+// ReadTrust reads a trust file: of TOML, tables, basic strings without escapes and lists of these in one line, decimal integers
+// and comments.
 func ReadTrust(file []byte) (*Trust, error) {
 	if len(file) > trustSizeMax || !utf8.Valid(file) {
 		return nil, malformed
@@ -60,6 +63,15 @@ func ReadTrust(file []byte) (*Trust, error) {
 			return nil, malformed
 		}
 	}
+	if witnesses := tables["witnesses"]; witnesses != nil {
+		t.Witnesses = witnesses.witnesses()
+		for _, witness := range t.Witnesses.Keys {
+			for _, voter := range set.Voters {
+				witnesses.bad = witnesses.bad || bytes.Equal(witness.Key, voter.Key)
+			}
+		}
+		roster.bad = roster.bad || !witnesses.done()
+	}
 	if !top.done(roster) {
 		return nil, malformed
 	}
@@ -94,9 +106,9 @@ func parseTables(text string) (map[string]*members, []*members, bool) {
 		case line == "[[roster.voters]]":
 			table = &members{left: map[string]*jsonValue{}}
 			voters = append(voters, table)
-		case line == "[roster]" && tables["roster"] == nil && len(voters) == 0:
+		case line == "[roster]" && tables["roster"] == nil && len(voters) == 0, line == "[witnesses]" && tables["witnesses"] == nil:
 			table = &members{left: map[string]*jsonValue{}}
-			tables["roster"] = table
+			tables[strings.Trim(line, "[]")] = table
 		default:
 			name, value, found := strings.Cut(line, "=")
 			name = strings.Trim(name, " \t")
@@ -127,6 +139,9 @@ func withoutComment(line string) (string, bool) {
 }
 
 func tomlValue(text string) *jsonValue {
+	if inner := strings.TrimPrefix(text, "["); inner != text {
+		return tomlList(inner)
+	}
 	if inner := strings.TrimPrefix(text, `"`); inner != text {
 		value := strings.TrimSuffix(inner, `"`)
 		if value == inner || strings.ContainsAny(value, `"\`) {
@@ -140,10 +155,35 @@ func tomlValue(text string) *jsonValue {
 	return &jsonValue{kind: jsonNumber, text: text}
 }
 
+// tomlList is one of texts, in one line: what is behind its bracket. None of what may be in them has a comma.
+func tomlList(text string) *jsonValue {
+	inner := strings.TrimSuffix(text, "]")
+	if inner == text {
+		return nil
+	}
+	list := &jsonValue{kind: jsonList}
+	items := strings.Split(inner, ",")
+	for i, item := range items {
+		item = strings.Trim(item, " \t")
+		if item == "" && i == len(items)-1 {
+			continue // A comma may be behind the last.
+		}
+		value := tomlValue(item)
+		if value == nil || value.kind != jsonText {
+			return nil
+		}
+		list.items = append(list.items, value)
+	}
+	return list
+}
+
 // FromGenesis is a trust in the same ledger that has the genesis roster alone, and no minimum: evidence does not become
 // false when its reader learns more.
 func (t *Trust) FromGenesis() *Trust {
 	genesis := t.rosters[:1:1]
-	return &Trust{Origin: t.Origin, Ledger: t.Ledger, ClockSkewMsMax: t.ClockSkewMsMax,
+	return &Trust{Origin: t.Origin, Ledger: t.Ledger, ClockSkewMsMax: t.ClockSkewMsMax, Witnesses: t.Witnesses,
 		minimumRoster: genesis[0].id, rosters: genesis}
 }
+
+// Genesis are the voters of block 0.
+func (t *Trust) Genesis() []*VoterSet { return t.rosters[0].roster.Sets }

@@ -1,0 +1,2 @@
+// Package testonly is there because the release's tests name it, so that `go mod tidy` finds it.
+package testonly

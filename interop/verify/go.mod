@@ -1,3 +1,0 @@
-module chancery/interop/verify
-
-go 1.21
