@@ -63,11 +63,15 @@ fn changes(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
 }
 
 /// Whatever is changed is refused, or it is white space and means the same.
-fn no_byte_can_be_changed<T: PartialEq + std::fmt::Debug>(text: &str, read: impl Fn(&[u8]) -> Option<T>) {
+fn no_byte_can_be_changed<T: PartialEq + std::fmt::Debug>(
+    text: &str,
+    changes: impl Iterator<Item = (usize, Vec<u8>)>,
+    read: impl Fn(&[u8]) -> Option<T>,
+) {
     let same = read(text.as_bytes());
     assert!(same.is_some());
     let mut accepted = 0;
-    for (at, changed) in changes(text.as_bytes()) {
+    for (at, changed) in changes {
         if changed == text.as_bytes() {
             continue;
         }
@@ -270,7 +274,8 @@ fn no_byte_of_what_was_recorded_by_then_can_be_changed() {
     house.change(&[2, 3]);
     house.register("third");
     let file = house.recorded_by(index, &[(2, THEN_S), (3, THEN_S)]);
-    no_byte_can_be_changed(&file.to_json(), |text| {
+    let text = file.to_json();
+    no_byte_can_be_changed(&text, changes(text.as_bytes()), |text| {
         let file = RecordedBy::from_json(text).ok()?;
         let shown = file.verify(&house.trust).ok()?;
         Some((file, shown))
@@ -384,7 +389,10 @@ fn no_byte_of_a_count_can_be_changed() {
     house.authorize(authorize("bot", "mail", "customer/42"));
     let file = NoPermit { from, to: house.evidence(&asked, nonce("to")) };
     assert_eq!(file.verify(&house.trust).unwrap().denials, 1);
-    no_byte_can_be_changed(&file.to_json(), |text| {
+    let text = file.to_json();
+    // Twice as long as any other file, and evidence has all of the changes in a test of its own: one of each byte's here.
+    let changes = changes(text.as_bytes()).enumerate().filter(|(count, (at, _))| count % 11 == at % 11);
+    no_byte_can_be_changed(&text, changes.map(|(_, change)| change), |text| {
         let file = NoPermit::from_json(text).ok()?;
         let shown = file.verify(&house.trust).ok()?;
         Some((file, shown))

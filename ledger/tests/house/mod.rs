@@ -649,6 +649,13 @@ impl House {
         }
     }
 
+    /// Whose signatures the last head needs, sorted.
+    pub(crate) fn head_voters(&self) -> Vec<u64> {
+        let head = self.head();
+        let voters = self.trust.voters_after(head.block, head.roster).unwrap();
+        voters.voters().map(|voter| voter.node).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The checkpoint of the last head: what is signed.
     pub(crate) fn bare_checkpoint(&self) -> Checkpoint {
         let head = self.head();
@@ -657,7 +664,7 @@ impl House {
 
     /// A node's cosignature of the last head's checkpoint.
     pub(crate) fn cosignature(&self, node: u64, time_s: u64) -> SignatureLine {
-        let voter = self.roster.voter(node).cloned().unwrap_or_else(|| voter(node));
+        let voter = self.voters.get(&node).cloned().unwrap_or_else(|| voter(node));
         let name = KeyName::new(&format!("{ORIGIN}/{}", voter.name)).unwrap();
         self.bare_checkpoint().cosign(&name, time_s, &voter_key(&voter)).unwrap()
     }
