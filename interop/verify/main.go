@@ -1,4 +1,4 @@
-// Verifies what Chancery hands out, offline: evidence, records, contradictions and knowledge proofs.
+// Verifies what Chancery hands out, offline: evidence of every kind, records, contradictions and knowledge proofs.
 //
 //	verify FILE… --trust trust.toml [--root HEX]
 //
