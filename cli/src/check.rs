@@ -1,4 +1,4 @@
-//! `chancery check` and `chancery evidence`: may this agent do this, now? Or might it have, then?
+//! `chancery check`, and the evidence of one: may this agent do this, now? Or might it have, then?
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use chancery_client::{CheckError, CheckOptions, Checked, JsonArgs, Ledger, Past}
 use chancery_ledger::answer::Moment;
 use chancery_ledger::command::{GenerationId, Name};
 use chancery_ledger::decide::{Authority, Decision, Request};
+use chancery_ledger::evidence::Evidence;
 use chancery_ledger::hash::Hash;
 use clap::Args;
 use serde_json::json;
@@ -114,25 +115,35 @@ pub(crate) struct ProvenAnswer {
 }
 
 /// What was answered: about now, or about the past.
-enum Answered {
+pub(crate) enum Answered {
     Now(ProvenAnswer),
     Then(Past),
 }
 
 impl Answered {
-    /// Writes evidence, which is verified first.
-    async fn write(&self, ledger: &Ledger, path: &Path) -> Result<()> {
+    /// What was decided.
+    pub(crate) const fn decision(&self) -> &Decision {
         match self {
-            Self::Now(answer) => write(ledger, &answer.checked, path).await,
-            Self::Then(past) => {
-                let evidence =
-                    ledger.past_evidence(past).await.map_err(|error| ledger::read_failure(&error))?;
-                files::replace(path, evidence.to_json().as_bytes())
-            }
+            Self::Now(answer) => &answer.checked.verified.decision,
+            Self::Then(past) => &past.verified.decision,
         }
     }
 
-    fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
+    /// The evidence, which is verified.
+    pub(crate) async fn evidence(&self, ledger: &Ledger) -> Result<Evidence> {
+        let made = match self {
+            Self::Now(answer) => ledger.evidence(&answer.checked).await,
+            Self::Then(past) => ledger.past_evidence(past).await,
+        };
+        made.map_err(|error| ledger::read_failure(&error))
+    }
+
+    /// Writes evidence, which is verified first.
+    pub(crate) async fn write(&self, ledger: &Ledger, path: &Path) -> Result<()> {
+        files::replace(path, self.evidence(ledger).await?.to_json().as_bytes())
+    }
+
+    pub(crate) fn report(&self, ledger: &Ledger, evidence: Option<&Path>) -> Report {
         match self {
             Self::Now(answer) => answer.report(ledger, evidence),
             Self::Then(past) => past_report(ledger, past, evidence),
@@ -141,25 +152,14 @@ impl Answered {
 }
 
 impl Question {
-    /// Asks, and demands a proof.
     /// Asks about now, and demands a proof.
     pub(crate) async fn ask(&self, ledger: &Ledger) -> Result<ProvenAnswer> {
         ask_now(ledger, self.request()?, ledger.check_options()).await
     }
 
     /// Asks as `consistency` says, and demands a proof.
-    async fn ask_as(&self, ledger: &Ledger, consistency: Consistency) -> Result<Answered> {
-        match consistency {
-            Consistency::Linearizable => Ok(Answered::Now(self.ask(ledger).await?)),
-            Consistency::FreshWithin(within) => {
-                let options = CheckOptions { fresh_within: Some(within), ..ledger.check_options() };
-                Ok(Answered::Now(ask_now(ledger, self.request()?, options).await?))
-            }
-            Consistency::At(moment) => {
-                let past = ledger.check_past(self.request()?, moment).await;
-                past.map(Answered::Then).map_err(|error| ledger::past_failure(&error))
-            }
-        }
+    pub(crate) async fn ask_as(&self, ledger: &Ledger, consistency: Consistency) -> Result<Answered> {
+        ask_request(ledger, self.request()?, consistency).await
     }
 
     /// What the ledger is asked.
@@ -183,6 +183,27 @@ impl Question {
 pub(crate) async fn ask(ledger: &Ledger, names: [&Name; 3], args: &[u8]) -> Result<ProvenAnswer> {
     let request = chancery_client::Args::from(args).request(names.map(Clone::clone));
     ask_now(ledger, request, ledger.check_options()).await
+}
+
+/// Asks as `consistency` says, and demands a proof either way.
+pub(crate) async fn ask_request(
+    ledger: &Ledger,
+    request: Request,
+    consistency: Consistency,
+) -> Result<Answered> {
+    match consistency {
+        Consistency::Linearizable => {
+            Ok(Answered::Now(ask_now(ledger, request, ledger.check_options()).await?))
+        }
+        Consistency::FreshWithin(within) => {
+            let options = CheckOptions { fresh_within: Some(within), ..ledger.check_options() };
+            Ok(Answered::Now(ask_now(ledger, request, options).await?))
+        }
+        Consistency::At(moment) => {
+            let past = ledger.check_past(request, moment).await;
+            past.map(Answered::Then).map_err(|error| ledger::past_failure(&error))
+        }
+    }
 }
 
 /// Asks with options, and demands a proof either way.

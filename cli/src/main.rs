@@ -12,6 +12,7 @@ mod consistency;
 mod context;
 mod demo;
 mod dev;
+mod evidence;
 mod exit;
 mod explain;
 mod files;
@@ -107,8 +108,8 @@ enum Command {
     Outcome(authorize::Outcome),
     /// Why may this agent do this, or why not? In words, from the proof.
     Explain(explain::Explain),
-    /// Check, and write the evidence to a file.
-    Evidence(check::WriteEvidence),
+    /// Write the evidence of a check, or of what a person asks, to a file.
+    Evidence(evidence::Evidence),
     /// What an agent was granted, proven complete.
     Lookup(lookup::Lookup),
     /// What an agent had in front of it: roots, and proofs of what was there and what was not. Offline.
@@ -257,6 +258,15 @@ mod tests {
             "explain bot mail/send customer/42 --args-json {}",
             "grant bot --action a --resource b --condition policy.cedar --schema schema.cedarschema",
             "evidence bot mail/send customer/42 --file e.json",
+            "evidence bot mail/send customer/42 --consistency at-block=4 --file e.json",
+            "evidence revoked-by 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --log http://a:1 --file e.json",
+            "evidence revoked-by --index 7 --by 1800000000000 --log http://a:1 --log http://b:1 --file e.json",
+            "evidence recorded-by 7 --checkpoint kept --file e.json",
+            "evidence in-force-at bot mail/send customer/42 --at 1800000000000 --file e.json",
+            "evidence not-revoked-at bot mail/send customer/42 --at 1800000000000 --file e.json",
+            "evidence halted bot mail/send customer/42 --file e.json",
+            "evidence no-permit bot --from at-block=4 --to at-time=1800000000000 --file e.json",
+            "evidence no-permit bot --from-file d.json --file e.json",
             "authorize bot mail/send customer/42 --args-json {} --execute-within 5s",
             "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a executed",
             "verify a.json b.json --trust trust.toml",
@@ -289,6 +299,14 @@ mod tests {
             "outcome bot/7 executed",
             "outcome bot/7@0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a done",
             "explain",
+            "evidence",
+            "evidence bot mail/send --file e.json",
+            "evidence bot mail/send customer/42",
+            "evidence revoked-by --log http://a:1 --file e.json",
+            "evidence revoked-by --index 7 --file e.json",
+            "evidence recorded-by 7 --log http://a:1 --checkpoint kept --file e.json",
+            "evidence in-force-at bot mail/send customer/42 --file e.json",
+            "evidence no-permit bot --file e.json",
             "lookup",
             "lookup --action mail/send",
             "lookup bot --action mail/send --resource customer/42",

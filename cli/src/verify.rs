@@ -1,4 +1,4 @@
-//! `chancery verify`: evidence, record, contradiction and equivocation files, offline, against a trust file and nothing else.
+//! `chancery verify`: every kind of evidence file, offline, against a trust file and nothing else.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use chancery_ledger::answer::Moment;
 use chancery_ledger::command::Body;
 use chancery_ledger::decide::Decision;
 use chancery_ledger::evidence::{
-    Contradiction, Conviction, Equivocation, Equivocator, Evidence, Proof, Record, Shown, ShownRecord,
+    Contradiction, Conviction, Counted, Equivocation, Equivocator, Evidence, NoPermit, Proof, Record,
+    RecordedBy, Shown, ShownNoPermit, ShownRecord, ShownRecordedBy,
 };
 use chancery_ledger::trust::Trust;
 use clap::Args;
@@ -14,13 +15,14 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
+use crate::output::claim;
 use crate::output::{self, Page, Report, style, utc};
 
 /// Verifies evidence, and convicts nodes by their contradictions, with nothing but a trust file: no network, no
 /// ledger.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Evidence of checks and of recorded decisions, contradictions, and equivocations.
+    /// Evidence of any kind, contradictions, and equivocations.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Whom to believe: the one thing that must come from somewhere safe.
@@ -48,11 +50,22 @@ impl Verify {
                     page = describe_record(page, path, &trust, &record, &shown);
                     results.push(record_json(path, &trust, &record, &shown));
                 }
+                Ok(Verified::RecordedBy(file, shown)) => {
+                    let trust = trust.founding().extend(&file.rosters).unwrap_or_else(|_| trust.clone());
+                    page = describe_recorded_by(page, path, &trust, &file, &shown);
+                    results.push(recorded_by_json(path, &trust, &file, &shown));
+                }
+                Ok(Verified::NoPermit(file, shown)) => {
+                    let trust = trust.founding().extend(&file.to.rosters).unwrap_or_else(|_| trust.clone());
+                    page = describe_no_permit(page, path, &trust, &shown);
+                    results.push(no_permit_json(path, &trust, &shown));
+                }
                 Ok(Verified::Contradiction(convicted)) => {
                     let (contradiction, conviction) = *convicted;
+                    let claim = claim::of_conviction(&conviction);
                     page = page.text(format!("{} {}", style::bad("convicted"), path.display()));
-                    page = output::conviction(page, &conviction, &contradiction);
-                    let mut value = output::conviction_json(&conviction, &contradiction);
+                    page = claim.tail(output::conviction(claim.head(page), &conviction, &contradiction));
+                    let mut value = claim.json(output::conviction_json(&conviction, &contradiction));
                     if let Some(fields) = value.as_object_mut() {
                         fields.insert("outcome".into(), json!("convicted"));
                         fields.insert("file".into(), json!(path));
@@ -96,6 +109,8 @@ pub(crate) fn load_trust(path: &Path) -> Result<Trust> {
 enum Verified {
     Evidence(Box<Evidence>, Box<Shown>),
     Record(Box<Record>, Box<ShownRecord>),
+    RecordedBy(Box<RecordedBy>, Box<ShownRecordedBy>),
+    NoPermit(Box<NoPermit>, Box<ShownNoPermit>),
     Contradiction(Box<(Contradiction, Conviction)>),
     Equivocation(Box<Equivocation>, Vec<Equivocator>),
 }
@@ -112,6 +127,16 @@ fn read_any(path: &Path, trust: &Trust) -> Result<Verified> {
         let equivocation = Equivocation::from_json(&text).map_err(|error| invalid(error.to_string()))?;
         let guilty = equivocation.verify(trust).map_err(|error| invalid(error.to_string()))?;
         return Ok(Verified::Equivocation(Box::new(equivocation), guilty));
+    }
+    if RecordedBy::is_named_by(&text) {
+        let file = RecordedBy::from_json(&text).map_err(|error| invalid(error.to_string()))?;
+        let shown = file.verify(trust).map_err(|error| invalid(error.to_string()))?;
+        return Ok(Verified::RecordedBy(Box::new(file), Box::new(shown)));
+    }
+    if NoPermit::is_named_by(&text) {
+        let file = NoPermit::from_json(&text).map_err(|error| invalid(error.to_string()))?;
+        let shown = file.verify(trust).map_err(|error| invalid(error.to_string()))?;
+        return Ok(Verified::NoPermit(Box::new(file), Box::new(shown)));
     }
     if !Contradiction::is_named_by(&text) {
         let (evidence, shown) = check_text(&text, trust)?;
@@ -143,8 +168,9 @@ fn check_record_text(text: &[u8], trust: &Trust) -> Result<(Record, ShownRecord)
 
 fn describe_record(page: Page, path: &Path, trust: &Trust, record: &Record, shown: &ShownRecord) -> Page {
     let recorded = &shown.recorded;
-    let page = page
-        .text(format!("{} {}", style::good("verified"), path.display()))
+    let claim = claim::of_record(shown);
+    let page = claim
+        .head(page.text(format!("{} {}", style::good("verified"), path.display())))
         .field("recorded", output::words(&recorded.signed.command().body));
     let page = match &recorded.verdict {
         Some(verdict) => page.field("decided", output::verdict(verdict)),
@@ -159,10 +185,106 @@ fn describe_record(page: Page, path: &Path, trust: &Trust, record: &Record, show
     let names: Vec<_> =
         output::node_names(trust, &shown.nodes).iter().map(|name| style::name(name)).collect();
     let (cause, head) = (&recorded.cause, &record.head.head);
-    page.field("index", format!("{} in the log", cause.index))
+    let page = page
+        .field("index", format!("{} in the log", cause.index))
         .field("block", format!("{}, {}", cause.block, utc(cause.time_ms)))
         .field("signed by", cause.signer.to_string())
-        .field("proven by", format!("{}, who signed block {}", names.join(", "), head.block))
+        .field("proven by", format!("{}, who signed block {}", names.join(", "), head.block));
+    claim.tail(page)
+}
+
+/// By when it was recorded.
+pub(crate) fn describe_recorded_by(
+    page: Page,
+    path: &Path,
+    trust: &Trust,
+    file: &RecordedBy,
+    shown: &ShownRecordedBy,
+) -> Page {
+    let claim = claim::of_recorded_by(shown);
+    let mut page = claim.head(page.text(format!("{} {}", style::good("verified"), path.display())));
+    page = page.field("signed by", shown.recorded.cause.signer.to_string());
+    for (place, (name, time_s)) in cosigners(trust, shown).into_iter().enumerate() {
+        let second = utc(time_s.saturating_mul(1000));
+        let label = if place == 0 { "cosigned by" } else { "" };
+        page = page.field(label, format!("{}, in the second that began {second}", style::name(&name)));
+    }
+    let size = file.checkpoint.checkpoint().size();
+    page = page.field("checkpoint", format!("of {size} leaves, up to block {}", shown.block));
+    claim.tail(page)
+}
+
+/// Who cosigned, nodes and witnesses, and in which second.
+fn cosigners(trust: &Trust, shown: &ShownRecordedBy) -> Vec<(String, u64)> {
+    let nodes: Vec<u64> = shown.cosigned.nodes.iter().map(|by| by.node).collect();
+    let times = shown.cosigned.nodes.iter().map(|by| by.time_s);
+    let witnesses = shown.cosigned.witnesses.iter().map(|by| (by.key.name().to_string(), by.time_s));
+    output::node_names(trust, &nodes).into_iter().zip(times).chain(witnesses).collect()
+}
+
+/// The same for machines.
+pub(crate) fn recorded_by_json(
+    path: &Path,
+    trust: &Trust,
+    file: &RecordedBy,
+    shown: &ShownRecordedBy,
+) -> Value {
+    let recorded = &shown.recorded;
+    let (cause, body) = (&recorded.cause, &recorded.signed.command().body);
+    let mut value = json!({
+        "outcome": "verified",
+        "file": path,
+        "kind": output::kind(body),
+        "by_ms": shown.by_ms,
+        "index": cause.index,
+        "block": cause.block,
+        "time_ms": cause.time_ms,
+        "signer": cause.signer.to_string(),
+        "cosigned": cosigners(trust, shown)
+            .into_iter()
+            .map(|(name, time_s)| json!({ "name": name, "time_s": time_s }))
+            .collect::<Vec<_>>(),
+        "checkpoint": {
+            "size": file.checkpoint.checkpoint().size(),
+            "root": file.checkpoint.checkpoint().root().to_string(),
+            "block": shown.block,
+        },
+    });
+    if let Some(verdict) = &recorded.verdict {
+        value = output::with(value, "verdict", output::recorded_json(verdict));
+    }
+    if let Body::Authorize(asked) = body
+        && let Some(knowledge) = &asked.knowledge
+    {
+        let root = json!({ "root": knowledge.root().to_string(), "count": knowledge.count() });
+        value = output::with(value, "knowledge", root);
+    }
+    claim::of_recorded_by(shown).json(value)
+}
+
+/// That none was recorded.
+pub(crate) fn describe_no_permit(page: Page, path: &Path, trust: &Trust, shown: &ShownNoPermit) -> Page {
+    let claim = claim::of_no_permit(shown);
+    let page = claim.head(page.text(format!("{} {}", style::good("verified"), path.display())));
+    let page = output::proven(page.field("from", ""), trust, &shown.from.shown.proven);
+    claim.tail(output::proven(page.field("to", ""), trust, &shown.to.shown.proven))
+}
+
+/// The same for machines.
+pub(crate) fn no_permit_json(path: &Path, trust: &Trust, shown: &ShownNoPermit) -> Value {
+    let end = |counted: &Counted| {
+        let proof = output::proven_json(trust, &counted.shown.proven);
+        json!({ "block": counted.block, "time_ms": counted.time_ms, "proof": proof.get("proof") })
+    };
+    claim::of_no_permit(shown).json(json!({
+        "outcome": "verified",
+        "file": path,
+        "agent": shown.agent.as_str(),
+        "permits": shown.permits,
+        "denials_between": shown.denials,
+        "from": end(&shown.from),
+        "to": end(&shown.to),
+    }))
 }
 
 fn record_json(path: &Path, trust: &Trust, record: &Record, shown: &ShownRecord) -> Value {
@@ -189,6 +311,7 @@ fn record_json(path: &Path, trust: &Trust, record: &Record, shown: &ShownRecord)
     if let Some(verdict) = &recorded.verdict {
         value = output::with(value, "verdict", output::recorded_json(verdict));
     }
+    value = claim::of_record(shown).json(value);
     match &shown.cause {
         Some(signed) => output::with(value, "cause_kind", json!(output::kind(&signed.command().body))),
         None => value,
@@ -210,8 +333,9 @@ fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: 
         }
         Decision::Denied(denial) => format!("{}: {}", style::bad("denied"), output::denial(denial)),
     };
-    let page = page
-        .text(format!("{} {}", style::good("verified"), path.display()))
+    let claim = claim::of_evidence(trust, evidence, shown);
+    let page = claim
+        .head(page.text(format!("{} {}", style::good("verified"), path.display())))
         .field("asked", format!("{}{}", style::name(&asked), when(&evidence.proof)))
         .field("shown", verdict);
     let page = match &shown.cause {
@@ -220,7 +344,7 @@ fn describe(page: Page, path: &Path, trust: &Trust, evidence: &Evidence, shown: 
             .field("", format!("signed by {}, in the log that the nodes signed", signed.command().signer)),
         None => page,
     };
-    output::proven(page, trust, &shown.proven)
+    claim.tail(output::proven(page, trust, &shown.proven))
 }
 
 /// About when, in words that follow the question.
@@ -234,7 +358,8 @@ fn when(proof: &Proof) -> String {
 }
 
 fn shown_json(path: &Path, trust: &Trust, evidence: &Evidence, shown: &Shown) -> Value {
-    let mut value = output::proven_json(trust, &shown.proven);
+    let value = output::proven_json(trust, &shown.proven);
+    let mut value = claim::of_evidence(trust, evidence, shown).json(value);
     if let Some(fields) = value.as_object_mut() {
         let request = &evidence.request;
         fields.insert("outcome".into(), json!("verified"));

@@ -1,6 +1,7 @@
 //! Reading: leaves with their proofs, evidence, and what nodes say of themselves.
 
 use chancery_ledger::authority::{Decided, ENTRY_SIZE_BYTES_MAX, Entry, Verdict};
+use chancery_ledger::checkpoint::Checkpoint;
 use chancery_ledger::command::roster_from_wire;
 use chancery_ledger::decide::Denial;
 use chancery_ledger::evidence::{Evidence, EvidenceError, Leaf, Record};
@@ -161,6 +162,16 @@ impl Ledger {
     /// No node gave one in time, or none that is proven.
     pub async fn leaf_in(&self, head: &Head, index: u64) -> Result<(Leaf, Entry), ReadError> {
         self.leaf_that(index, head.log_size, |leaf| verify_leaf(leaf, head)).await
+    }
+
+    /// The leaf at `index`, proven to be in the log of `checkpoint`, and what it says. Whether the checkpoint is to be
+    /// believed, its signatures must show.
+    ///
+    /// # Errors
+    /// No node gave one in time, or none that is in that log.
+    pub async fn leaf_of(&self, checkpoint: &Checkpoint, index: u64) -> Result<(Leaf, Entry), ReadError> {
+        let (size, root) = (checkpoint.size(), checkpoint.root());
+        self.leaf_that(index, size, |leaf| Ok(leaf.verify_in(size, &root)?)).await
     }
 
     /// Evidence of a check, for who does not trust this client: with the leaf of the command that brought a

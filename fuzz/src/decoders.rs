@@ -26,7 +26,9 @@ use chancery_ledger::condition::{
     ARGUMENTS_SIZE_BYTES_MAX, Arguments, Call, Condition, Fact, Schema, admit, canonical_arguments,
 };
 use chancery_ledger::decide::{Interval, Request, decide};
-use chancery_ledger::evidence::{CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence, Record};
+use chancery_ledger::evidence::{
+    CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence, NoPermit, Record, RecordedBy,
+};
 use chancery_ledger::follow::{Follower, RESUME_TOKEN_TEXT_SIZE_MAX, ResumeToken};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, ROSTER_LINKS_MAX, RosterChain, Statement, VOTERS_MAX};
@@ -67,11 +69,13 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("log_proof", log_proof),
     ("name", name),
     ("newest", newest),
+    ("no_permit", no_permit),
     ("nonce_path", nonce_path),
     ("note", note),
     ("past_answer", past_answer),
     ("pruned_tree", pruned_tree),
     ("record", record),
+    ("recorded_by", recorded_by),
     ("resume_token", resume_token),
     ("roster", roster),
     ("roster_chain", roster_chain),
@@ -214,6 +218,26 @@ fn record(bytes: &[u8]) {
     assert_eq!(Record::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
     let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
     assert!(record.verify(&trust).is_err());
+}
+
+fn recorded_by(bytes: &[u8]) {
+    let named = RecordedBy::is_named_by(bytes);
+    let Ok(file) = RecordedBy::from_json(bytes) else { return };
+    assert!(named);
+    let text = file.to_json();
+    assert_eq!(RecordedBy::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
+    let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
+    assert!(file.verify(&trust).is_err());
+}
+
+fn no_permit(bytes: &[u8]) {
+    let named = NoPermit::is_named_by(bytes);
+    let Ok(file) = NoPermit::from_json(bytes) else { return };
+    assert!(named);
+    let text = file.to_json();
+    assert_eq!(NoPermit::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
+    let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
+    assert!(file.verify(&trust).is_err());
 }
 
 fn frontier(bytes: &[u8]) {

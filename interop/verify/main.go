@@ -1,4 +1,4 @@
-// Verifies what Chancery hands out, offline: evidence, records, contradictions and knowledge proofs.
+// Verifies what Chancery hands out, offline: evidence of every kind, records, contradictions and knowledge proofs.
 //
 //	verify FILE… --trust trust.toml [--root HEX]
 //
@@ -103,6 +103,18 @@ func verify(trust *formats.Trust, content []byte, root string) *report {
 			return invalid(err)
 		}
 		return ofRecord(r)
+	case formats.KindRecordedBy:
+		r, err := trust.VerifyRecordedBy(content)
+		if err != nil {
+			return invalid(err)
+		}
+		return ofRecordedBy(r)
+	case formats.KindNoPermit:
+		n, err := trust.VerifyNoPermit(content)
+		if err != nil {
+			return invalid(err)
+		}
+		return ofNoPermit(n)
 	case formats.KindContradiction:
 		c, err := trust.VerifyContradiction(content)
 		if err != nil {

@@ -21,6 +21,8 @@ func written(t *testing.T) (path func(section, name string) string, trust string
 	var v struct {
 		TrustFile                          string `json:"trust_file"`
 		Evidence, Recorded, Contradictions []file
+		RecordedBy                         []file   `json:"recorded_by"`
+		NoPermit                           []file   `json:"no_permit"`
 		KnowledgeProofs                    []string `json:"knowledge_proofs"`
 	}
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -32,7 +34,8 @@ func written(t *testing.T) (path func(section, name string) string, trust string
 			t.Fatal(err)
 		}
 	}
-	sections := map[string][]file{"evidence": v.Evidence, "recorded": v.Recorded, "contradictions": v.Contradictions}
+	sections := map[string][]file{"evidence": v.Evidence, "recorded": v.Recorded, "contradictions": v.Contradictions,
+		"recorded_by": v.RecordedBy, "no_permit": v.NoPermit}
 	for section, files := range sections {
 		for _, f := range files {
 			write(section+" "+f.Name+".json", f.File)
@@ -66,6 +69,10 @@ func TestProgram(t *testing.T) {
 		{[]string{bad, permit, conditional}, exitInvalid, []string{"INVALID", "permitted until"}},
 		{[]string{permit, conditional, denial}, exitConditional, nil},
 		{[]string{path("recorded", "a recorded permit")}, exitVerified, []string{"as recorded, decision 1"}},
+		{[]string{path("recorded_by", "a revocation")}, exitVerified, []string{"by 20", "cosigned by", "not shown"}},
+		{[]string{path("recorded_by", "by too few")}, exitInvalid, []string{"INVALID: checkpoint/too_few_nodes"}},
+		{[]string{path("no_permit", "after the first permits, to now")}, exitVerified, []string{"no permit was recorded for team/b"}},
+		{[]string{path("no_permit", "over permits")}, exitInvalid, []string{"INVALID: permitted"}},
 		{[]string{path("recorded", "a state leaf")}, exitInvalid, []string{"INVALID: other_leaf"}},
 		{[]string{path("contradictions", "head twice")}, exitVerified, []string{"convicted", "head_twice", "node-2"}},
 		{[]string{path("contradictions", "one statement")}, exitInvalid, []string{"INVALID: nothing"}},

@@ -262,6 +262,39 @@ func ofRecord(recorded *formats.Recorded) *report {
 	return r
 }
 
+func ofRecordedBy(recorded *formats.RecordedBy) *report {
+	r := &report{outcome: "verified"}
+	leaf := recorded.Leaf
+	r.add("claim", "by %s: %s", at(recorded.ByMs), describe(leaf.Signed.Command))
+	r.add("", "leaf %d, in block %d at %s, signed by %x", recorded.Index, leaf.Block, at(leaf.TimeMs), leaf.Signed.Command.Signer)
+	if v := leaf.Verdict; v != nil {
+		r.add("verdict", "as recorded, decision %d of the agent: %s", v.Number, verdictText(v))
+	}
+	if a := leaf.Signed.Command.Authorize; a != nil && a.Knowledge != nil {
+		r.add("knowledge", "%d items of the root %x", a.Knowledge.Count, a.Knowledge.Root)
+	}
+	for _, node := range recorded.Nodes {
+		r.add("cosigned by", "%s, in the second from %s", node.Name, at(recorded.TimesS[node.Node]*1000))
+	}
+	for _, witness := range recorded.Witnesses {
+		r.add("cosigned by", "the witness %s", quoted(witness))
+	}
+	r.notShown("when exactly it took effect: it was there by then", "that the clocks of those who cosigned were right",
+		"that what it says is so, or what came of it: it shows who said it, and by when it had taken effect")
+	return r
+}
+
+func ofNoPermit(n *formats.NoPermit) *report {
+	r := &report{outcome: "verified"}
+	r.add("claim", "no permit was recorded for %s after block %d (%s) up to block %d (%s)", n.Agent, n.From.Block, at(n.From.TimeMs),
+		n.To.Block, at(n.To.TimeMs))
+	r.add("", "%d permits had been recorded before; %d denials were, between the two", n.Permits, n.Denials)
+	r.add("signed by", "%s (from), %s (to)", names(n.From.Signers), names(n.To.Signers))
+	r.notShown("what was permitted by checks that were not recorded, or done around the gates",
+		"that nothing was done on a permit that was recorded before")
+	return r
+}
+
 func verdictText(v *formats.Verdict) string {
 	if v.Denial != nil {
 		return denialText(v.Denial)

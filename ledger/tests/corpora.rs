@@ -206,6 +206,13 @@ fn write_seeds() {
     for record in list(&vectors, "recorded") {
         add("record", record["file"].as_str().unwrap().into());
     }
+    for file in list(&vectors, "recorded_by") {
+        add("recorded_by", file["file"].as_str().unwrap().into());
+    }
+    // Two pieces of evidence each: a few are enough.
+    for file in list(&vectors, "no_permit").iter().take(3) {
+        add("no_permit", file["file"].as_str().unwrap().into());
+    }
     for entry in list(&vectors, "dedup") {
         add("dedup_entry", unhex(&entry["entry"]));
     }

@@ -7,6 +7,7 @@ mod checkpoint_vectors;
 mod condition_vectors;
 mod house;
 mod limits;
+mod question_vectors;
 
 use base64::Engine;
 use chancery_ledger::answer::{
@@ -1541,6 +1542,8 @@ fn vectors() -> Value {
         "past_answers": story.past,
         "evidence": story.evidence,
         "recorded": story.records,
+        "recorded_by": question_vectors::recorded_by(house),
+        "no_permit": question_vectors::no_permit(house),
         "contradictions": contradictions(house),
     })
 }
@@ -1617,6 +1620,14 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
     }
     for vector in list("recorded") {
         assert_eq!(record_shows(vector["file"].as_str().unwrap(), &founding), vector["shows"]);
+    }
+    for vector in list("recorded_by") {
+        let shown = question_vectors::recorded_by_shows(vector["file"].as_str().unwrap(), &founding);
+        assert_eq!(shown, vector["shows"]);
+    }
+    for vector in list("no_permit") {
+        let shown = question_vectors::no_permit_shows(vector["file"].as_str().unwrap(), &founding);
+        assert_eq!(shown, vector["shows"]);
     }
     for vector in list("contradictions") {
         assert_eq!(contradiction_shows(vector["file"].as_str().unwrap(), &trust), vector["shows"]);

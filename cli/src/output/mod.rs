@@ -2,6 +2,7 @@
 //!
 //! A page is rendered with styles; the stream drops them when it is no terminal or `NO_COLOR` is set.
 
+pub(crate) mod claim;
 mod commands;
 mod convicted;
 mod equivocation;

@@ -9,6 +9,7 @@ mod harness;
 mod membership;
 mod operator;
 mod power;
+mod questions;
 mod replay;
 mod restart;
 mod retries;

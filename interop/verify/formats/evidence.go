@@ -40,7 +40,7 @@ func readFile(file []byte, sizeMax int) (Kind, *members, error) {
 
 // KindOf tells which format a file is of.
 func KindOf(file []byte) (Kind, error) {
-	kind, _, err := readFile(file, contradictionSizeMax)
+	kind, _, err := readFile(file, noPermitSizeMax)
 	return kind, err
 }
 
@@ -82,47 +82,66 @@ func (m *members) optionalBytes(name string) []byte {
 	return data
 }
 
+// evidenceFile is a file of evidence. Nothing is verified yet.
+type evidenceFile struct {
+	*Evidence
+	origin          string
+	ledger          Hash
+	rosters, answer []byte
+	cause           *fileLeaf
+}
+
 // VerifyEvidence is §9.
 func (t *Trust) VerifyEvidence(file []byte) (*Evidence, error) {
 	kind, m, err := readFile(file, evidenceSizeMax)
 	if err != nil || kind != KindEvidence {
 		return nil, malformed
 	}
-	origin, ledger, rosters, answer := m.text("origin"), m.hash("ledger"), m.optionalBytes("rosters"), m.bytes("answer")
-	e := &Evidence{}
-	e.readQuestion(m.member("question"), m)
-	var cause *fileLeaf
-	if m.has("cause") {
-		cause = m.leaf("cause")
-	}
-	if !m.done() {
+	f, ok := readEvidence(m)
+	if !ok {
 		return nil, malformed
 	}
-	from, err := t.from(origin, ledger, rosters)
+	return t.verifyEvidence(f)
+}
+
+// readEvidence reads all members but the format.
+func readEvidence(m *members) (*evidenceFile, bool) {
+	f := &evidenceFile{Evidence: &Evidence{}}
+	f.origin, f.ledger, f.rosters, f.answer = m.text("origin"), m.hash("ledger"), m.optionalBytes("rosters"), m.bytes("answer")
+	f.readQuestion(m.member("question"), m)
+	if m.has("cause") {
+		f.cause = m.leaf("cause")
+	}
+	return f, m.done()
+}
+
+func (t *Trust) verifyEvidence(f *evidenceFile) (*Evidence, error) {
+	e := f.Evidence
+	from, newest, err := t.knowing(f.origin, f.ledger, f.rosters)
 	if err != nil {
 		return nil, err
 	}
-	names, err := e.newestNamed(answer)
+	names, err := e.newestNamed(f.answer)
 	if err != nil {
 		return nil, under("answer", err)
 	}
-	if from.newestRoster() != names {
+	if newest != names {
 		return nil, Refusal("other_rosters")
 	}
 	if e.isPast() {
-		e.Shown, err = from.VerifyPast(e.Request, e.Moment, answer)
+		e.Shown, err = from.VerifyPast(e.Request, e.Moment, f.answer)
 	} else {
 		nonce := &e.Nonce
 		if e.Asked == "recent_check" {
 			nonce = nil
 		}
-		e.Shown, err = from.VerifyCheck(e.Request, nonce, answer)
+		e.Shown, err = from.VerifyCheck(e.Request, nonce, f.answer)
 	}
 	if err != nil {
 		return nil, under("answer", err)
 	}
-	if cause != nil {
-		return e, e.verifyCause(cause)
+	if f.cause != nil {
+		return e, e.verifyCause(f.cause)
 	}
 	return e, nil
 }
@@ -181,6 +200,20 @@ func (t *Trust) from(origin string, ledger Hash, rosters []byte) (*Trust, error)
 		}
 	}
 	return from, nil
+}
+
+// knowing is the same with what the trust has proven besides: whoever knows later rosters than a file shows believes nobody
+// who had left. It tells the newest roster of the file's, too.
+func (t *Trust) knowing(origin string, ledger Hash, rosters []byte) (*Trust, RosterID, error) {
+	from, err := t.from(origin, ledger, rosters)
+	if err != nil {
+		return nil, RosterID{}, err
+	}
+	newest := from.newestRoster()
+	if len(from.rosters) < len(t.rosters) {
+		from.rosters = t.rosters
+	}
+	return from, newest, nil
 }
 
 // newestNamed is the newest roster that an answer names.
@@ -281,11 +314,11 @@ func (t *Trust) VerifyRecord(file []byte) (*Recorded, error) {
 	if !m.done() || !headOK || !statementsOK {
 		return nil, malformed
 	}
-	from, err := t.from(origin, ledger, rosters)
+	from, newest, err := t.knowing(origin, ledger, rosters)
 	if err != nil {
 		return nil, err
 	}
-	if from.newestRoster() != head.Roster {
+	if newest != head.Roster {
 		return nil, Refusal("other_rosters")
 	}
 	if head.Ledger != t.Ledger {

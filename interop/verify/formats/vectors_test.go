@@ -41,6 +41,8 @@ type vectors struct {
 	PastAnswers     []laterVector    `json:"past_answers"`
 	Evidence        []evidenceVector `json:"evidence"`
 	Recorded        []recordVector
+	RecordedBy      []recordedByVector `json:"recorded_by"`
+	NoPermit        []noPermitVector   `json:"no_permit"`
 	Contradictions  []contradictionVector
 }
 

@@ -41,8 +41,13 @@ pub enum LeafError {
 impl Leaf {
     /// Demands that it is in the log of `head`, and decodes it.
     pub fn verify(&self, head: &Head) -> Result<Entry, LeafError> {
+        self.verify_in(head.log_size, &head.log_root)
+    }
+
+    /// Demands that it is in the log of so many leaves and that root, and decodes it.
+    pub fn verify_in(&self, size: u64, root: &Hash) -> Result<Entry, LeafError> {
         let (index, hash) = (self.index, leaf_hash(&self.entry));
-        verify_inclusion(&hash, index, head.log_size, &self.proof, &head.log_root)
+        verify_inclusion(&hash, index, size, &self.proof, root)
             .map_err(|source| LeafError::Inclusion { index, source })?;
         Ok(Entry::decode(&self.entry)?)
     }

@@ -2,11 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{EVIDENCE_FORMAT, EVIDENCE_SIZE_BYTES_MAX, Evidence, Leaf, Proof};
 use crate::answer::{AnswerError, Moment, Nonce, decode_answer, decode_past_answer};
 use crate::authority::{ENTRY_SIZE_BYTES_MAX, INCLUSION_HASHES_MAX};
+use crate::checkpoint::CheckpointError;
 use crate::command::{GenerationId, LedgerId, MalformedCommand, Name, NameError};
 use crate::decide::Request;
 use crate::hash::{Hash, from_hex, to_hex};
@@ -17,8 +19,8 @@ use crate::knowledge::Knowledge;
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceFileError {
     /// Larger than any evidence.
-    #[error("more than {EVIDENCE_SIZE_BYTES_MAX} bytes")]
-    TooLarge,
+    #[error("more than {0} bytes")]
+    TooLarge(usize),
     /// Not the JSON that it should be.
     #[error("not an evidence file: {0}")]
     Json(#[from] serde_json::Error),
@@ -54,11 +56,14 @@ pub enum EvidenceFileError {
     /// The statements are not sorted, or too many.
     #[error(transparent)]
     Statements(#[from] MalformedCommand),
+    /// The checkpoint is not one.
+    #[error("checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     format: String,
     origin: String,
     ledger: String,
@@ -132,6 +137,10 @@ impl FileLeaf {
 impl Evidence {
     /// The file's text.
     pub fn to_json(&self) -> String {
+        text(&self.to_file())
+    }
+
+    pub(super) fn to_file(&self) -> File {
         let (kind, nonce, moment, answer) = match &self.proof {
             Proof::Check { nonce, answer } => (Kind::Check, Some(to_hex(&nonce.0)), None, answer.encode()),
             Proof::Recent { answer } => (Kind::RecentCheck, None, None, answer.encode()),
@@ -143,7 +152,7 @@ impl Evidence {
             }
         };
         let (block, time_ms) = moment.unwrap_or_default();
-        let file = File {
+        File {
             format: EVIDENCE_FORMAT.into(),
             origin: self.origin.clone(),
             ledger: self.ledger.to_string(),
@@ -163,24 +172,16 @@ impl Evidence {
             answer: BASE64.encode(answer),
             rosters: (!self.rosters.links.is_empty()).then(|| BASE64.encode(self.rosters.encode())),
             cause: self.cause.as_ref().map(FileLeaf::of),
-        };
-        // INVARIANT: strings, integers and lists of them always serialize.
-        let mut text = serde_json::to_string_pretty(&file).unwrap_or_default();
-        text.push('\n');
-        text
+        }
     }
 
     /// Parses a file strictly: unknown and repeated members are errors, and so is any other spelling than the
     /// one that [`Evidence::to_json`] writes, but for white space, the order of members, and escapes in texts.
     pub fn from_json(text: &[u8]) -> Result<Self, EvidenceFileError> {
-        if text.len() > EVIDENCE_SIZE_BYTES_MAX {
-            return Err(EvidenceFileError::TooLarge);
-        }
-        let file: File = serde_json::from_slice(text)?;
-        // The parser takes lists for objects, and more; what it understood, written again, must be the text.
-        if serde_json::to_value(&file)? != serde_json::from_slice::<serde_json::Value>(text)? {
-            return Err(EvidenceFileError::Spelling);
-        }
+        Self::from_file(parse(text, EVIDENCE_SIZE_BYTES_MAX)?)
+    }
+
+    pub(super) fn from_file(file: File) -> Result<Self, EvidenceFileError> {
         if file.format != EVIDENCE_FORMAT {
             return Err(EvidenceFileError::Format(file.format));
         }
@@ -212,6 +213,39 @@ impl Evidence {
             cause: file.cause.map(leaf).transpose()?,
         })
     }
+}
+
+/// The text of a file.
+pub(super) fn text(file: &impl Serialize) -> String {
+    // INVARIANT: strings, integers and lists of them always serialize.
+    let mut text = serde_json::to_string_pretty(file).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// What a text says, if it is spelled as [`text`] writes it, but for white space, the order of members, and escapes.
+pub(super) fn parse<F: Serialize + DeserializeOwned>(
+    text: &[u8],
+    size_bytes_max: usize,
+) -> Result<F, EvidenceFileError> {
+    if text.len() > size_bytes_max {
+        return Err(EvidenceFileError::TooLarge(size_bytes_max));
+    }
+    let file: F = serde_json::from_slice(text)?;
+    // The parser takes lists for objects, and more; what it understood, written again, must be the text.
+    if serde_json::to_value(&file)? != serde_json::from_slice::<serde_json::Value>(text)? {
+        return Err(EvidenceFileError::Spelling);
+    }
+    Ok(file)
+}
+
+/// Whether a text names this format.
+pub(super) fn is_named(text: &[u8], format: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Named {
+        format: String,
+    }
+    serde_json::from_slice::<Named>(text).is_ok_and(|named| named.format == format)
 }
 
 /// The proof that the kind of question has, which has this kind's members and no other's.

@@ -3,13 +3,16 @@
 //! The file holds the question, the [`Answer`] or [`PastAnswer`] that proves it, and, when a command brought the
 //! decision about, that command's leaf with its place in the log; and the rosters since genesis, if there were
 //! others. [`Evidence::verify`] needs nothing but a [`Trust`]. A [`Record`] is the same for a command in the log,
-//! and so for a decision that was recorded.
+//! and so for a decision that was recorded; [`RecordedBy`] says by when it was; and [`NoPermit`] that none was.
 
 mod contradiction;
 mod equivocation;
 mod file;
+mod no_permit;
 mod record;
 mod record_file;
+mod recorded_by;
+mod recorded_by_file;
 
 use crate::answer::{
     Answer, Moment, Nonce, PastAnswer, ProofError, Verified, VerifiedPast, verify, verify_past, verify_recent,
@@ -31,7 +34,11 @@ pub use equivocation::{
     Equivocator, Fork,
 };
 pub use file::EvidenceFileError;
+pub use no_permit::{
+    Counted, NO_PERMIT_FORMAT, NO_PERMIT_SIZE_BYTES_MAX, NoPermit, NoPermitError, ShownNoPermit,
+};
 pub use record::{RECORD_FORMAT, Record, Recorded, ShownRecord};
+pub use recorded_by::{RECORDED_BY_FORMAT, RecordedBy, RecordedByError, ShownRecordedBy};
 
 /// The `format` of the file.
 pub const EVIDENCE_FORMAT: &str = "chancery-evidence/v1";

@@ -53,10 +53,15 @@ pub struct ShownRecord {
 
 /// What took effect at `leaf` of the log that `head` commits to; its signatures are not verified yet.
 pub(super) fn recorded(leaf: &Leaf, head: &Head) -> Result<Recorded, EvidenceError> {
-    let Entry::Command { block, time_ms, signed, verdict } = leaf.verify(head)? else {
+    took_effect(leaf.index, leaf.verify(head)?)
+}
+
+/// What took effect at `index`, where `entry` is; its signatures are not verified yet.
+pub(super) fn took_effect(index: u64, entry: Entry) -> Result<Recorded, EvidenceError> {
+    let Entry::Command { block, time_ms, signed, verdict } = entry else {
         return Err(EvidenceError::OtherLeaf);
     };
-    let cause = Cause { index: leaf.index, block, time_ms, signer: signed.command().signer };
+    let cause = Cause { index, block, time_ms, signer: signed.command().signer };
     Ok(Recorded { signed, cause, verdict })
 }
 

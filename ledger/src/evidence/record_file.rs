@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::file::{FileLeaf, base64, hash, leaf, rosters};
+use super::file::{FileLeaf, base64, hash, is_named, leaf, parse, rosters, text};
 use super::{EVIDENCE_SIZE_BYTES_MAX, EvidenceFileError, RECORD_FORMAT, Record};
 use crate::command::LedgerId;
 use crate::head::{Head, HeadQuorum, STATEMENTS_MAX, Statement, decode_statements};
@@ -31,7 +31,7 @@ impl Record {
     /// The file's text.
     pub fn to_json(&self) -> String {
         let HeadQuorum { head, statements } = &self.head;
-        let file = File {
+        text(&File {
             format: RECORD_FORMAT.into(),
             origin: self.origin.clone(),
             ledger: self.ledger.to_string(),
@@ -40,21 +40,13 @@ impl Record {
             head: BASE64.encode(head.encode()),
             statements: statements.iter().map(|statement| BASE64.encode(statement.encode())).collect(),
             rosters: (!self.rosters.links.is_empty()).then(|| BASE64.encode(self.rosters.encode())),
-        };
-        // INVARIANT: strings, integers and lists of them always serialize.
-        let mut text = serde_json::to_string_pretty(&file).unwrap_or_default();
-        text.push('\n');
-        text
+        })
     }
 
     /// Whether a file names this format, so that it should be read as one of it: for who is given a file of any
     /// kind.
     pub fn is_named_by(text: &[u8]) -> bool {
-        #[derive(Deserialize)]
-        struct Named {
-            format: String,
-        }
-        serde_json::from_slice::<Named>(text).is_ok_and(|named| named.format == RECORD_FORMAT)
+        is_named(text, RECORD_FORMAT)
     }
 
     /// Parses a file strictly: unknown and repeated members are errors, and so is any other spelling than the
@@ -63,14 +55,7 @@ impl Record {
     /// # Errors
     /// The text is not exactly that.
     pub fn from_json(text: &[u8]) -> Result<Self, EvidenceFileError> {
-        if text.len() > EVIDENCE_SIZE_BYTES_MAX {
-            return Err(EvidenceFileError::TooLarge);
-        }
-        let file: File = serde_json::from_slice(text)?;
-        // The parser takes lists for objects, and more; what it understood, written again, must be the text.
-        if serde_json::to_value(&file)? != serde_json::from_slice::<serde_json::Value>(text)? {
-            return Err(EvidenceFileError::Spelling);
-        }
+        let file: File = parse(text, EVIDENCE_SIZE_BYTES_MAX)?;
         if file.format != RECORD_FORMAT {
             return Err(EvidenceFileError::Format(file.format));
         }

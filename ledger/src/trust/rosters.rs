@@ -119,7 +119,14 @@ impl Trust {
     /// # Errors
     /// The roster that it names is not proven, or was not the one in force at its block.
     pub fn voters_of(&self, head: &Head) -> Result<HeadVoters<'_>, TrustError> {
-        let (found, block) = (head.roster, head.block);
+        self.voters_after(head.block, head.roster)
+    }
+
+    /// Whose signatures what was after `block` needs, where `found` was in force.
+    ///
+    /// # Errors
+    /// That roster is not proven, or was not the one in force then.
+    pub fn voters_after(&self, block: u64, found: RosterId) -> Result<HeadVoters<'_>, TrustError> {
         let unknown = TrustError::UnknownRoster(found);
         let position = self.position(found).filter(|_| found.block <= block).ok_or(unknown.clone())?;
         // Who left may sign heads of later blocks under the roster that had him in it: these do not count.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chancery_ledger::answer::{Answer, Moment, Nonce, PastAnswer};
 use chancery_ledger::authority::{Applied, Block, Entry, GrantRef, Outcome, State, Summary, Verdict};
+use chancery_ledger::checkpoint::{Checkpoint, KeyName, SignatureLine, SignedCheckpoint};
 use chancery_ledger::command::{
     Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, Digests, Generation,
     GenerationId, Genesis, GrantId, HaltScope, Identifier, LedgerId, Limits, LineageConstraints,
@@ -16,7 +17,7 @@ use chancery_ledger::command::{
 };
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Decision, Interval, Request, decide};
-use chancery_ledger::evidence::{Evidence, Leaf, Proof, Record};
+use chancery_ledger::evidence::{Evidence, Leaf, Proof, Record, RecordedBy};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{
     Fresh, Head, HeadQuorum, Number, Roster, RosterChain, RosterId, RosterLink, Statement, Voter, VoterSet,
@@ -646,6 +647,40 @@ impl House {
             head: HeadQuorum { head, statements },
             rosters: self.trust.roster_chain_to(head.roster).unwrap(),
         }
+    }
+
+    /// Whose signatures the last head needs, sorted.
+    pub(crate) fn head_voters(&self) -> Vec<u64> {
+        let head = self.head();
+        let voters = self.trust.voters_after(head.block, head.roster).unwrap();
+        voters.voters().map(|voter| voter.node).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The checkpoint of the last head: what is signed.
+    pub(crate) fn bare_checkpoint(&self) -> Checkpoint {
+        let head = self.head();
+        Checkpoint::new(KeyName::new(ORIGIN).unwrap(), head.log_size, head.log_root).unwrap()
+    }
+
+    /// A node's cosignature of the last head's checkpoint.
+    pub(crate) fn cosignature(&self, node: u64, time_s: u64) -> SignatureLine {
+        let voter = self.voters.get(&node).cloned().unwrap_or_else(|| voter(node));
+        let name = KeyName::new(&format!("{ORIGIN}/{}", voter.name)).unwrap();
+        self.bare_checkpoint().cosign(&name, time_s, &voter_key(&voter)).unwrap()
+    }
+
+    /// The checkpoint of the last head as nodes publish it: signed by the log, and cosigned then.
+    pub(crate) fn checkpoint(&self, cosigned: &[(u64, u64)]) -> SignedCheckpoint {
+        let checkpoint = self.bare_checkpoint();
+        let cosignatures = cosigned.iter().map(|(node, time_s)| self.cosignature(*node, *time_s));
+        let lines = std::iter::once(checkpoint.sign(&key("log"))).chain(cosignatures).collect();
+        SignedCheckpoint::new(checkpoint, lines).unwrap()
+    }
+
+    /// Evidence that what is at `index` was recorded by the time that the cosignatures show.
+    pub(crate) fn recorded_by(&self, index: u64, cosigned: &[(u64, u64)]) -> RecordedBy {
+        let leaves = [self.leaf(index), self.leaf(self.head().log_size - 1)];
+        RecordedBy::new(&self.trust, &self.checkpoint(cosigned), leaves).unwrap()
     }
 
     /// Evidence of one check, with the leaf that a denial rests on.

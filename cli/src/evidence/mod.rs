@@ -1,0 +1,60 @@
+//! `chancery evidence`: one file for each question that a person asks, for `chancery verify`.
+//!
+//! A question is written down only if what the ledger shows answers it with yes; each file is verified before it is
+//! written, and what it claims, and does not, is what `verify` says of it later.
+
+mod checkpoint;
+mod count;
+mod moment;
+mod recorded;
+
+use clap::{Args, Subcommand};
+
+use crate::check::WriteEvidence;
+use crate::exit::{Failure, Result};
+use crate::output::Report;
+
+/// Write evidence to a file: of one check, exit code 0 whatever it shows; or of a question that a person asks, exit code
+/// 10 and no file if the answer is no.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Evidence {
+    #[command(subcommand)]
+    question: Option<Question>,
+    #[command(flatten)]
+    check: Option<WriteEvidence>,
+}
+
+/// What a person asks.
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// That a grant, or all of an agent's, was revoked by a time: in a checkpoint that a quorum cosigned by then.
+    RevokedBy(recorded::RevokedBy),
+    /// That a command, such as a decision with its knowledge, was recorded by a time: likewise.
+    RecordedBy(recorded::RecordedBy),
+    /// That an agent might do something at a time.
+    InForceAt(moment::InForceAt),
+    /// That the grants by which an agent might do something were not revoked at a time, whatever else forbade it.
+    NotRevokedAt(moment::NotRevokedAt),
+    /// That a halt covered a call.
+    Halted(moment::Halted),
+    /// That no permit was recorded for an agent between two moments.
+    NoPermit(count::NoPermit),
+}
+
+impl Evidence {
+    /// Runs `chancery evidence`.
+    pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
+        match (&self.question, &self.check) {
+            (Some(Question::RevokedBy(asked)), _) => asked.run(named).await,
+            (Some(Question::RecordedBy(asked)), _) => asked.run(named).await,
+            (Some(Question::InForceAt(asked)), _) => asked.run(named).await,
+            (Some(Question::NotRevokedAt(asked)), _) => asked.run(named).await,
+            (Some(Question::Halted(asked)), _) => asked.run(named).await,
+            (Some(Question::NoPermit(asked)), _) => asked.run(named).await,
+            (None, Some(check)) => check.run(named).await,
+            // INVARIANT: clap demands one or the other.
+            (None, None) => Err(Failure::usage("a question")),
+        }
+    }
+}
