@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+
+	formatsnote "github.com/transparency-dev/formats/note"
+	"golang.org/x/mod/sumdb/note"
 )
 
 const nodes = 3
@@ -46,11 +51,43 @@ func found(ctx context.Context, program, folder string, witness *omniwitness) (*
 		}
 		args = append(args, "--node", fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", p.peers, p.clients, p.tiles))
 	}
-	_, err := c.call(ctx, "", args...)
-	return c, err
+	if _, err := c.call(ctx, "", args...); err != nil {
+		return nil, err
+	}
+	trust, err := os.ReadFile(c.trustFile())
+	if err != nil {
+		return nil, err
+	}
+	nodes, _, found := strings.Cut(string(trust), "[witnesses]")
+	if !found {
+		return nil, errors.New("the trust file demands no witness")
+	}
+	return c, os.WriteFile(c.nodesTrustFile(), []byte(nodes), 0o600)
 }
 
 func (c *cluster) trustFile() string { return filepath.Join(c.folder, "trust.toml") }
+
+// nodesTrustFile demands no witness.
+func (c *cluster) nodesTrustFile() string { return filepath.Join(c.folder, "trust-nodes.toml") }
+
+// otherWitnessTrustFile demands one that nobody knows.
+func (c *cluster) otherWitnessTrustFile() (string, error) {
+	trust, err := os.ReadFile(c.nodesTrustFile())
+	if err != nil {
+		return "", err
+	}
+	_, public, err := note.GenerateKey(cryptorand.Reader, "witness.localhost/other")
+	if err != nil {
+		return "", err
+	}
+	vkey, err := formatsnote.VKeyToCosignatureV1(public)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(c.folder, "trust-other.toml")
+	demand := fmt.Sprintf("\n[witnesses]\nquorum = 1\nkeys = [%q]\n", vkey)
+	return file, os.WriteFile(file, append(trust, demand...), 0o600)
+}
 
 func (c *cluster) nodeFolder(i int) string {
 	return filepath.Join(c.folder, fmt.Sprintf("node-%d", i+1))

@@ -165,12 +165,13 @@ func after(
 		return err
 	}
 	say("fsck passes on each node; with a bit of an entry changed, it does not")
-	if err := archive.fsck(ctx, a.fsck, folder, cluster, watch, newest); err != nil {
-		return err
-	}
-	if _, err := witness.settled(ctx, watch, newest); err != nil {
+	witnessed, err := witness.settled(ctx, watch, newest)
+	if err != nil {
 		return err
 	}
 	say("a witness cosigned %d of the checkpoints that the nodes gave it, the newest too", len(witness.cosigned))
-	return nil
+	if err := archive.fsck(ctx, a.fsck, folder, cluster, watch, witnessed, newest); err != nil {
+		return err
+	}
+	return audited(ctx, cluster, watch, archive, witnessed)
 }

@@ -139,27 +139,27 @@ const witnessedMin = 5
 
 // settled waits until a node serves the newest checkpoint with the witness' cosignature. Which of them gets it, is chance: each
 // asks for what was newest there.
-func (o *omniwitness) settled(ctx context.Context, w *watcher, newest *checkpoint) (*checkpoint, error) {
+func (o *omniwitness) settled(ctx context.Context, w *watcher, newest *checkpoint) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for ; ctx.Err() == nil; pause(ctx, pollEvery) {
 		for i, url := range w.urls {
 			raw, err := get(ctx, url+"checkpoint")
 			if err != nil {
-				return nil, err
+				return 0, err
 			}
 			read, err := o.open(w.log, raw)
 			if err != nil {
 				continue
 			}
 			if read.Tree != newest.Tree {
-				return nil, fmt.Errorf("node-%d serves %d entries now, before %d", i+1, read.N, newest.N)
+				return 0, fmt.Errorf("node-%d serves %d entries now, before %d", i+1, read.N, newest.N)
 			}
 			if len(o.cosigned) < witnessedMin {
-				return nil, fmt.Errorf("the witness cosigned only %d checkpoints", len(o.cosigned))
+				return 0, fmt.Errorf("the witness cosigned only %d checkpoints", len(o.cosigned))
 			}
-			return read, nil
+			return i, nil
 		}
 	}
-	return nil, fmt.Errorf("no node serves %d entries with the witness' cosignature", newest.N)
+	return 0, fmt.Errorf("no node serves %d entries with the witness' cosignature", newest.N)
 }
