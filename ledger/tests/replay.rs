@@ -1,7 +1,7 @@
 //! A log applied again from its leaves alone: what is not the log that its own commands make is refused.
 //! That any log which is gives the same state is a property in `replicas`.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::result_large_err)]
 
 mod house;
 

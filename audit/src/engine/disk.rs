@@ -124,13 +124,18 @@ impl Disk {
         decoded.collect()
     }
 
-    fn records(&self, kind: u8) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), DiskError>> {
+    /// Every record of a kind, in the order of their keys.
+    fn records(&self, kind: u8) -> impl Iterator<Item = Result<Record, DiskError>> {
         let records = self.0.iterator(IteratorMode::From(&[kind], Direction::Forward));
-        records.map(|record| Ok(record?)).take_while(move |record: &Result<(Box<[u8]>, _), DiskError>| {
+        let is_further = move |record: &Result<Record, DiskError>| {
             record.as_ref().map_or(true, |(key, _)| key.first() == Some(&kind))
-        })
+        };
+        records.map(|record| Ok(record?)).take_while(is_further)
     }
 }
+
+/// A key, and its value.
+type Record = (Box<[u8]>, Box<[u8]>);
 
 fn corrupt_record(what: &'static str) -> DiskError {
     DiskError::Corrupt { what, why: "it is no record of an engine".into() }

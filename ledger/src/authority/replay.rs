@@ -45,6 +45,12 @@ impl<E: std::error::Error + Send + Sync + 'static> From<Finding> for ReplayError
     }
 }
 
+impl<E: std::error::Error + Send + Sync + 'static> From<Box<Finding>> for ReplayError<E> {
+    fn from(finding: Box<Finding>) -> Self {
+        Self::Finding(finding)
+    }
+}
+
 /// A ledger's state, as its log makes it. It keeps the newest state alone.
 #[derive(Clone, Debug)]
 pub struct Replay<N> {
@@ -180,14 +186,14 @@ struct Told<'a> {
 
 impl<'a> Told<'a> {
     /// Reads the leaves from `index` on, which must be those of one block.
-    fn read(index: u64, leaves: &'a [VerifiedEntry]) -> Result<Self, Finding> {
-        let Some(first) = leaves.first() else { return Err(Finding::NoState { index, leaves: 0 }) };
+    fn read(index: u64, leaves: &'a [VerifiedEntry]) -> Result<Self, Box<Finding>> {
+        let Some(first) = leaves.first() else { return Err(Finding::NoState { index, leaves: 0 }.into()) };
         let place = LeafPlace::of(first.entry());
         let mut commands = Vec::with_capacity(leaves.len());
         for (at, leaf) in (index..).zip(leaves) {
             let found = LeafPlace::of(leaf.entry());
             if found != place {
-                return Err(Finding::OtherBlock { index: at, expected: place, found });
+                return Err(Finding::OtherBlock { index: at, expected: place, found }.into());
             }
             commands.extend(leaf.command());
         }
@@ -199,23 +205,23 @@ impl<'a> Told<'a> {
             {
                 Ok(Self { place, commands })
             }
-            _ => Err(Finding::NoState { index, leaves: leaves.len() }),
+            _ => Err(Finding::NoState { index, leaves: leaves.len() }.into()),
         }
     }
 }
 
 /// Demands that the leaves are those that came of it.
-fn compare(index: u64, leaves: &[VerifiedEntry], applied: &Applied) -> Result<(), Finding> {
+fn compare(index: u64, leaves: &[VerifiedEntry], applied: &Applied) -> Result<(), Box<Finding>> {
     for ((index, found), made) in (index..).zip(leaves).zip(&applied.leaves) {
         if found.bytes() != made {
-            return Err(Finding::differs(index, made, found));
+            return Err(Finding::differs(index, made, found).into());
         }
     }
     if leaves.len() == applied.leaves.len() {
         return Ok(());
     }
     // INVARIANT: each command took effect, and left one leaf; the STATE leaf came after them.
-    Err(Finding::NoState { index, leaves: leaves.len() })
+    Err(Finding::NoState { index, leaves: leaves.len() }.into())
 }
 
 /// Tells what is wrong with the log from what is wrong with the replay's own state.
