@@ -51,9 +51,12 @@ impl Tile {
 /// The right edge of the tree: its partial tiles, which are read once.
 pub(crate) type Edge = Arc<BTreeMap<TileIndex, Arc<[Hash]>>>;
 
+/// A part, as a thread hands it over.
+type Fetched = Result<Part, Fault>;
+
 /// The parts of a log, in order.
 pub(crate) struct Ahead {
-    threads: Vec<(Receiver<Result<Part, Fault>>, JoinHandle<()>)>,
+    threads: Vec<(Receiver<Fetched>, JoinHandle<()>)>,
     /// How many were handed over.
     taken: usize,
     /// How many there are.

@@ -128,7 +128,7 @@ fn too_little_history(folder: &Path) {
         let path = folder.join("history.toml");
         let changed = config.replace("history_blocks = 65536", &format!("history_blocks = {blocks}"));
         std::fs::write(&path, changed).unwrap();
-        chancery_node::config::NodeConfig::load(&path).map(|config| config.tuning.history_blocks)
+        NodeConfig::load(&path).map(|config| config.tuning.history_blocks)
     };
     assert_eq!(load("16").unwrap(), 16);
     assert!(

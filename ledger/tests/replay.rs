@@ -131,7 +131,7 @@ fn a_signer_without_the_role_is_named_with_those_that_it_has() {
         index: place as u64 + 1,
         signer: public("gate"),
         roles: Some(vec![Role::Gate]),
-        refusal: Box::new(Refusal::WrongRole(vec![Role::Issuer])),
+        refusal: Refusal::WrongRole(vec![Role::Issuer]),
     };
     assert_eq!(found, expected);
     assert!(found.found().ends_with("was gate"), "{found}");

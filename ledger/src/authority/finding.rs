@@ -79,7 +79,7 @@ pub enum Finding {
         /// His roles as its block began, if he was an active principal.
         roles: Option<Vec<Role>>,
         /// Why it has none.
-        refusal: Box<Refusal>,
+        refusal: Refusal,
     },
     /// A command that took effect before, or had nothing left to do.
     Before {

@@ -144,7 +144,7 @@ impl<N: NodeKeep> Replay<N> {
         let principal =
             active_principal(&self.view(), signer).map_err(|error| fault(index, ApplyError::State(error)))?;
         let roles = principal.map(|principal| principal.roles);
-        Ok(Finding::Refused { index, signer, roles, refusal: Box::new(refusal.clone()) })
+        Ok(Finding::Refused { index, signer, roles, refusal: refusal.clone() })
     }
 
     /// The head after the last block that was applied. A block after it that left no leaf is not known.
