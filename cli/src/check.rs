@@ -230,12 +230,6 @@ fn parse_digest(text: &str) -> std::result::Result<Hash, String> {
     Hash::from_hex(text).ok_or_else(|| "not a SHA-256: 64 lower-case hex digits".into())
 }
 
-/// Writes evidence, which is verified first.
-pub(crate) async fn write(ledger: &Ledger, checked: &Checked, path: &Path) -> Result<()> {
-    let evidence = ledger.evidence(checked).await.map_err(|error| ledger::read_failure(&error))?;
-    files::replace(path, evidence.to_json().as_bytes())
-}
-
 /// What was, which is no permit: nothing of it is about now.
 fn past_report(ledger: &Ledger, past: &Past, evidence: Option<&Path>) -> Report {
     let (request, verified, trust) = (&past.request, &past.verified, ledger.trust());
