@@ -57,19 +57,11 @@ pub(crate) struct Outcome {
 impl Authorize {
     /// Runs `chancery authorize`.
     pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
-        let Question { agent, action, resource, .. } = &self.question;
+        let within_ms = u64::try_from(self.execute_within.as_millis()).unwrap_or(u64::MAX);
         let asked = command::Authorize {
-            agent: agent.clone(),
-            action: action.clone(),
-            resource: resource.clone(),
-            args_digest: self.question.args().digest(),
-            args: self.question.args().disclosed().map(Into::into),
-            generation: self.question.generation,
-            knowledge: self.question.knowledge()?,
-            hint: None,
             parent: self.parent.clone(),
             traceparent: self.traceparent.clone(),
-            execute_within_ms: u64::try_from(self.execute_within.as_millis()).unwrap_or(u64::MAX).max(1),
+            ..command::Authorize::of(self.question.request()?, within_ms.max(1))
         };
         let ledger = ledger::connect(context::load(named)?).await?;
         // Whoever goes on by the exit code uses the permit; this process does not.

@@ -7,7 +7,6 @@ use chancery_ledger::answer::Moment;
 use chancery_ledger::command::{GenerationId, Name};
 use chancery_ledger::decide::{Authority, Decision, Request};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::knowledge::Knowledge;
 use clap::Args;
 use serde_json::json;
 
@@ -163,23 +162,11 @@ impl Question {
         }
     }
 
-    fn request(&self) -> Result<Request> {
-        let args = self.args();
-        Ok(Request {
-            agent: self.agent.clone(),
-            action: self.action.clone(),
-            resource: self.resource.clone(),
-            args_digest: args.digest(),
-            args: args.disclosed().map(Into::into),
-            generation: self.generation,
-            knowledge: self.knowledge()?,
-            hint: None,
-        })
-    }
-
-    /// What the agent has in front of it.
-    pub(crate) fn knowledge(&self) -> Result<Option<Knowledge>> {
-        self.shown.knowledge()
+    /// What the ledger is asked.
+    pub(crate) fn request(&self) -> Result<Request> {
+        let names = [&self.agent, &self.action, &self.resource].map(Clone::clone);
+        let (generation, knowledge) = (self.generation, self.shown.knowledge()?);
+        Ok(Request { generation, knowledge, ..self.args().request(names) })
     }
 
     /// The call's arguments, and what is shown of them.
@@ -193,21 +180,8 @@ impl Question {
 }
 
 /// Asks whether agent, action and resource are allowed with `args`, now, and demands a proof either way.
-pub(crate) async fn ask(
-    ledger: &Ledger,
-    [agent, action, resource]: [&Name; 3],
-    args: &[u8],
-) -> Result<ProvenAnswer> {
-    let request = Request {
-        agent: agent.clone(),
-        action: action.clone(),
-        resource: resource.clone(),
-        args_digest: Hash::of(&[args]),
-        args: None,
-        generation: None,
-        knowledge: None,
-        hint: None,
-    };
+pub(crate) async fn ask(ledger: &Ledger, names: [&Name; 3], args: &[u8]) -> Result<ProvenAnswer> {
+    let request = chancery_client::Args::from(args).request(names.map(Clone::clone));
     ask_now(ledger, request, ledger.check_options()).await
 }
 

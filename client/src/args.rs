@@ -1,6 +1,8 @@
 //! The arguments of a call, which a check commits to and a permit is bound to.
 
+use chancery_ledger::command::Name;
 use chancery_ledger::condition::{ArgumentsFault, canonical_arguments};
+use chancery_ledger::decide::Request;
 use chancery_ledger::hash::Hash;
 
 /// A call's arguments: their bytes, or the SHA-256 of these. A grant's condition looks at [`Args::Json`] alone.
@@ -29,6 +31,20 @@ impl Args<'_> {
         match self {
             Self::Json(json) => Some(json.as_bytes()),
             Self::Bytes(_) | Self::Digest(_) => None,
+        }
+    }
+
+    /// What is asked of a call with these arguments: by no named generation, with no knowledge shown.
+    pub fn request(&self, [agent, action, resource]: [Name; 3]) -> Request {
+        Request {
+            agent,
+            action,
+            resource,
+            args_digest: self.digest(),
+            args: self.disclosed().map(Into::into),
+            generation: None,
+            knowledge: None,
+            hint: None,
         }
     }
 }

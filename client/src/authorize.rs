@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use chancery_ledger::authority::{BoundTaken, Decided, GrantRef};
 use chancery_ledger::command::{
-    ActionOutcome, Authorize, Body, DecisionId, DecisionRef, Name, NameError, OutcomeKind, SignedCommand,
+    ActionOutcome, Authorize, Body, DecisionId, DecisionRef, NameError, OutcomeKind, SignedCommand,
 };
 use chancery_ledger::decide::Denial;
 use chancery_ledger::hash::Hash;
 
+use crate::check::milliseconds;
 use crate::permit::{Deadline, PermitError, admit};
 use crate::receipt::Receipt;
 use crate::submit::SubmitError;
@@ -125,24 +126,10 @@ impl Ledger {
         resource: &str,
         args: impl Into<Args<'a>>,
     ) -> Result<Authorized, AuthorizeError> {
-        let name =
-            |field, text: &str| Name::new(text).map_err(|source| AuthorizeError::Name { field, source });
-        let within_ms = u64::try_from(self.options().execute_within.as_millis()).unwrap_or(u64::MAX);
-        let args = args.into();
-        let asked = Authorize {
-            agent: name("agent", agent)?,
-            action: name("action", action)?,
-            resource: name("resource", resource)?,
-            args_digest: args.digest(),
-            args: args.disclosed().map(Into::into),
-            generation: self.options().generation,
-            knowledge: None,
-            hint: None,
-            parent: None,
-            traceparent: None,
-            execute_within_ms: within_ms.max(1),
-        };
-        self.authorize_with(asked).await
+        let request = self.request([agent, action, resource], args.into());
+        let request = request.map_err(|(field, source)| AuthorizeError::Name { field, source })?;
+        let within_ms = milliseconds(self.options().execute_within);
+        self.authorize_with(Authorize::of(request, within_ms.max(1))).await
     }
 
     /// [`Ledger::authorize`] with everything that a decision may name.

@@ -253,18 +253,8 @@ impl Ledger {
         resource: &str,
         args: impl Into<Args<'a>>,
     ) -> Result<Permit, CheckError> {
-        let name = |field, text: &str| Name::new(text).map_err(|source| CheckError::Name { field, source });
-        let args = args.into();
-        let request = Request {
-            agent: name("agent", agent)?,
-            action: name("action", action)?,
-            resource: name("resource", resource)?,
-            args_digest: args.digest(),
-            args: args.disclosed().map(Into::into),
-            generation: self.options().generation,
-            knowledge: None,
-            hint: None,
-        };
+        let request = self.request([agent, action, resource], args.into());
+        let request = request.map_err(|(field, source)| CheckError::Name { field, source })?;
         self.check_with(request, self.check_options()).await
     }
 
@@ -375,6 +365,19 @@ impl Ledger {
             rosters,
             verified,
         })
+    }
+}
+
+impl Ledger {
+    /// What is asked of a call of this client's generation; or which name is none, and why.
+    pub(crate) fn request(
+        &self,
+        [agent, action, resource]: [&str; 3],
+        args: Args<'_>,
+    ) -> Result<Request, (&'static str, NameError)> {
+        let name = |field, text: &str| Name::new(text).map_err(|source| (field, source));
+        let names = [name("agent", agent)?, name("action", action)?, name("resource", resource)?];
+        Ok(Request { generation: self.options().generation, ..args.request(names) })
     }
 }
 

@@ -143,14 +143,7 @@ impl Chain {
             });
         }
         let chain = Self { agents, generation };
-        let Request { agent, action, resource, args_digest, args, generation, .. } = chain.asks(100);
-        let asked = Authorize {
-            args_digest,
-            args,
-            generation,
-            ..house::authorize(agent.as_str(), action.as_str(), resource.as_str())
-        };
-        house.applied("gate", Body::Authorize(asked));
+        house.applied("gate", Body::Authorize(Authorize::of(chain.asks(100), 2_000)));
         chain
     }
 

@@ -1,7 +1,7 @@
 //! Halts, lineages, decisions, and grants with more than names in them: what is no command, and what the ledger
 //! does not allow.
 
-use chancery_client::{Ledger, SigningKey};
+use chancery_client::{Args, Ledger, SigningKey};
 use chancery_ledger::command::{
     ActionOutcome, Authorize, Body, Bound, BoundKind, Bounds, DecisionId, DecisionRef, Digests, Generation,
     GenerationId, GrantId, HaltScope, Identifier, LineageConstraints, LineagePolicy, OutcomeKind, Patterns,
@@ -204,19 +204,8 @@ impl Desk {
     }
 
     async fn outcomes(&self) -> Vec<Case> {
-        let asked = Authorize {
-            agent: name(READER),
-            action: name("read"),
-            resource: name("documents/1"),
-            args_digest: Hash::of(&[b""]),
-            args: None,
-            generation: None,
-            knowledge: None,
-            hint: None,
-            parent: None,
-            traceparent: None,
-            execute_within_ms: 1_000,
-        };
+        let request = Args::from("").request([name(READER), name("read"), name("documents/1")]);
+        let asked = Authorize::of(request, 1_000);
         let signed = self.gate.sign(Body::Authorize(asked), &[]).unwrap();
         let verdict = self.gate.submit(&signed).await.unwrap().verdict.unwrap();
         assert!(verdict.is_permit(), "{verdict:?}");

@@ -1,6 +1,6 @@
 //! Commands that are none, or that the ledger does not allow.
 
-use chancery_client::{Context, SigningKey, SubmitError};
+use chancery_client::{Args, Context, SigningKey, SubmitError};
 use chancery_ledger::command::{
     ActionOutcome, Authorize, Body, Command, DecisionId, DecisionRef, GrantId, LedgerId, OutcomeKind,
     Patterns, Principal, PublicKey, RequestId, Role, Scope, SignedCommand, Terms,
@@ -251,18 +251,8 @@ async fn decisions(house: &mut House) {
         let principal = Principal { key: public(key), name: name(label), roles: vec![Role::Gate], scope };
         house.operator.add_principal(principal).await.unwrap();
     }
-    let asked = |agent: &str| Authorize {
-        agent: name(agent),
-        action: name("read"),
-        resource: name("documents/1"),
-        args_digest: Hash::of(&[b""]),
-        args: None,
-        generation: None,
-        knowledge: None,
-        hint: None,
-        parent: None,
-        traceparent: None,
-        execute_within_ms: 1_000,
+    let asked = |agent: &str| {
+        Authorize::of(Args::from("").request([name(agent), name("read"), name("documents/1")]), 1_000)
     };
     let denied = Authorize { action: name("write"), ..asked(READER) };
     let denied = house.issuer.sign_as(&gate, Body::Authorize(denied), &[]).unwrap();

@@ -1,7 +1,7 @@
 //! A model is swapped: two generations of one agent, made of different models, behind one gate. They have the same
 //! authority and spend the same bounds, and one halt stops both.
 
-use chancery_client::{AuthorizeError, CheckError, JsonArgs, Ledger};
+use chancery_client::{Args, AuthorizeError, CheckError, JsonArgs, Ledger};
 use chancery_ledger::authority::GrantRef;
 use chancery_ledger::command::{
     Authorize, Bound, BoundKind, Bounds, DecisionRef, Digests, Generation, GenerationId, HaltScope,
@@ -101,16 +101,8 @@ struct Gate(Ledger);
 
 impl Gate {
     fn asks(generation: GenerationId, action: &str, args: &JsonArgs) -> Request {
-        Request {
-            agent: name("desk"),
-            action: name(action),
-            resource: name("documents/7"),
-            args_digest: Hash::of(&[args.as_bytes()]),
-            args: Some(args.as_bytes().to_vec()),
-            generation: Some(generation),
-            knowledge: None,
-            hint: None,
-        }
+        let names = [name("desk"), name(action), name("documents/7")];
+        Request { generation: Some(generation), ..Args::Json(args).request(names) }
     }
 
     /// The chain that lets it read, or why it may not.
@@ -145,21 +137,7 @@ impl Gate {
         money: u64,
     ) -> Result<DecisionRef, Denial> {
         let asked = Self::asks(generation, action, &amount(money));
-        let Request { agent, action, resource, args_digest, args, generation, knowledge, hint } = asked;
-        let asked = Authorize {
-            agent,
-            action,
-            resource,
-            args_digest,
-            args,
-            generation,
-            knowledge,
-            hint,
-            parent: None,
-            traceparent: None,
-            execute_within_ms: 60_000,
-        };
-        match self.0.authorize_with(asked).await {
+        match self.0.authorize_with(Authorize::of(asked, 60_000)).await {
             Ok(permit) => Ok(permit.decision().clone()),
             // No call is made here: it is on record, however long the machine took to tell.
             Err(AuthorizeError::Expired(decision)) => Ok(decision),

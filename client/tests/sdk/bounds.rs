@@ -54,22 +54,7 @@ fn asked(knowledge: Option<Knowledge>) -> Request {
 }
 
 fn recorded(knowledge: Option<Knowledge>) -> Authorize {
-    let Request { agent, action, resource, args_digest, args, generation, knowledge, hint } =
-        asked(knowledge);
-    let (parent, traceparent) = (None, None);
-    Authorize {
-        agent,
-        action,
-        resource,
-        args_digest,
-        args,
-        generation,
-        knowledge,
-        hint,
-        parent,
-        traceparent,
-        execute_within_ms: 5_000,
-    }
+    Authorize::of(asked(knowledge), 5_000)
 }
 
 #[tokio::test]

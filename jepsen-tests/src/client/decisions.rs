@@ -4,7 +4,7 @@ use chancery_client::chancery_ledger::authority::Verdict;
 use chancery_client::chancery_ledger::command::{
     ActionOutcome, Authorize, Body, DecisionId, DecisionRef, Name, OutcomeKind,
 };
-use chancery_client::chancery_ledger::hash::Hash;
+use chancery_client::{Args, JsonArgs};
 
 use super::Client;
 use crate::history::{Call, Outcome};
@@ -21,20 +21,10 @@ impl Client {
         resource: &Name,
         amount: Option<u64>,
     ) -> Option<DecisionRef> {
-        let args = amount.map(|amount| format!("{{\"amount\":{amount}}}").into_bytes());
-        let asked = Authorize {
-            agent: agent.clone(),
-            action: action.clone(),
-            resource: resource.clone(),
-            args_digest: Hash::of(&[args.as_deref().unwrap_or_default()]),
-            args,
-            generation: None,
-            knowledge: None,
-            hint: None,
-            parent: None,
-            traceparent: None,
-            execute_within_ms: EXECUTE_WITHIN_MS,
-        };
+        let args = amount.and_then(|amount| JsonArgs::new(format!("{{\"amount\":{amount}}}")).ok());
+        let args = args.as_ref().map_or(Args::from(""), Args::Json);
+        let request = args.request([agent, action, resource].map(Clone::clone));
+        let asked = Authorize::of(request, EXECUTE_WITHIN_MS);
         let ledger = self.gate.clone();
         let signed = ledger.sign(Body::Authorize(asked), &[]);
         let (_, receipt) = self

@@ -13,7 +13,7 @@ use super::records::{AgentRecord, Place};
 use super::verdict::{BoundTaken, Decided, Verdict};
 use super::view::record;
 use crate::command::{ActionOutcome, Authorize, DecisionId, DecisionRef, Name, OutcomeKind, Role};
-use crate::decide::{Authority, Decision, Interval, Request, decide};
+use crate::decide::{Authority, Decision, Interval, decide};
 use crate::state::{NodeRead, TreeError};
 
 /// How long after a decision's deadline a failure gives back what it spent, in milliseconds.
@@ -38,20 +38,10 @@ pub(super) fn authorize<N: NodeRead>(call: &Call<'_, N>, asked: &Authorize) -> R
     if let Some(open) = oldest.filter(|oldest| oldest.is_open(time_ms)) {
         return Err(Refusal::TooManyOpenDecisions { agent: asked.agent.clone(), number: open.number }.into());
     }
-    let request = Request {
-        agent: asked.agent.clone(),
-        action: asked.action.clone(),
-        resource: asked.resource.clone(),
-        args_digest: asked.args_digest,
-        args: asked.args.clone(),
-        generation: asked.generation,
-        knowledge: asked.knowledge.clone(),
-        hint: asked.hint,
-    };
     let at = Interval { low_ms: time_ms, high_ms: time_ms };
     let mut writes = Writes::default();
     let id = DecisionId::of(call.draft.ledger, call.signed.command_bytes());
-    let (decided, spends) = match decide(call.draft, &request, at)? {
+    let (decided, spends) = match decide(call.draft, &asked.request(), at)? {
         Decision::Permit(authority) => reserve(call, asked, authority, id, &mut writes)?,
         Decision::Denied(denial) => (Decided::Denied(denial), Vec::new()),
     };

@@ -8,6 +8,7 @@ mod denial;
 mod explain;
 mod lineages;
 mod links;
+mod recorded;
 mod staleness;
 
 pub use denial::Denial;

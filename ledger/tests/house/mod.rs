@@ -736,19 +736,7 @@ pub(crate) fn request(agent: &str, action: &str, resource: &str) -> Request {
 
 /// The same, to be recorded: the execution may begin within 2 s.
 pub(crate) fn authorize(agent: &str, action: &str, resource: &str) -> Authorize {
-    Authorize {
-        agent: name(agent),
-        action: name(action),
-        resource: name(resource),
-        args_digest: Hash::of(&[b"arguments"]),
-        args: None,
-        knowledge: None,
-        generation: None,
-        hint: None,
-        parent: None,
-        traceparent: None,
-        execute_within_ms: 2_000,
-    }
+    Authorize::of(request(agent, action, resource), 2_000)
 }
 
 pub(crate) fn nonce(label: &str) -> Nonce {

@@ -10,7 +10,7 @@ use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::{Item, KnowledgeTree, Placed, Subject};
 use serde_json::{Value, json};
 
-use super::house::{authorize, bound, identifier, name, public, request, requirement, terms};
+use super::house::{bound, identifier, name, public, request, requirement, terms};
 use super::{Story, hash, hex};
 
 fn items() -> Vec<Item> {
@@ -214,19 +214,8 @@ pub(crate) fn desk(story: &mut Story) {
     let no_amount = r#"{"amount":"12000","reservation":"EHGLP3"}"#;
     story.check("denied: no amount", &asking("desk", no_amount, &read));
     // Recorded, it is spent; what failed is given back, and what is over is no longer under way.
-    let recorded = |agent: &str, args: &str| {
-        let Request { agent, action, resource, args_digest, args, knowledge, .. } =
-            asking(agent, args, &read);
-        Body::Authorize(Authorize {
-            agent,
-            action,
-            resource,
-            args_digest,
-            args,
-            knowledge,
-            ..authorize("x", "x", "x")
-        })
-    };
+    let recorded =
+        |agent: &str, args: &str| Body::Authorize(Authorize::of(asking(agent, args, &read), 2_000));
     let first = story.command("authorize, within bounds", &["gate-2"], recorded("helper", args));
     let again = story.command("authorize, more than is left", &["gate-2"], recorded("helper", args));
     let unread = story.command("authorize, without the knowledge", &["gate-2"], recorded("helper", old));

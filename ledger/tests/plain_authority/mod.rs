@@ -496,18 +496,8 @@ impl Plain {
         if oldest.is_some_and(open) {
             return Err("too_many_open_decisions");
         }
-        let request = Request {
-            agent: asked.agent.clone(),
-            action: asked.action.clone(),
-            resource: asked.resource.clone(),
-            args_digest: asked.args_digest,
-            args: asked.args.clone(),
-            generation: asked.generation,
-            knowledge: asked.knowledge.clone(),
-            hint: asked.hint,
-        };
         let (decided, deadline_ms) =
-            match self.decide(&request, Interval { low_ms: cause.time_ms, high_ms: cause.time_ms }) {
+            match self.decide(&asked.request(), Interval { low_ms: cause.time_ms, high_ms: cause.time_ms }) {
                 Decision::Permit(authority) => {
                     let Authority { chain, generation, max_staleness_ms, not_after_ms, bounds } = authority;
                     let ends = [asked.execute_within_ms, max_staleness_ms].map(|ms| cause.time_ms + ms);

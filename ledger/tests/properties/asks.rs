@@ -289,23 +289,7 @@ impl Act {
                 ("resumer-1", Body::Resume { halt: halt.index, halt_command: halt.command })
             }
             Self::Authorize(question) => {
-                let Request { agent, action, resource, args_digest, args, knowledge, hint, .. } =
-                    question.request(run);
-                let (execute_within_ms, generation) = (2_000, None);
-                let (parent, traceparent) = (None, None);
-                let asked = Authorize {
-                    agent,
-                    action,
-                    resource,
-                    args_digest,
-                    args,
-                    generation,
-                    knowledge,
-                    hint,
-                    parent,
-                    traceparent,
-                    execute_within_ms,
-                };
+                let asked = Authorize::of(question.request(run), 2_000);
                 ("gate", Body::Authorize(asked))
             }
             Self::Outcome { decision, kind } => {

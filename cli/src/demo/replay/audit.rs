@@ -97,7 +97,7 @@ impl Audit {
         for (index, leaf) in (first..).zip(leaves) {
             self.readings.learn(replay.head().ledger, leaf);
             let Some((asked, verdict, time_ms)) = asked(leaf) else { continue };
-            let request = request(asked);
+            let request = asked.request();
             let at = |time_ms| Interval { low_ms: time_ms, high_ms: time_ms };
             match &verdict.decided {
                 Decided::Denied(denial) => {
@@ -147,18 +147,5 @@ fn asked(leaf: &Entry) -> Option<(&Authorize, &Verdict, u64)> {
     match &signed.command().body {
         Body::Authorize(asked) => Some((asked, verdict, *time_ms)),
         _ => None,
-    }
-}
-
-fn request(asked: &Authorize) -> Request {
-    Request {
-        agent: asked.agent.clone(),
-        action: asked.action.clone(),
-        resource: asked.resource.clone(),
-        args_digest: asked.args_digest,
-        args: asked.args.clone(),
-        generation: asked.generation,
-        knowledge: asked.knowledge.clone(),
-        hint: asked.hint,
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use chancery_client::{AuthorizeError, Ended, Ledger, PermitError, Receipt};
+use chancery_client::{Args, AuthorizeError, Ended, Ledger, PermitError, Receipt};
 use chancery_ledger::command::{Authorize, DecisionRef, Name, OutcomeKind, Traceparent};
-use chancery_ledger::decide::Denial;
-use chancery_ledger::hash::Hash;
+use chancery_ledger::decide::{Denial, Request};
 
 use super::airline::{Effect, effect};
 use super::conversation::Conversation;
@@ -105,20 +104,14 @@ fn question(step: &Step, conversation: &Conversation, parent: Option<DecisionRef
         Some(Effect::Changes) => facts::shown(conversation, step),
         _ => None,
     };
-    let args = shown.map(|json| json.as_bytes().to_vec());
     let own = step.args.to_string();
+    let args = shown.as_ref().map_or(Args::from(own.as_str()), Args::Json);
+    let names = [name(conversation.agent())?, name(&step.tool)?, name(&conversation.resource(step))?];
+    let request = Request { knowledge: conversation.knowledge(step), ..args.request(names) };
     Ok(Authorize {
-        agent: name(conversation.agent())?,
-        action: name(&step.tool)?,
-        resource: name(&conversation.resource(step))?,
-        args_digest: Hash::of(&[args.as_deref().unwrap_or(own.as_bytes())]),
-        args,
-        generation: None,
-        knowledge: conversation.knowledge(step),
-        hint: None,
         traceparent: trace(step.episode, parent.as_ref()),
         parent,
-        execute_within_ms: EXECUTE_WITHIN_MS,
+        ..Authorize::of(request, EXECUTE_WITHIN_MS)
     })
 }
 

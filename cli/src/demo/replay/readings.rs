@@ -76,6 +76,7 @@ impl Readings {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use chancery_client::Args;
     use chancery_ledger::authority::Verdict;
     use chancery_ledger::command::{
         ActionOutcome, Authorize, Command, DecisionRef, PublicKey, RequestId, SignedCommand,
@@ -101,19 +102,8 @@ mod tests {
 
     /// The agent `a` reads reservation `R` at 5, as `kind` says.
     fn readings(kind: OutcomeKind) -> Readings {
-        let asked = Authorize {
-            agent: name("a"),
-            action: name(READING_TOOL),
-            resource: name("desk"),
-            args_digest: Hash::of(&[br#"{"reservation_id":"R"}"#]),
-            args: None,
-            generation: None,
-            knowledge: None,
-            hint: None,
-            parent: None,
-            traceparent: None,
-            execute_within_ms: 1,
-        };
+        let args = Args::from(br#"{"reservation_id":"R"}"#);
+        let asked = Authorize::of(args.request([name("a"), name(READING_TOOL), name("desk")]), 1);
         let decided =
             Decided::Permit { chain: Vec::new(), deadline_ms: 6, bounds: Vec::new(), generation: None };
         let asked = leaf(5, Body::Authorize(asked), Some(Verdict { number: 1, decided }));
@@ -132,16 +122,8 @@ mod tests {
         let source = name(source);
         let item = Item { source: source.clone(), digest: Hash::of(&[result]), retrieved_at_ms };
         let knowledge = KnowledgeTree::new(vec![item]).unwrap().show(&[source]).unwrap();
-        Request {
-            agent: name(agent),
-            action: name("change"),
-            resource: name("desk"),
-            args_digest: Hash::ZERO,
-            args: None,
-            generation: None,
-            knowledge: Some(knowledge),
-            hint: None,
-        }
+        let names = [name(agent), name("change"), name("desk")];
+        Request { knowledge: Some(knowledge), ..Args::from(Hash::ZERO).request(names) }
     }
 
     #[test]
