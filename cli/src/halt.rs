@@ -135,10 +135,16 @@ impl Resume {
     /// The halt's command, as its halter signed it for this ledger. Where it stands is a node's word: what is
     /// signed here names its hash too, and the ledger refuses it if another halt stands there.
     async fn halted(&self, ledger: &chancery_client::Ledger) -> Result<SignedCommand> {
-        let no_halt =
-            || Failure::new(Exit::Refused, format!("leaf {} is no halt", self.halt)).code("unknown_halt");
+        let refused = |words| Failure::new(Exit::Refused, words).code("unknown_halt");
+        let no_halt = || refused(format!("leaf {} is no halt", self.halt));
         let size = self.halt.checked_add(1).ok_or_else(no_halt)?;
-        let leaf = ledger.leaf(self.halt, size).await.map_err(|error| ledger::read_failure(&error))?;
+        // A leaf that there is not is waited for: a node may be behind.
+        let leaf = tokio::select! {
+            leaf = ledger.leaf(self.halt, size) => leaf.map_err(|error| ledger::read_failure(&error))?,
+            Some(leaves) = self.beyond(ledger) => {
+                return Err(refused(format!("no halt at index {}: the log has {leaves} leaves", self.halt)));
+            }
+        };
         let invalid =
             |error: &dyn std::fmt::Display| Failure::new(Exit::Invalid, format!("the leaf: {error}"));
         let Entry::Command { signed, .. } = Entry::decode(&leaf.entry).map_err(|error| invalid(&error))?
@@ -154,6 +160,12 @@ impl Resume {
             return Err(Failure::new(Exit::Refused, words).code("other_halt"));
         }
         Ok(signed)
+    }
+
+    /// How many leaves the log has, if the nodes that answer all say that it ends before the halt.
+    async fn beyond(&self, ledger: &chancery_client::Ledger) -> Option<u64> {
+        let said = ledger.status().await.into_iter().filter_map(|(_, status)| status.ok()?.head);
+        said.map(|head| head.log_size).max().filter(|leaves| *leaves <= self.halt)
     }
 }
 

@@ -360,6 +360,10 @@ fn halt(home: &Home) {
     let (zeros, hash) = ("0".repeat(64), halt["command_hash"].as_str().unwrap());
     assert_eq!(home.says(14, &["resume", &index, "--command", &zeros])["code"], "other_halt");
     assert_eq!(home.says(14, &["resume", "0"])["code"], "unknown_halt");
+    let beyond = home.says(14, &["resume", "1000000"]);
+    let leaves = halt["index"].as_u64().unwrap() + 2;
+    let words = format!("no halt at index 1000000: the log has {leaves} leaves");
+    assert_eq!((&beyond["code"], &beyond["message"]), (&"unknown_halt".into(), &words.into()));
     home.says(10, &asked);
     let resumed = home.says(0, &["resume", &index, "--command", hash]);
     assert_eq!(resumed["halt"], halt["index"]);
