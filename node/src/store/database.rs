@@ -32,6 +32,8 @@ pub(super) fn open(path: &Path) -> Result<DB, OpenError> {
     options.set_max_background_jobs(2);
     options.set_max_open_files(128);
     options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(4 << 20);
+    options.set_max_manifest_file_size(16 << 20);
     let db = match DB::open(&options, path) {
         Err(error) if error.kind() == ErrorKind::Corruption => {
             torn_tail::open_without_torn_batch(path, options, OpenError::Disk(error.into_string()))?

@@ -306,6 +306,8 @@ fn options() -> Options {
     options.set_max_background_jobs(2);
     options.set_max_open_files(256);
     options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(4 << 20);
+    options.set_max_manifest_file_size(16 << 20);
     options
 }
 
