@@ -107,6 +107,7 @@ fn a_founded_ledger_loads_and_proves() {
         let block = Block::decode(&std::fs::read(config.genesis).unwrap()).unwrap();
         assert_eq!(LedgerId(block.hash()), trust.ledger);
     }
+    too_little_history(&dir.join("node-1"));
     for name in ["operator", "issuer", "revoker", "gate", "halter", "resumer"] {
         let context = Context::open(dir.join("contexts").join(name)).unwrap();
         assert_eq!((context.endpoints.len(), context.trust.ledger), (3, trust.ledger));
@@ -116,6 +117,21 @@ fn a_founded_ledger_loads_and_proves() {
     assert_eq!(again.status.code(), Some(2), "a folder that is not empty is left alone");
     verify_contradiction(home.path(), &dir, &trust);
     verify_evidence(home.path(), &dir, trust);
+}
+
+/// A node that forgets what is still being read is not started.
+fn too_little_history(folder: &Path) {
+    let config = std::fs::read_to_string(folder.join("node.toml")).unwrap();
+    let load = |blocks: &str| {
+        let path = folder.join("history.toml");
+        let changed = config.replace("history_blocks = 65536", &format!("history_blocks = {blocks}"));
+        std::fs::write(&path, changed).unwrap();
+        chancery_node::config::NodeConfig::load(&path).map(|config| config.tuning.history_blocks)
+    };
+    assert_eq!(load("16").unwrap(), 16);
+    assert!(
+        load("15").unwrap_err().to_string().ends_with("history_blocks is 15, and at least 16 are needed")
+    );
 }
 
 /// A statement of `node`, by its own key.

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// Least history: what a check reads must not be forgotten before it is read, while blocks go on.
+pub const HISTORY_BLOCKS_MIN: u64 = 16;
+
 /// What a node must know before it starts. Relative paths are relative to the file's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +74,8 @@ pub struct Tuning {
     pub snapshot_every_entries: u64,
     /// Log entries kept behind a snapshot, for nodes that are a little behind.
     pub keep_log_entries: u64,
-    /// Blocks of state history kept.
+    /// The states of this many blocks before the last are kept; at least [`HISTORY_BLOCKS_MIN`]. The log is kept
+    /// whatever this says.
     pub history_blocks: u64,
     /// Bytes of state tree nodes kept in memory.
     pub node_cache_size_bytes: u64,
@@ -128,6 +132,11 @@ impl NodeConfig {
             .map_err(|error| ConfigError::Malformed { path: path.into(), reason: error.to_string() })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Malformed { path: path.into(), reason: error.to_string() })?;
+        let kept = config.tuning.history_blocks;
+        if kept < HISTORY_BLOCKS_MIN {
+            let reason = format!("history_blocks is {kept}, and at least {HISTORY_BLOCKS_MIN} are needed");
+            return Err(ConfigError::Malformed { path: path.into(), reason });
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
         let Self { data, genesis, key, tls, .. } = &mut config;
         for relative in
