@@ -7,6 +7,7 @@ use chancery_ledger::answer::Moment;
 use chancery_ledger::authority::Entry;
 use chancery_ledger::command::{Body, HaltScope, Pattern, Terms};
 use chancery_ledger::decide::{Decision, Denial, Request};
+use chancery_ledger::evidence::{Evidence, Record};
 use chancery_ledger::hash::Hash;
 
 use tokio::time::timeout;
@@ -64,6 +65,13 @@ async fn the_past_is_kept_as_long_as_the_configuration_says_and_no_longer() {
 
     // Blocks go on until the revocation is beyond what is kept; what is asked meanwhile is right or said to be gone.
     let gate = cluster.connect_with("gate", None, patient()).await;
+    let before = gate.check_past(question(), Moment::Block(revoked.block - 1)).await.unwrap();
+    let before = gate.past_evidence(&before).await.unwrap().to_json();
+    let Err(CheckError::Denied(denied)) = gate.check_with(question(), gate.check_options()).await else {
+        panic!("it is revoked")
+    };
+    let denied = gate.evidence(&denied.checked).await.unwrap().to_json();
+    let record = revoker.record(&revoked).await.unwrap().to_json();
     let mut newest = revoked.block;
     let mut number = 0;
     while newest <= revoked.block + HISTORY_BLOCKS {
@@ -94,7 +102,20 @@ async fn the_past_is_kept_as_long_as_the_configuration_says_and_no_longer() {
     let past = gate.check_past(question(), Moment::Block(newest - HISTORY_BLOCKS)).await.unwrap();
     assert!(matches!(past.verified.decision, Decision::Denied(_)));
     let evidence = gate.past_evidence(&past).await.unwrap();
-    evidence.verify(&gate.trust().founding()).unwrap();
+    let trust = gate.trust().founding();
+    evidence.verify(&trust).unwrap();
+
+    // Evidence of what is forgotten says what it said: it is whole by itself. And the log forgets nothing.
+    let shown = Evidence::from_json(before.as_bytes()).unwrap().verify(&trust).unwrap();
+    assert!(matches!(shown.proven.decision(), Decision::Permit(_)), "{shown:?}");
+    let shown = Evidence::from_json(denied.as_bytes()).unwrap().verify(&trust).unwrap();
+    let Decision::Denied(Denial::Revoked { cause, .. }) = shown.proven.decision() else {
+        panic!("{shown:?}")
+    };
+    assert_eq!(cause.index, revoked.index);
+    Record::from_json(record.as_bytes()).unwrap().verify(&trust).unwrap();
+    let (leaf, _) = gate.leaf_in(&past.verified.head, revoked.index).await.unwrap();
+    assert_eq!(leaf.entry, revoked.leaf.entry);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
