@@ -27,7 +27,7 @@ pub(crate) fn node_key(node: NodeId) -> SigningKey {
     SigningKey::from_bytes(&[u8::try_from(node).unwrap(); 32])
 }
 
-fn principal_key() -> SigningKey {
+pub(crate) fn principal_key() -> SigningKey {
     SigningKey::from_bytes(&[99; 32])
 }
 
