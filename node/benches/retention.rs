@@ -6,7 +6,15 @@
 //! `cargo bench --profile dev --workspace --features chancery-cli/failpoints --bench retention -- 50000` (grants;
 //! 50,000 if left out; 1,000,000 take half an hour). What the disk holds is read from outside the stores: each file
 //! once, whatever links to it, and table files by the column that they are of.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::float_arithmetic,
+    missing_docs
+)]
 
 #[path = "../src/store/applied/tests/ledger.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests in the crate")]
