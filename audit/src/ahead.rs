@@ -51,16 +51,19 @@ impl Tile {
 /// The right edge of the tree: its partial tiles, which are read once.
 pub(crate) type Edge = Arc<BTreeMap<TileIndex, Arc<[Hash]>>>;
 
-/// A part, as a thread hands it over.
-type Fetched = Result<Part, Fault>;
-
 /// The parts of a log, in order.
 pub(crate) struct Ahead {
-    threads: Vec<(Receiver<Fetched>, JoinHandle<()>)>,
+    threads: Vec<Thread>,
     /// How many were handed over.
     taken: usize,
     /// How many there are.
     parts: usize,
+}
+
+/// A thread, and where it hands over what it has.
+struct Thread {
+    parts: Receiver<Result<Part, Fault>>,
+    handle: JoinHandle<()>,
 }
 
 /// What one thread needs.
@@ -90,7 +93,8 @@ impl Ahead {
             let turns = (first..end).skip(offset).step_by(THREADS.min(parts));
             let (sender, receiver) = sync_channel(0);
             let thread = Builder::new().name("audit-ahead".into()).spawn(move || fetcher.run(turns, &sender));
-            ahead.threads.push((receiver, thread.map_err(SourceError::Ahead)?));
+            let handle = thread.map_err(SourceError::Ahead)?;
+            ahead.threads.push(Thread { parts: receiver, handle });
         }
         Ok(ahead)
     }
@@ -105,7 +109,7 @@ impl Iterator for Ahead {
         }
         let turn = self.taken.checked_rem(self.threads.len())?;
         self.taken += 1;
-        let (receiver, _) = self.threads.get(turn)?;
+        let receiver = &self.threads.get(turn)?.parts;
         let lost = || SourceError::Ahead(io::Error::other("a thread ended early")).into();
         Some(receiver.recv().unwrap_or_else(|_| Err(lost())))
     }
@@ -113,10 +117,10 @@ impl Iterator for Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        for (receiver, thread) in self.threads.drain(..) {
+        for Thread { parts, handle } in self.threads.drain(..) {
             // Whoever waits to hand something over learns that nobody will take it.
-            drop(receiver);
-            let _ = thread.join();
+            drop(parts);
+            let _ = handle.join();
         }
     }
 }
