@@ -218,12 +218,13 @@ const COLUMNS: [&str; 9] =
 
 impl Seen {
     fn head() -> String {
-        let of = ["commands", "s", "apply us", "leaves", "log", "live", "entries", "tiles", "nodes"];
+        let of = ["commands", "s", "apply us", "leaves", "log", "live", "past", "entries", "tiles", "nodes"];
         let rest = ["stale", "dedup", "summ.", "ends", "garbage", "WAL", "raft/", "snapsh.", "disk", "ratio"];
         of.into_iter().chain(rest).map(|column| format!("{column:>8}")).collect::<Vec<_>>().join(" ")
     }
 
-    /// A row: sizes in MB, and the disk over log and live state.
+    /// A row: sizes in MB (what the log, the live state and the kept past hold, then what the disk has for each
+    /// part), and the disk over log and live state.
     fn look(&mut self, node: &Fed, folder: &Path) -> String {
         let view = node.stores.applied.view();
         while let Some(entries) =
@@ -236,7 +237,7 @@ impl Seen {
         let live = disk.live();
         self.live_leaves = live.leaves;
         let part = |name: &str| disk.parts.get(name).copied().unwrap_or(0);
-        let mut numbers = vec![self.log_bytes, live.bytes];
+        let mut numbers = vec![self.log_bytes, live.bytes, live.past_bytes];
         numbers.extend(COLUMNS[..7].iter().map(|column| part(column)));
         numbers.extend(["garbage", "wal", "raft", "snapshots"].map(part));
         let all: u64 = disk.parts.values().sum();
@@ -264,6 +265,8 @@ struct Disk {
 struct LiveState {
     leaves: u64,
     bytes: u64,
+    /// What only earlier states use.
+    past_bytes: u64,
 }
 
 impl Disk {
@@ -312,9 +315,14 @@ impl Disk {
             self.applied.iterator_cf(column, IteratorMode::Start).map(Result::unwrap)
         };
         let stale: HashSet<[u8; 8]> = records("stale").map(|(key, _)| key[8..].try_into().unwrap()).collect();
-        let mut live = LiveState { leaves: 0, bytes: 0 };
-        for (key, node) in records("nodes").filter(|(key, _)| !stale.contains(&key[..])) {
-            live.bytes += (key.len() + node.len()) as u64;
+        let mut live = LiveState { leaves: 0, bytes: 0, past_bytes: 0 };
+        for (key, node) in records("nodes") {
+            let bytes = (key.len() + node.len()) as u64;
+            if stale.contains(&key[..]) {
+                live.past_bytes += bytes;
+                continue;
+            }
+            live.bytes += bytes;
             if let Node::Leaf { .. } = Node::decode(&node).unwrap() {
                 live.leaves += node.len() as u64;
             }
