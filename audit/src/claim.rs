@@ -24,7 +24,10 @@ impl Claim {
     /// It cannot be read, or there is no checkpoint of this log at all.
     pub fn read(published: &Published, trust: &Trust) -> Result<Self, Fault> {
         // In this order: whoever publishes a checkpoint has published the rosters that it needs before.
-        let signed = published.checkpoint()?;
+        let signed = match trust.witnesses {
+            Some(_) => published.witnessed_checkpoint()?,
+            None => published.checkpoint()?,
+        };
         let origin = signed.checkpoint().origin().as_str();
         if origin != trust.origin {
             return Err(Finding::new(Code::Origin, "checkpoint", &trust.origin, origin).into());

@@ -53,6 +53,19 @@ impl Published {
         read_checkpoint("checkpoint", &note).map_err(Fault::from)
     }
 
+    /// The newest checkpoint that witnesses cosigned, if the source tells it apart; else the newest. Witnesses take their
+    /// time, and a log that grows has a newer one by then.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn witnessed_checkpoint(&self) -> Result<SignedCheckpoint, Fault> {
+        match self.source.read("witnessed-checkpoint", NOTE_BYTES_MAX) {
+            Ok(note) => read_checkpoint("witnessed-checkpoint", &note).map_err(Fault::from),
+            Err(SourceError::Missing { .. }) => self.checkpoint(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The roster chain; nothing of it is verified.
     ///
     /// # Errors

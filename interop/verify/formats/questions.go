@@ -65,11 +65,9 @@ func (t *Trust) VerifyRecordedBy(file []byte) (*RecordedBy, error) {
 	if err != nil {
 		return nil, under("trust", err)
 	}
-	var sets []*VoterSet
-	for _, roster := range voters {
-		sets = append(sets, roster.Sets...)
-	}
-	cosigned, err := from.VerifyCheckpoint(c, sets)
+	// Those before them signed the head that brought the roster, not the checkpoint.
+	voters = voters[:1]
+	cosigned, err := from.VerifyCheckpoint(c, voters[0].Sets)
 	if err != nil {
 		return nil, under("checkpoint", err)
 	}

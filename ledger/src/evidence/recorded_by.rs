@@ -83,7 +83,7 @@ impl RecordedBy {
     ) -> Result<Self, RecordedByError> {
         let trust = trust.since_genesis();
         let (block, roster, _) = last_state(&state, checkpoint)?;
-        let lines = known_lines(&trust, checkpoint, &trust.voters_after(block, roster)?)?;
+        let lines = known_lines(&trust, checkpoint, &trust.cosigners_after(block, roster)?)?;
         let recorded = Self {
             origin: trust.origin.clone(),
             ledger: trust.ledger,
@@ -104,7 +104,7 @@ impl RecordedBy {
         let (block, roster, block_time_ms) = last_state(&self.state, &self.checkpoint)?;
         let trust =
             super::trust_with(trust, &self.origin, self.ledger, &self.rosters, |newest| newest == roster)?;
-        let cosigned = trust.verify_checkpoint(&self.checkpoint, &trust.voters_after(block, roster)?)?;
+        let cosigned = trust.verify_checkpoint(&self.checkpoint, &trust.cosigners_after(block, roster)?)?;
         let log = self.checkpoint.checkpoint();
         let entry = self.leaf.verify_in(log.size(), &log.root()).map_err(EvidenceError::from)?;
         let recorded = took_effect(self.leaf.index, entry)?.verify(self.ledger)?;

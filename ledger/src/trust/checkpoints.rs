@@ -145,10 +145,10 @@ impl Trust {
         Self { witnesses: Some(witnesses), ..self }
     }
 
-    /// Demands that enough have cosigned a checkpoint at whose block `voters` vote: a quorum of these, under the names
+    /// Demands that enough have cosigned a checkpoint at whose end `voters` vote: a quorum of these, under the names
     /// that nodes cosign by, and as many of the witnesses as this trust demands.
     ///
-    /// A checkpoint does not say its block. Whoever asks knows it from the head of that size, see [`Trust::voters_of`].
+    /// A checkpoint does not say its block. Whoever asks knows it from its last leaf, see [`Trust::cosigners_after`].
     /// Signatures by keys that are not known count for nothing, the log's own included, and are not looked at.
     ///
     /// # Errors

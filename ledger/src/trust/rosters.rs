@@ -141,6 +141,16 @@ impl Trust {
         })
     }
 
+    /// Who cosigns a checkpoint whose last leaf names `block` and the roster `found`: its voters alone. Those before them
+    /// signed the head that brought it, which is in the roster chain.
+    ///
+    /// # Errors
+    /// That roster is not proven, or was not the one in force then.
+    pub fn cosigners_after(&self, block: u64, found: RosterId) -> Result<HeadVoters<'_>, TrustError> {
+        self.voters_after(block, found)?;
+        self.roster(found).map(HeadVoters::of)
+    }
+
     /// Refuses a head of another ledger, or from before what was verified already.
     pub fn check_head(&self, head: &Head) -> Result<(), TrustError> {
         if head.ledger != self.ledger {

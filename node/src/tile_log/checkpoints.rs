@@ -8,7 +8,7 @@ use std::time::Duration;
 use chancery_ledger::checkpoint::{
     Checkpoint, KeyName, SignatureLine, SignatureType, SignedCheckpoint, VerifierKey, tlog_policy,
 };
-use chancery_ledger::head::{Head, RosterChain, Voter, VoterSet};
+use chancery_ledger::head::{Head, HeadVoters, RosterChain, Voter, VoterSet};
 use ed25519_dalek::SigningKey;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -88,7 +88,7 @@ impl Checkpoints {
         if rosters.unproven().is_some_and(|unproven| unproven.block <= head.block) {
             return Err("its roster is not proven yet".into());
         }
-        let voters = rosters.head_voters(head.block);
+        let voters = HeadVoters::of(rosters.at(head.block).1);
         let mut lines = vec![checkpoint.sign(&self.log_key)];
         let mut keys = Vec::new();
         let mut nodes = BTreeSet::new();
