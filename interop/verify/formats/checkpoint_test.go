@@ -165,3 +165,71 @@ func TestMalformedCheckpoints(t *testing.T) {
 	_, err := ReadCheckpoint([]byte(checkpointText + "\n" + strings.Repeat(line, 96)))
 	same(t, "as many lines as may be", errorText(err), "")
 }
+
+type checkpointVector struct {
+	Name      string
+	TrustFile string `json:"trust_file"`
+	Sets      []struct {
+		Quorum uint32
+		Voters []struct {
+			Node      uint64
+			Name, Key string
+		}
+	}
+	Note  string
+	Shows struct {
+		// Each a node and a time.
+		Nodes [][2]uint64
+		// Each a key and a time.
+		Witnesses [][2]any
+		EnoughByS uint64 `json:"enough_by_s"`
+		Error     string
+	}
+}
+
+func TestTrustedCheckpoints(t *testing.T) {
+	each(t, known.Checkpoints, func(c checkpointVector) string { return c.Name }, func(t *testing.T, c checkpointVector) {
+		trust, err := ReadTrust([]byte(c.TrustFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sets []*VoterSet
+		for _, set := range c.Sets {
+			made := &VoterSet{Quorum: set.Quorum}
+			for _, voter := range set.Voters {
+				key, err := hex.DecodeString(voter.Key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				made.Voters = append(made.Voters, &Voter{Node: voter.Node, Name: voter.Name, Key: key})
+			}
+			sets = append(sets, made)
+		}
+		var cosigned *Cosigned
+		checkpoint, err := ReadCheckpoint([]byte(c.Note))
+		if err == nil {
+			cosigned, err = trust.VerifyCheckpoint(checkpoint, sets)
+		}
+		expected := c.Shows.Error
+		if expected == "invalid" || expected == "twice" {
+			// What ours tells apart, the document does not.
+			expected = "bad_cosignature"
+		}
+		same(t, "error", errorText(err), expected)
+		if err != nil {
+			return
+		}
+		var nodes []uint64
+		for _, node := range c.Shows.Nodes {
+			nodes = append(nodes, node[0])
+		}
+		var witnesses []string
+		for _, witness := range c.Shows.Witnesses {
+			name, _, _ := strings.Cut(witness[0].(string), "+")
+			witnesses = append(witnesses, name)
+		}
+		same(t, "nodes", cosigned.Nodes, nodes)
+		same(t, "witnesses", cosigned.Witnesses, witnesses)
+		same(t, "enough by", cosigned.EnoughByS, c.Shows.EnoughByS)
+	})
+}

@@ -44,6 +44,7 @@ type vectors struct {
 	RecordedBy      []recordedByVector `json:"recorded_by"`
 	NoPermit        []noPermitVector   `json:"no_permit"`
 	Contradictions  []contradictionVector
+	Checkpoints     []checkpointVector `json:"trusted_checkpoints"`
 }
 
 type chainVector struct {

@@ -649,10 +649,10 @@ impl House {
         }
     }
 
-    /// Whose signatures the last head needs, sorted.
-    pub(crate) fn head_voters(&self) -> Vec<u64> {
+    /// Who cosigns the checkpoint of the last head, sorted.
+    pub(crate) fn cosigners(&self) -> Vec<u64> {
         let head = self.head();
-        let voters = self.trust.voters_after(head.block, head.roster).unwrap();
+        let voters = self.trust.cosigners_after(head.block, head.roster).unwrap();
         voters.voters().map(|voter| voter.node).collect::<BTreeSet<_>>().into_iter().collect()
     }
 

@@ -82,9 +82,9 @@ fn first(house: &House, wanted: impl Fn(&Body, Option<&Verdict>) -> bool) -> (u6
 }
 
 pub(crate) fn recorded_by(house: &House) -> Vec<Value> {
-    // The story ends with a change of voters: it takes quorums of 2, 3, 4 and of 4, 5.
-    let nodes = house.head_voters();
-    assert_eq!(nodes, [2, 3, 4, 5]);
+    // The story ends with a change of voters: who voted before has no say in what came of it.
+    let nodes = house.cosigners();
+    assert_eq!(nodes, [4, 5]);
     let cosigned: Vec<(u64, u64)> =
         nodes.iter().zip(THEN_S..).map(|(node, time_s)| (*node, time_s)).collect();
     let (revoked, _) = first(house, |body, _| matches!(body, Body::RevokeGrant { .. }));
@@ -104,24 +104,24 @@ pub(crate) fn recorded_by(house: &House) -> Vec<Value> {
         signature[7] ^= 1;
         SignatureLine::new(line.name().clone(), line.key_id(), signature).unwrap()
     };
-    let stranger = (1..).find(|node| !nodes.contains(node)).unwrap();
+    let stranger = 2;
     let moved = Leaf { index: revoked + 1, ..good.leaf.clone() };
     let files = [
         ("a revocation", good.clone()),
         ("a decision with knowledge", house.recorded_by(known, &cosigned)),
-        ("by as many as it takes", with(lines(&[0, 2, 3]))),
-        ("by too few", with(lines(&[2, 3]))),
-        ("by one twice", with(lines(&[0, 2, 3, 3]))),
-        ("in another order", with(lines(&[3, 0, 2]))),
+        ("by as many as it takes", with(lines(&[0, 1]))),
+        ("by too few", with(lines(&[1]))),
+        ("by one twice", with(lines(&[0, 1, 1]))),
+        ("in another order", with(lines(&[1, 0]))),
         (
             "with the log's own signature",
-            with([vec![house.bare_checkpoint().sign(&key("log"))], lines(&[0, 2, 3])].concat()),
+            with([vec![house.bare_checkpoint().sign(&key("log"))], lines(&[0, 1])].concat()),
         ),
         (
             "by one who has no vote",
-            with([lines(&[0, 2, 3]), vec![house.cosignature(stranger, THEN_S)]].concat()),
+            with([lines(&[0, 1]), vec![house.cosignature(stranger, THEN_S)]].concat()),
         ),
-        ("at another time than was signed", with([vec![earlier], lines(&[2, 3])].concat())),
+        ("at another time than was signed", with([vec![earlier], lines(&[1])].concat())),
         ("at another place", RecordedBy { leaf: moved, ..good.clone() }),
         ("a state", RecordedBy { leaf: good.state.clone(), ..good.clone() }),
         ("another last leaf", RecordedBy { state: good.leaf.clone(), ..good.clone() }),
