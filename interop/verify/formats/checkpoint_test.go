@@ -187,7 +187,7 @@ type checkpointVector struct {
 	}
 }
 
-func TestTrustedCheckpoints(t *testing.T) {
+func TestCheckpointVectors(t *testing.T) {
 	each(t, known.Checkpoints, func(c checkpointVector) string { return c.Name }, func(t *testing.T, c checkpointVector) {
 		trust, err := ReadTrust([]byte(c.TrustFile))
 		if err != nil {
