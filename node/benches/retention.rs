@@ -20,7 +20,7 @@
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests in the crate")]
 mod ledger;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -65,8 +65,8 @@ async fn main() {
     let mut node = Fed::open(folder.path()).await;
     let agents = grants.div_ceil(GRANTS_PER_AGENT);
     let agent = |number: u64| name(&format!("bot/{:07}", number % agents));
-    for first in (0..agents).step_by(BLOCK_COMMANDS as usize) {
-        let these = first..agents.min(first + BLOCK_COMMANDS);
+    for block in 0..agents.div_ceil(BLOCK_COMMANDS) {
+        let these = block * BLOCK_COMMANDS..agents.min((block + 1) * BLOCK_COMMANDS);
         let owner = || name("ada@example.com");
         node.block(these.map(|number| Body::RegisterAgent {
             agent: agent(number),
@@ -79,7 +79,7 @@ async fn main() {
     let mut seen = Seen::default();
     println!("{}", Seen::head());
     println!("{}", seen.look(&node, folder.path()));
-    let mut granted = Vec::new();
+    let mut granted = VecDeque::new();
     let row = (2 * grants).div_ceil(ROWS);
     let mut next = row;
     let mut done = 0;
@@ -91,10 +91,8 @@ async fn main() {
         } else {
             let these = done..(2 * grants).min(done + BLOCK_COMMANDS);
             done = these.end;
-            let revoked = |number: u64| granted[(number - grants) as usize];
-            let reason = || "it is over".to_owned();
-            node.block(these.map(|number| Body::RevokeGrant { grant: revoked(number), reason: reason() }))
-                .await;
+            let revoked = these.map(|_| granted.pop_front().unwrap());
+            node.block(revoked.map(|grant| Body::RevokeGrant { grant, reason: "it is over".into() })).await;
         }
         if done >= next {
             next += row;
@@ -248,10 +246,14 @@ impl Seen {
             (node.applying.as_micros() / u128::from(node.commands.max(1))).to_string(),
             self.leaves.to_string(),
         ];
-        row.extend(numbers.iter().map(|bytes| format!("{:.1}", *bytes as f64 / 1e6)));
-        row.push(format!("{:.2}", all as f64 / (self.log_bytes + live.bytes) as f64));
+        row.extend(numbers.iter().map(|bytes| tenths(bytes / 100_000)));
+        row.push(tenths(10 * all / (self.log_bytes + live.bytes)));
         row.iter().map(|field| format!("{field:>8}")).collect::<Vec<_>>().join(" ")
     }
+}
+
+fn tenths(number: u64) -> String {
+    format!("{}.{}", number / 10, number % 10)
 }
 
 /// The files below a node's folder.
