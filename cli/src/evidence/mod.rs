@@ -8,7 +8,7 @@ mod count;
 mod moment;
 mod recorded;
 
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 
 use crate::check::WriteEvidence;
 use crate::exit::{Failure, Result};
@@ -22,7 +22,33 @@ pub(crate) struct Evidence {
     #[command(subcommand)]
     question: Option<Question>,
     #[command(flatten)]
-    check: Option<WriteEvidence>,
+    check: OfCheck,
+}
+
+/// What is asked without a question: clap's own `Option` is always `None` for arguments that have others flattened in.
+#[derive(Debug)]
+struct OfCheck(Option<WriteEvidence>);
+
+impl Args for OfCheck {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        WriteEvidence::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        WriteEvidence::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for OfCheck {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let is_asked = matches.contains_id("agent");
+        is_asked.then(|| WriteEvidence::from_arg_matches(matches)).transpose().map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// What a person asks.
@@ -45,7 +71,7 @@ enum Question {
 impl Evidence {
     /// Runs `chancery evidence`.
     pub(crate) async fn run(&self, named: Option<&str>) -> Result<Report> {
-        match (&self.question, &self.check) {
+        match (&self.question, &self.check.0) {
             (Some(Question::RevokedBy(asked)), _) => asked.run(named).await,
             (Some(Question::RecordedBy(asked)), _) => asked.run(named).await,
             (Some(Question::InForceAt(asked)), _) => asked.run(named).await,
