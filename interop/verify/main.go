@@ -115,6 +115,12 @@ func verify(trust *formats.Trust, content []byte, root string) *report {
 			return invalid(err)
 		}
 		return ofNoPermit(n)
+	case formats.KindEquivocation:
+		e, err := trust.VerifyEquivocation(content)
+		if err != nil {
+			return invalid(err)
+		}
+		return ofEquivocation(e)
 	case formats.KindContradiction:
 		c, err := trust.VerifyContradiction(content)
 		if err != nil {

@@ -326,6 +326,19 @@ func ofConviction(c *formats.Conviction) *report {
 	return r
 }
 
+func ofEquivocation(e *formats.Equivocation) *report {
+	r := &report{outcome: "convicted"}
+	for i, voter := range e.Nodes {
+		r.add("node", "%d, %s, with key %x", voter.Node, voter.Name, voter.Key)
+		r.add("cosigned", "the one at %s, the other at %s", at(e.TimesS[i][0]*1000), at(e.TimesS[i][1]*1000))
+	}
+	for _, c := range e.Checkpoints {
+		r.add("checkpoint", "%d leaves, root %v", c.Size, c.Root)
+	}
+	r.notShown("whether it was malice, a fault, or a stolen key; which of the two logs is the ledger's")
+	return r
+}
+
 func ofKnowledge(p *formats.KnowledgeProof) *report {
 	r := &report{outcome: "verified"}
 	r.add("root", "%v, of %d items", p.Root, p.Count)

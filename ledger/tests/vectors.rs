@@ -5,6 +5,7 @@
 
 mod checkpoint_vectors;
 mod condition_vectors;
+mod equivocation_vectors;
 mod house;
 mod limits;
 mod question_vectors;
@@ -1545,6 +1546,7 @@ fn vectors() -> Value {
         "recorded_by": question_vectors::recorded_by(house),
         "no_permit": question_vectors::no_permit(house),
         "contradictions": contradictions(house),
+        "equivocations": equivocation_vectors::equivocations(house),
     })
 }
 
@@ -1631,6 +1633,11 @@ fn the_pinned_answers_and_evidence_say_what_they_say() {
     }
     for vector in list("contradictions") {
         assert_eq!(contradiction_shows(vector["file"].as_str().unwrap(), &trust), vector["shows"]);
+    }
+    assert!(list("equivocations").len() >= 15);
+    for vector in list("equivocations") {
+        let shown = equivocation_vectors::shows(vector["file"].as_str().unwrap(), &founding);
+        assert_eq!(shown, vector["shows"], "{}", vector["name"]);
     }
     assert!(list("trusted_checkpoints").len() >= 20);
     for vector in list("trusted_checkpoints") {

@@ -45,6 +45,7 @@ type vectors struct {
 	NoPermit        []noPermitVector   `json:"no_permit"`
 	Contradictions  []contradictionVector
 	Checkpoints     []checkpointVector `json:"trusted_checkpoints"`
+	Equivocations   []equivocationVector
 }
 
 type chainVector struct {

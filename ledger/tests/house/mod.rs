@@ -664,9 +664,14 @@ impl House {
 
     /// A node's cosignature of the last head's checkpoint.
     pub(crate) fn cosignature(&self, node: u64, time_s: u64) -> SignatureLine {
+        self.cosign(&self.bare_checkpoint(), node, time_s)
+    }
+
+    /// A node's cosignature of any checkpoint.
+    pub(crate) fn cosign(&self, checkpoint: &Checkpoint, node: u64, time_s: u64) -> SignatureLine {
         let voter = self.voters.get(&node).cloned().unwrap_or_else(|| voter(node));
         let name = KeyName::new(&format!("{ORIGIN}/{}", voter.name)).unwrap();
-        self.bare_checkpoint().cosign(&name, time_s, &voter_key(&voter)).unwrap()
+        checkpoint.cosign(&name, time_s, &voter_key(&voter)).unwrap()
     }
 
     /// The checkpoint of the last head as nodes publish it: signed by the log, and cosigned then.
