@@ -27,7 +27,7 @@ use chancery_ledger::condition::{
 };
 use chancery_ledger::decide::{Interval, Request, decide};
 use chancery_ledger::evidence::{
-    CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Evidence, NoPermit, Record, RecordedBy,
+    CONTRADICTION_SIZE_BYTES_MAX, Contradiction, Equivocation, Evidence, NoPermit, Record, RecordedBy,
 };
 use chancery_ledger::follow::{Follower, RESUME_TOKEN_TEXT_SIZE_MAX, ResumeToken};
 use chancery_ledger::hash::Hash;
@@ -70,6 +70,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("name", name),
     ("newest", newest),
     ("no_permit", no_permit),
+    ("equivocation", equivocation),
     ("nonce_path", nonce_path),
     ("note", note),
     ("past_answer", past_answer),
@@ -236,6 +237,16 @@ fn no_permit(bytes: &[u8]) {
     assert!(named);
     let text = file.to_json();
     assert_eq!(NoPermit::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
+    let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
+    assert!(file.verify(&trust).is_err());
+}
+
+fn equivocation(bytes: &[u8]) {
+    let named = Equivocation::is_named_by(bytes);
+    let Ok(file) = Equivocation::from_json(bytes) else { return };
+    assert!(named);
+    let text = file.to_json();
+    assert_eq!(Equivocation::from_json(text.as_bytes()).map(|again| again.to_json()).ok(), Some(text));
     let Some(trust) = some_trust() else { panic!("the trust file does not parse") };
     assert!(file.verify(&trust).is_err());
 }

@@ -210,6 +210,9 @@ fn write_seeds() {
         add("recorded_by", file["file"].as_str().unwrap().into());
     }
     // Two pieces of evidence each: a few are enough.
+    for file in list(&vectors, "equivocations").iter().take(4) {
+        add("equivocation", file["file"].as_str().unwrap().into());
+    }
     for file in list(&vectors, "no_permit").iter().take(3) {
         add("no_permit", file["file"].as_str().unwrap().into());
     }
