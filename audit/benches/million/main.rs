@@ -3,8 +3,9 @@
 //!
 //! A log is made (grants, recorded decisions and revocations in equal parts, and kept in a temporary folder), then
 //! read by processes that take turns: one does the floor, one is the engine. Each says how long it took, and the most
-//! memory that it had. `CHANCERY_AUDIT_ENTRIES=1000000 cargo bench -p chancery-audit --bench million`;
-//! `CHANCERY_AUDIT_RUNS` is how often each takes its turn, `CHANCERY_AUDIT_THREADS` on how many threads.
+//! memory that it had. `CHANCERY_AUDIT_ENTRIES=1000000 cargo bench --profile dev --workspace --features
+//! chancery-cli/failpoints --bench million`; `CHANCERY_AUDIT_RUNS` is how often each takes its turn,
+//! `CHANCERY_AUDIT_THREADS` on how many threads.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
