@@ -52,7 +52,7 @@ fn leaves(house: &House) -> Vec<Vec<u8>> {
 }
 
 /// Every block is written, and nothing is kept in memory.
-const TIGHT: Options = Options { threads: 2, cache_bytes_max: 0, unwritten_bytes_max: 0 };
+const TIGHT: Options = Options { threads: 2, tree_bytes_max: 0, cache_bytes_max: 0, unwritten_bytes_max: 0 };
 
 fn open(folder: &Path, ledger: LedgerId, options: Options) -> Engine {
     Engine::open(folder, ledger, options).unwrap()

@@ -8,7 +8,7 @@ mod house;
 use chancery_ledger::authority::{Entry, EntryFault, Finding, Refusal, Replay, ReplayError, VerifiedEntry};
 use chancery_ledger::command::{Body, LedgerId, Role, SignedCommand, VerifiedBatches};
 use chancery_ledger::hash::Hash;
-use chancery_ledger::state::MemoryNodes;
+use chancery_ledger::state::MemoryLeaves;
 use house::{House, authorize, name, public, terms};
 
 /// A log in which an agent is granted something, does it, changes hands, and is revoked.
@@ -25,7 +25,7 @@ fn log() -> (LedgerId, Vec<Entry>) {
 }
 
 /// Every entry verified, then every block applied.
-fn replay(ledger: LedgerId, log: &[Entry]) -> Result<Replay<MemoryNodes>, Finding> {
+fn replay(ledger: LedgerId, log: &[Entry]) -> Result<Replay<MemoryLeaves>, Finding> {
     let batches = VerifiedBatches::default();
     let verified = (0..).zip(log).map(|(index, entry)| {
         VerifiedEntry::verify(ledger, entry.encode(), &batches)
@@ -38,7 +38,8 @@ fn replay(ledger: LedgerId, log: &[Entry]) -> Result<Replay<MemoryNodes>, Findin
         error => panic!("{error}"),
     };
     let mut replay =
-        Replay::genesis(ledger, MemoryNodes::new(), blocks.next().unwrap_or_default()).map_err(found)?;
+        Replay::genesis(ledger, MemoryLeaves::default(), 10_000, blocks.next().unwrap_or_default())
+            .map_err(found)?;
     blocks.try_for_each(|leaves| replay.apply(leaves).map(drop)).map_err(found)?;
     Ok(replay)
 }

@@ -8,6 +8,7 @@ mod house;
 mod plain_authority;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Mutex;
 
 use chancery_ledger::authority::{
@@ -23,7 +24,7 @@ use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, expla
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Roster, RosterChain, Voter, VoterSet};
 use chancery_ledger::knowledge::{Item, Knowledge, KnowledgeTree};
-use chancery_ledger::state::{MemoryNodes, MissingNode, Recording, get, verify_whole};
+use chancery_ledger::state::{MemoryLeaves, Recording, get, verify_whole};
 use chancery_proto::v1 as wire;
 use house::{FOUNDED_MS, HOUR_MS, House, Replica, name, patterns, public, scope};
 use plain_authority::{Plain, Recorded, Seen, Signatures, conditions};
@@ -1101,13 +1102,17 @@ impl Run {
     }
 }
 
+/// Less than these logs' trees: what is changed seldom is forgotten, and made anew.
+const TREE_BYTES_MAX: u64 = 2_000;
+
 /// The log applied again, block by block.
-fn replayed(ledger: LedgerId, entries: &[Entry]) -> Result<Replay<MemoryNodes>, ReplayError<MissingNode>> {
+fn replayed(ledger: LedgerId, entries: &[Entry]) -> Result<Replay<MemoryLeaves>, ReplayError<Infallible>> {
     let batches = VerifiedBatches::default();
     let verified = entries.iter().map(|entry| VerifiedEntry::of(ledger, entry.clone(), &batches).unwrap());
     let verified: Vec<_> = verified.collect();
     let mut blocks = verified.split_inclusive(|leaf| matches!(leaf.entry(), Entry::State { .. }));
-    let mut replay = Replay::genesis(ledger, MemoryNodes::new(), blocks.next().unwrap())?;
+    let mut replay =
+        Replay::genesis(ledger, MemoryLeaves::default(), TREE_BYTES_MAX, blocks.next().unwrap())?;
     blocks.try_for_each(|leaves| replay.apply(leaves).map(drop))?;
     Ok(replay)
 }

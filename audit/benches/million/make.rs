@@ -10,7 +10,7 @@ use chancery_ledger::command::{
 };
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Roster, Voter, VoterSet};
-use chancery_ledger::state::{MemoryNodes, NodeKeep};
+use chancery_ledger::state::MemoryNodes;
 use ed25519_dalek::SigningKey;
 
 use crate::file::LogWriter;
@@ -114,7 +114,7 @@ impl House {
         let block = Block::genesis(FOUNDED_MS, signed);
         let mut nodes = MemoryNodes::new();
         let (state, applied) = State::genesis(&nodes, &block).unwrap();
-        nodes.replace(&applied.new_nodes, &applied.stale_nodes).unwrap();
+        nodes.replace(&applied.new_nodes, &applied.stale_nodes);
         let mut log = LogWriter::create(path);
         applied.leaves.iter().for_each(|leaf| log.push(leaf));
         let agents = (entries / 300).max(10);
@@ -201,7 +201,7 @@ impl House {
             assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
         }
         applied.leaves.iter().for_each(|leaf| self.log.push(leaf));
-        self.nodes.replace(&applied.new_nodes, &applied.stale_nodes).unwrap();
+        self.nodes.replace(&applied.new_nodes, &applied.stale_nodes);
         self.state.advance(&applied);
     }
 }

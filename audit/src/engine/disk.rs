@@ -1,4 +1,5 @@
-//! The engine's folder: a RocksDB with the newest replayed state, and the place to go on from.
+//! The engine's folder: a RocksDB with the values of the newest replayed state by their keys, and the place to go on
+//! from.
 //!
 //! A batch is atomic, whatever happens to the process. It is not synced: a power cut may take the last of them, and
 //! then the audit goes on from the one before.
@@ -7,24 +8,28 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use chancery_ledger::authority::{Applied, Dedup, DedupEntry, Summary};
+use chancery_ledger::authority::{Dedup, DedupEntry, Progress, Replayed};
 use chancery_ledger::command::LedgerId;
-use chancery_ledger::state::{Node, NodeId, NodeKeep, NodeRead};
+use chancery_ledger::state::{Changes, Key, LeafKeep, LeafRead, Value};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, WriteBatch,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, ReadOptions,
+    WriteBatch,
 };
 
-use super::node_cache::{NodeCache, size_bytes};
+use super::value_cache::{ValueCache, size_bytes};
 use super::{Options, RosterInForce, record};
 
-/// Parts of the disk's records in memory, in bytes. What is read often is in the [`NodeCache`].
+/// Parts of the disk's records in memory, in bytes. What is read often is in the [`ValueCache`].
 const BLOCK_CACHE_BYTES: usize = 16 << 20;
 
 /// Records that RocksDB gathers before it makes a file of them, in bytes.
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
 
-/// What one place in the row of unwritten nodes costs, in bytes.
-const SLOT_BYTES: usize = 8;
+/// What RocksDB reads of a file at once when it merges files, in bytes, for each of them.
+const MERGE_READ_BYTES: usize = 256 << 10;
+
+/// Bits of its filters for each key: one in a hundred absent keys is looked for in vain.
+const FILTER_BITS: f64 = 10.0;
 
 /// Why the folder cannot be used. That says nothing of the log.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,11 @@ pub enum DiskError {
         /// What is wrong with it.
         why: String,
     },
+    /// It is of a program that kept other things.
+    #[error(
+        "the audit's folder was made by another version of this program ({0}): audit from the beginning, in a new one"
+    )]
+    OtherVersion(u8),
     /// It failed before, in the middle of something.
     #[error("the audit's folder failed before: open it again")]
     Lost,
@@ -65,13 +75,20 @@ impl Disk {
         blocks.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_format_version(5);
+        blocks.set_bloom_filter(FILTER_BITS, false);
+        options.set_compaction_readahead_size(MERGE_READ_BYTES);
         options.set_block_based_table_factory(&blocks);
         Ok(Self(Arc::new(DB::open(&options, folder)?)))
     }
 
     /// The ledger that the folder belongs to.
     pub(super) fn ledger(&self) -> Result<Option<LedgerId>, DiskError> {
-        self.get("the ledger's id", record::LEDGER, record::decode_ledger)
+        let Some(bytes) = self.0.get_pinned(record::LEDGER)? else { return Ok(None) };
+        match record::decode_ledger(&bytes) {
+            Ok(ledger) => Ok(Some(ledger)),
+            Err(Some(version)) => Err(DiskError::OtherVersion(version)),
+            Err(None) => Err(corrupt_record("the ledger's id")),
+        }
     }
 
     pub(super) fn found(&self, ledger: LedgerId) -> Result<(), DiskError> {
@@ -79,8 +96,9 @@ impl Disk {
     }
 
     /// Where to go on.
-    pub(super) fn summary(&self) -> Result<Option<Summary>, DiskError> {
-        self.get("the summary", record::SUMMARY, record::decode_summary)
+    pub(super) fn progress(&self) -> Result<Option<Progress>, DiskError> {
+        let Some(bytes) = self.0.get_pinned(record::PROGRESS)? else { return Ok(None) };
+        record::decode_progress(&bytes).map(Some).ok_or_else(|| corrupt_record("the progress"))
     }
 
     pub(super) fn rosters(&self) -> Result<Vec<RosterInForce>, DiskError> {
@@ -99,16 +117,6 @@ impl Disk {
             }
         }
         if corrupt { Err(corrupt_record("a deduplication entry")) } else { Ok(dedup) }
-    }
-
-    fn get<T>(
-        &self,
-        what: &'static str,
-        key: &[u8],
-        decode: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>, DiskError> {
-        let Some(bytes) = self.0.get_pinned(key)? else { return Ok(None) };
-        decode(&bytes).map(Some).ok_or_else(|| corrupt_record(what))
     }
 
     fn all<T>(
@@ -141,46 +149,39 @@ fn corrupt_record(what: &'static str) -> DiskError {
     DiskError::Corrupt { what, why: "it is no record of an engine".into() }
 }
 
-/// The nodes of the newest replayed state, and what else is still to be written.
+/// The values of the newest replayed state, and what else is still to be written.
 ///
-/// Nodes are numbered in the order in which they come, and most are replaced within a few blocks: those that were
-/// not written yet stand in a row, and what is replaced there never costs the disk anything.
-pub(super) struct DiskNodes {
+/// Most of what changes is changed again within a few blocks: what was not written yet is in memory, and what takes its
+/// place there never costs the disk anything.
+pub(super) struct DiskLeaves {
     disk: Disk,
-    /// Unwritten nodes by number, from `unwritten_from` on.
-    unwritten: Vec<Option<Arc<Node>>>,
-    unwritten_from: NodeId,
+    unwritten: Changes,
     unwritten_bytes: usize,
     unwritten_bytes_max: usize,
-    /// Written nodes that no state uses any more.
-    stale: Vec<NodeId>,
-    cache: RefCell<NodeCache>,
+    cache: RefCell<ValueCache>,
     dedup: Vec<DedupEntry>,
     dedup_dropped: Vec<u64>,
     rosters: Vec<RosterInForce>,
 }
 
-impl DiskNodes {
-    /// Those on the disk, all of which have numbers below `next_node`.
-    pub(super) fn new(disk: Disk, options: Options, next_node: NodeId) -> Self {
+impl DiskLeaves {
+    pub(super) fn new(disk: Disk, options: Options) -> Self {
         Self {
             disk,
-            unwritten: Vec::new(),
-            unwritten_from: next_node,
+            unwritten: Changes::new(),
             unwritten_bytes: 0,
             unwritten_bytes_max: options.unwritten_bytes_max,
-            stale: Vec::new(),
-            cache: RefCell::new(NodeCache::new(options.cache_bytes_max)),
+            cache: RefCell::new(ValueCache::new(options.cache_bytes_max)),
             dedup: Vec::new(),
             dedup_dropped: Vec::new(),
             rosters: Vec::new(),
         }
     }
 
-    /// Takes what a block changed beside the nodes.
-    pub(super) fn remember(&mut self, applied: Applied) {
-        self.dedup.extend(applied.dedup);
-        self.dedup_dropped.extend(applied.dedup_dropped);
+    /// Takes what a block changed beside the values.
+    pub(super) fn remember(&mut self, replayed: Replayed) {
+        self.dedup.extend(replayed.dedup);
+        self.dedup_dropped.extend(replayed.dedup_dropped);
     }
 
     pub(super) fn remember_roster(&mut self, roster: &RosterInForce) {
@@ -189,22 +190,21 @@ impl DiskNodes {
 
     /// Whether it is time to write.
     pub(super) fn is_full(&self) -> bool {
-        let places = self.unwritten.len() + self.stale.len();
         let dedup = self.dedup.len() * size_of::<DedupEntry>();
-        self.unwritten_bytes + places * SLOT_BYTES + dedup >= self.unwritten_bytes_max
+        self.unwritten_bytes + dedup >= self.unwritten_bytes_max
     }
 
     /// Writes everything that came since the last time, and where to go on: all of it, or nothing.
-    pub(super) fn write(&mut self, summary: &Summary) -> Result<(), DiskError> {
+    pub(super) fn write(&mut self, progress: &Progress) -> Result<(), DiskError> {
         if self.unwritten.is_empty() {
             return Ok(());
         }
         let mut batch = WriteBatch::default();
-        for (id, node) in self.unwritten_nodes() {
-            batch.put(record::node_key(id), node.encode());
-        }
-        for id in &self.stale {
-            batch.delete(record::node_key(*id));
+        for (key, value) in &self.unwritten {
+            match value {
+                Some(value) => batch.put(record::value_key(key), value),
+                None => batch.delete(record::value_key(key)),
+            }
         }
         for entry in &self.dedup {
             batch.put(record::dedup_key(entry), entry.encode());
@@ -216,80 +216,79 @@ impl DiskNodes {
         for roster in &self.rosters {
             batch.put(record::roster_key(roster), record::encode_roster(roster));
         }
-        batch.put(record::SUMMARY, record::encode_summary(summary));
+        batch.put(record::PROGRESS, record::encode_progress(progress));
         self.disk.0.write(batch)?;
-        self.written(summary.next_node);
+        self.written();
         Ok(())
     }
 
-    fn written(&mut self, next_node: NodeId) {
+    fn written(&mut self) {
         let cache = self.cache.get_mut();
-        for (id, node) in (self.unwritten_from.0..).zip(self.unwritten.drain(..)) {
-            if let Some(node) = node {
-                cache.insert(NodeId(id), node);
+        for (key, value) in std::mem::take(&mut self.unwritten) {
+            match value {
+                Some(value) => cache.insert(key, value),
+                None => cache.remove(&key),
             }
         }
-        self.unwritten_from = next_node;
         self.unwritten_bytes = 0;
-        self.stale.clear();
         self.dedup.clear();
         self.dedup_dropped.clear();
         self.rosters.clear();
     }
-
-    fn unwritten_nodes(&self) -> impl Iterator<Item = (NodeId, &Arc<Node>)> {
-        let numbered = (self.unwritten_from.0..).zip(&self.unwritten);
-        numbered.filter_map(|(id, node)| Some((NodeId(id), node.as_ref()?)))
-    }
-
-    /// The place of a node in the row of unwritten ones; `None` if it was written.
-    fn place(&self, id: NodeId) -> Option<usize> {
-        usize::try_from(id.0.checked_sub(self.unwritten_from.0)?).ok()
-    }
 }
 
-impl NodeRead for DiskNodes {
+fn unwritten_size_bytes(value: Option<&Value>) -> usize {
+    value.map_or(size_of::<Key>(), size_bytes)
+}
+
+impl LeafRead for DiskLeaves {
     type Error = DiskError;
 
-    fn node(&self, id: NodeId) -> Result<Arc<Node>, DiskError> {
-        let missing = || DiskError::Corrupt { what: "a node", why: format!("node {id} is not there") };
-        if let Some(place) = self.place(id) {
-            return self.unwritten.get(place).cloned().flatten().ok_or_else(missing);
+    fn value(&self, key: &Key) -> Result<Option<Value>, DiskError> {
+        if let Some(unwritten) = self.unwritten.get(key) {
+            return Ok(unwritten.clone());
         }
-        if let Some(node) = self.cache.borrow_mut().get(id) {
-            return Ok(node);
+        if let Some(value) = self.cache.borrow_mut().get(key) {
+            return Ok(Some(value));
         }
-        let bytes = self.disk.0.get_pinned(record::node_key(id))?.ok_or_else(missing)?;
-        let node = Node::decode(&bytes)
-            .map_err(|error| DiskError::Corrupt { what: "a node", why: format!("node {id}: {error}") })?;
-        let node = Arc::new(node);
-        self.cache.borrow_mut().insert(id, Arc::clone(&node));
-        Ok(node)
+        let Some(bytes) = self.disk.0.get_pinned(record::value_key(key))? else { return Ok(None) };
+        let value = Value::from(&*bytes);
+        self.cache.borrow_mut().insert(*key, Value::clone(&value));
+        Ok(Some(value))
+    }
+
+    fn range(&self, first: &Key, last: &Key, each: &mut dyn FnMut(Key, &[u8])) -> Result<(), DiskError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound([record::value_key(last).as_slice(), &[0]].concat());
+        let mut written = self.disk.0.raw_iterator_opt(options);
+        written.seek(record::value_key(first));
+        let mut unwritten = self.unwritten.range(first..=last).peekable();
+        while let Some((key, value)) = written.item() {
+            let key = record::decode_value_key(key).ok_or_else(|| corrupt_record("a value's key"))?;
+            while let Some((key, value)) = unwritten.next_if(|(unwritten, _)| **unwritten < key) {
+                value.iter().for_each(|value| each(*key, value));
+            }
+            match unwritten.next_if(|(unwritten, _)| **unwritten == key) {
+                Some((key, newer)) => newer.iter().for_each(|value| each(*key, value)),
+                None => each(key, value),
+            }
+            written.next();
+        }
+        written.status()?;
+        for (key, value) in unwritten {
+            value.iter().for_each(|value| each(*key, value));
+        }
+        Ok(())
     }
 }
 
-impl NodeKeep for DiskNodes {
-    fn replace(&mut self, new: &[(NodeId, Arc<Node>)], stale: &[NodeId]) -> Result<(), DiskError> {
-        for (id, node) in new {
-            let next = self.unwritten_from.0.saturating_add(self.unwritten.len() as u64);
-            if id.0 != next {
-                let why = format!("node {id} comes where node {next} should");
-                return Err(DiskError::Corrupt { what: "a node", why });
-            }
-            self.unwritten_bytes += size_bytes(node);
-            self.unwritten.push(Some(Arc::clone(node)));
-        }
-        for id in stale {
-            match self.place(*id) {
-                Some(place) => {
-                    if let Some(node) = self.unwritten.get_mut(place).and_then(Option::take) {
-                        self.unwritten_bytes = self.unwritten_bytes.saturating_sub(size_bytes(&node));
-                    }
-                }
-                None => {
-                    self.cache.get_mut().remove(*id);
-                    self.stale.push(*id);
-                }
+impl LeafKeep for DiskLeaves {
+    fn change(&mut self, changes: Changes) -> Result<(), DiskError> {
+        for (key, value) in changes {
+            self.unwritten_bytes += unwritten_size_bytes(value.as_ref());
+            if let Some(before) = self.unwritten.insert(key, value) {
+                let before = unwritten_size_bytes(before.as_ref());
+                self.unwritten_bytes = self.unwritten_bytes.saturating_sub(before);
             }
         }
         Ok(())

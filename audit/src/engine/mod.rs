@@ -12,8 +12,8 @@
 
 mod ahead;
 mod disk;
-mod node_cache;
 mod record;
+mod value_cache;
 
 use std::path::Path;
 
@@ -25,16 +25,18 @@ use chancery_ledger::log::Frontier;
 use crate::finding::Finding;
 use ahead::Ahead;
 pub use disk::DiskError;
-use disk::{Disk, DiskNodes};
+use disk::{Disk, DiskLeaves};
 
 /// How much an engine may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Threads that verify entries.
     pub threads: usize,
-    /// State tree nodes kept in memory that are on the disk too, in bytes.
+    /// Hashes of the state tree, which are in memory only, in bytes. What does not fit is made anew from the values.
+    pub tree_bytes_max: u64,
+    /// Values of the state kept in memory that are on the disk too, in bytes.
     pub cache_bytes_max: usize,
-    /// State tree nodes kept in memory that are not on the disk yet, in bytes. What was verified is written when
+    /// Values of the state kept in memory that are not on the disk yet, in bytes. What was verified is written when
     /// they are more.
     pub unwritten_bytes_max: usize,
 }
@@ -43,7 +45,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, Into::into),
-            cache_bytes_max: 48 << 20,
+            tree_bytes_max: 80 << 20,
+            cache_bytes_max: 24 << 20,
             unwritten_bytes_max: 16 << 20,
         }
     }
@@ -108,7 +111,7 @@ enum Progress {
     /// Nowhere: the next entry is genesis.
     Begun(Disk),
     /// Some way.
-    Founded(Box<Replay<DiskNodes>>),
+    Founded(Box<Replay<DiskLeaves>>),
     /// Its disk failed in the middle of something.
     Lost,
 }
@@ -126,12 +129,13 @@ impl Engine {
             None => disk.found(ledger)?,
         }
         let rosters = disk.rosters()?;
-        let progress = match disk.summary()? {
+        let progress = match disk.progress()? {
             None => Progress::Begun(disk),
-            Some(summary) => {
+            Some(progress) => {
                 let dedup = disk.dedup()?;
-                let nodes = DiskNodes::new(disk, options, summary.next_node);
-                Progress::Founded(Box::new(Replay::resume(summary, dedup, nodes)))
+                let leaves = DiskLeaves::new(disk, options);
+                let replay = Replay::resume(progress, dedup, leaves, options.tree_bytes_max);
+                Progress::Founded(Box::new(replay.map_err(unusable)?))
             }
         };
         Ok(Self { ledger, options, progress, rosters })
@@ -154,7 +158,7 @@ impl Engine {
     /// The right edge of the log's tree over these entries. Its root is what a checkpoint of that size says.
     pub fn frontier(&self) -> Frontier {
         match &self.progress {
-            Progress::Founded(replay) => replay.summary().frontier.clone(),
+            Progress::Founded(replay) => replay.progress().frontier.clone(),
             Progress::Begun(_) | Progress::Lost => Frontier::new(),
         }
     }
@@ -213,9 +217,9 @@ impl Engine {
         match &mut self.progress {
             Progress::Founded(replay) => {
                 let before = replay.head().roster;
-                let applied = replay.apply(leaves).map_err(failed)?;
-                let changed = applied.summary.head.roster != before;
-                replay.nodes_mut().remember(applied);
+                let replayed = replay.apply(leaves).map_err(failed)?;
+                let changed = replay.head().roster != before;
+                replay.leaves_mut().remember(replayed);
                 if changed {
                     self.remember_roster()?;
                 }
@@ -224,8 +228,8 @@ impl Engine {
                 let Progress::Begun(disk) = std::mem::replace(&mut self.progress, Progress::Lost) else {
                     return Err(DiskError::Lost.into());
                 };
-                let nodes = DiskNodes::new(disk.clone(), self.options, chancery_ledger::state::NodeId(0));
-                match Replay::genesis(self.ledger, nodes, leaves) {
+                let values = DiskLeaves::new(disk.clone(), self.options);
+                match Replay::genesis(self.ledger, values, self.options.tree_bytes_max, leaves) {
                     Ok(replay) => self.progress = Progress::Founded(Box::new(replay)),
                     Err(error) => {
                         self.progress = Progress::Begun(disk);
@@ -237,7 +241,7 @@ impl Engine {
             Progress::Lost => return Err(DiskError::Lost.into()),
         }
         let Progress::Founded(replay) = &self.progress else { return Ok(()) };
-        if replay.nodes().is_full() { Ok(self.write()?) } else { Ok(()) }
+        if replay.leaves().is_full() { Ok(self.write()?) } else { Ok(()) }
     }
 
     /// Reads the roster in force from the replayed state.
@@ -247,7 +251,7 @@ impl Engine {
             .map_err(|error| DiskError::Corrupt { what: "the ledger's record", why: error.to_string() })?;
         let Head { roster: id, log_size, .. } = *replay.head();
         let roster = RosterInForce { id, roster: record.roster, log_size };
-        replay.nodes_mut().remember_roster(&roster);
+        replay.leaves_mut().remember_roster(&roster);
         self.rosters.push(roster);
         Ok(())
     }
@@ -255,17 +259,22 @@ impl Engine {
     /// Writes what was verified since the last time, in one batch.
     fn write(&mut self) -> Result<(), DiskError> {
         let Progress::Founded(replay) = &mut self.progress else { return Ok(()) };
-        let summary = replay.summary().clone();
-        replay.nodes_mut().write(&summary)
+        let progress = replay.progress().clone();
+        replay.leaves_mut().write(&progress)
+    }
+}
+
+/// What keeps a replay from going on that does not read the log.
+fn unusable(error: ReplayError<DiskError>) -> DiskError {
+    match error {
+        ReplayError::Leaves(error) => error,
+        error => DiskError::Corrupt { what: "the replayed state", why: error.to_string() },
     }
 }
 
 fn failed<E>(error: ReplayError<DiskError>) -> AuditError<E> {
     match error {
         ReplayError::Finding(finding) => AuditError::Finding(Finding::from(&*finding)),
-        ReplayError::Nodes(error) => AuditError::Disk(error),
-        ReplayError::Corrupt(error) => {
-            AuditError::Disk(DiskError::Corrupt { what: "the replayed state", why: error.to_string() })
-        }
+        error => AuditError::Disk(unusable(error)),
     }
 }

@@ -2,35 +2,46 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `m` `ledger` | 1 ‖ ledger id (32) |
-//! | `m` `summary` | head (164) ‖ root: 0, or 1 ‖ node (8) ‖ hash (32) ‖ next node (8) ‖ block hash (32) ‖ frontier |
-//! | `n` ‖ node (8) | the node |
+//! | `m` `ledger` | 2 ‖ ledger id (32) |
+//! | `m` `progress` | head (164) ‖ frontier |
+//! | `v` ‖ key (32) | the value in the replayed state |
 //! | `d` ‖ bucket (8) ‖ leaf index (8) | live deduplication entry |
 //! | `r` ‖ roster's block (8) | log size (8) ‖ roster, as in genesis |
 
-use chancery_ledger::authority::{DedupEntry, Summary};
+use chancery_ledger::authority::{DedupEntry, Progress};
 use chancery_ledger::command::{LedgerId, decode_strict, roster_from_wire, roster_to_wire};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{HEAD_SIZE_BYTES, Head};
 use chancery_ledger::log::Frontier;
-use chancery_ledger::state::{Child, NodeId, Root};
+use chancery_ledger::state::Key;
 use chancery_proto::v1 as wire;
 use prost::Message;
 
 use super::RosterInForce;
 
 pub(super) const LEDGER: &[u8] = b"mledger";
-pub(super) const SUMMARY: &[u8] = b"msummary";
+pub(super) const PROGRESS: &[u8] = b"mprogress";
 pub(super) const DEDUP: u8 = b'd';
 pub(super) const ROSTER: u8 = b'r';
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+const VALUE: u8 = b'v';
 
 /// Longest roster that is read back.
 const ROSTER_SIZE_BYTES_MAX: usize = 64 << 10;
 
-pub(super) fn node_key(id: NodeId) -> [u8; 9] {
-    key(b'n', id.0)
+pub(super) fn value_key(key: &Key) -> [u8; 33] {
+    let mut record = [VALUE; 33];
+    if let Some((_, rest)) = record.split_first_mut() {
+        rest.copy_from_slice(&key.0);
+    }
+    record
+}
+
+pub(super) fn decode_value_key(record: &[u8]) -> Option<Key> {
+    let (&[VALUE], key) = record.split_first_chunk()? else { return None };
+    Some(Key(key.try_into().ok()?))
 }
 
 pub(super) fn bucket_key(bucket: u64) -> [u8; 9] {
@@ -54,44 +65,21 @@ pub(super) fn encode_ledger(ledger: LedgerId) -> Vec<u8> {
     [&[VERSION], ledger.0.as_bytes().as_slice()].concat()
 }
 
-pub(super) fn decode_ledger(bytes: &[u8]) -> Option<LedgerId> {
-    let (&[version], rest) = bytes.split_first_chunk()?;
-    (version == VERSION).then_some(LedgerId(Hash::from_slice(rest)?))
-}
-
-pub(super) fn encode_summary(summary: &Summary) -> Vec<u8> {
-    let mut out = summary.head.encode().to_vec();
-    match summary.root.child {
-        None => out.push(0),
-        Some(Child { id, hash }) => {
-            out.push(1);
-            out.extend_from_slice(&id.0.to_be_bytes());
-            out.extend_from_slice(hash.as_bytes());
-        }
+/// The ledger; else the version, if it is another.
+pub(super) fn decode_ledger(bytes: &[u8]) -> Result<LedgerId, Option<u8>> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => Hash::from_slice(rest).map(LedgerId).ok_or(None),
+        other => Err(other.map(|(version, _)| *version)),
     }
-    out.extend_from_slice(&summary.next_node.0.to_be_bytes());
-    out.extend_from_slice(summary.block_hash.as_bytes());
-    out.extend_from_slice(&summary.frontier.encode());
-    out
 }
 
-pub(super) fn decode_summary(bytes: &[u8]) -> Option<Summary> {
+pub(super) fn encode_progress(progress: &Progress) -> Vec<u8> {
+    [progress.head.encode().as_slice(), &progress.frontier.encode()].concat()
+}
+
+pub(super) fn decode_progress(bytes: &[u8]) -> Option<Progress> {
     let (head, rest) = bytes.split_first_chunk::<HEAD_SIZE_BYTES>()?;
-    let head = Head::decode(head).ok()?;
-    let (child, rest) = match rest.split_first_chunk()? {
-        ([0], rest) => (None, rest),
-        ([1], rest) => {
-            let (id, rest) = rest.split_first_chunk()?;
-            let (hash, rest) = rest.split_first_chunk()?;
-            (Some(Child { id: NodeId(u64::from_be_bytes(*id)), hash: Hash(*hash) }), rest)
-        }
-        _ => return None,
-    };
-    let (next_node, rest) = rest.split_first_chunk()?;
-    let (block_hash, rest) = rest.split_first_chunk()?;
-    let frontier = Frontier::decode(rest).ok()?;
-    let next_node = NodeId(u64::from_be_bytes(*next_node));
-    Some(Summary { head, frontier, root: Root { child }, next_node, block_hash: Hash(*block_hash) })
+    Some(Progress { head: Head::decode(head).ok()?, frontier: Frontier::decode(rest).ok()? })
 }
 
 pub(super) fn encode_roster(roster: &RosterInForce) -> Vec<u8> {

@@ -6,17 +6,17 @@ use super::evaluate::Call;
 use super::records::{AgentRecord, Place};
 use super::view::{View, ViewError, record};
 use crate::command::{Name, PublicKey, Role};
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
-type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+type Result<T, E> = std::result::Result<T, Stop<E>>;
 
-pub(super) fn register<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn register<V: Version>(
+    call: &Call<'_, V>,
     agent: &Name,
     owner: &Name,
     key: Option<PublicKey>,
     lineage: Option<&Name>,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Operator, Role::Issuer])?;
     if !signer.scope.agents.matches(agent) {
         return Err(Refusal::OutOfScope("agent").into());
@@ -46,7 +46,7 @@ pub(super) fn register<N: NodeRead>(
     Ok(Effect::Writes(writes))
 }
 
-pub(super) fn retire<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<Effect, N::Error> {
+pub(super) fn retire<V: Version>(call: &Call<'_, V>, agent: &Name) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Operator, Role::Issuer])?;
     if !signer.scope.agents.matches(agent) {
         return Err(Refusal::OutOfScope("agent").into());
@@ -62,7 +62,7 @@ pub(super) fn retire<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<Ef
 }
 
 /// Begins a new epoch: every grant of an earlier one is void, without a further write.
-pub(super) fn revoke_all<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<Effect, N::Error> {
+pub(super) fn revoke_all<V: Version>(call: &Call<'_, V>, agent: &Name) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Revoker])?;
     if !signer.scope.agents.matches(agent) {
         return Err(Refusal::OutOfScope("agent").into());
@@ -84,6 +84,6 @@ pub fn agent_record<V: View>(
     record(view, &Place::agent(agent))
 }
 
-pub(super) fn known<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<AgentRecord, N::Error> {
+pub(super) fn known<V: Version>(call: &Call<'_, V>, agent: &Name) -> Result<AgentRecord, V::Error> {
     Ok(record(call.draft, &Place::agent(agent))?.ok_or_else(|| Refusal::UnknownAgent(agent.clone()))?)
 }

@@ -1,33 +1,33 @@
 //! `apply`: one block, in order, each command wholly or not at all.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::block::{Block, BlockError};
-use super::dedup::{self, Dedup, DedupEntry};
-use super::draft::{Draft, Effect, Stop, Writes};
-use super::entry::{ENTRY_SIZE_BYTES_MAX, Entry};
-use super::evaluate::{Pending, dedup_entry, evaluate};
+use super::dedup::{Dedup, DedupEntry};
+use super::draft::{Draft, Effect, Stop};
+use super::evaluate::{Pending, evaluate};
+use super::execute::{Before, Close, Due, Executed, Leaves};
 use super::given::Given;
-use super::records::{self, Cause, LedgerRecord, Place};
+use super::records::{Cause, LedgerRecord, Place};
 use super::rosters::{self, RosterFault};
 use super::state::{State, Summary};
 use super::view::{ViewError, referred};
 use super::{RULES_VERSION, Refusal, principals};
 use crate::command::{Body, LedgerId, SignedCommand, VerifiedBatches};
 use crate::hash::Hash;
-use crate::head::{Head, Roster, RosterId};
-use crate::log::{Frontier, leaf_hash};
-use crate::state::{self as tree, NodeId, NodeRead, Root, TreeError, Update};
+use crate::head::Head;
+use crate::log::Frontier;
+use crate::state::{Node, NodeId, NodeRead, Numbered, Root, TreeError, Update, Version};
 
 /// Why a block cannot be applied. None of these is a client's doing: a replica that meets one must stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError<E: std::error::Error + Send + Sync + 'static> {
     /// The state cannot be read, or is corrupt.
     #[error("state: {0}")]
-    State(#[from] ViewError<TreeError<E>>),
+    State(#[from] ViewError<E>),
     /// The tree cannot be changed.
     #[error("state tree: {0}")]
-    Tree(#[from] TreeError<E>),
+    Tree(#[source] E),
     /// The block does not follow the last one.
     #[error("the block follows {claimed}, not this ledger's last block {expected}")]
     Chain {
@@ -100,21 +100,13 @@ pub struct Applied {
     /// One for each command.
     pub outcomes: Vec<Outcome>,
     /// Tree nodes that came into being.
-    pub new_nodes: Vec<(NodeId, std::sync::Arc<tree::Node>)>,
+    pub new_nodes: Vec<(NodeId, Arc<Node>)>,
     /// Tree nodes of the version before that this one does not use.
     pub stale_nodes: Vec<NodeId>,
     /// New deduplication entries, in the order of their chains.
     pub dedup: Vec<DedupEntry>,
     /// Buckets of which nothing is live any more.
     pub dedup_dropped: Vec<u64>,
-}
-
-/// What a block is that its commands do not say.
-pub(super) struct Due {
-    pub(super) number: u64,
-    pub(super) time_ms: u64,
-    /// What the next block repeats; zero where the block is known from its leaves alone, and no block follows.
-    pub(super) hash: Hash,
 }
 
 /// What is known of a command before it is put into a block.
@@ -128,46 +120,31 @@ pub enum Admission {
 
 impl State {
     /// Founds a ledger with block 0. Its id is the block's hash.
-    pub fn genesis<N: NodeRead>(nodes: &N, block: &Block) -> Result<(Self, Applied), ApplyError<N::Error>> {
-        let refuse = |why: &str| ApplyError::Genesis(why.into());
-        let [signed] = block.commands.as_slice() else { return Err(refuse("must hold one command")) };
-        let Body::Genesis(genesis) = &signed.command().body else {
-            return Err(refuse("its command is not genesis"));
-        };
-        if *block != Block::genesis(block.stamp_ms, signed.clone()) {
-            return Err(refuse("block 0 has no predecessor, proposer or signature"));
-        }
-        signed.verify(LedgerId::GENESIS).map_err(|error| ApplyError::Genesis(error.to_string()))?;
-        if genesis.rules_version != RULES_VERSION {
-            return Err(ApplyError::UnknownRules(genesis.rules_version));
-        }
-        let block_hash = block.hash();
-        let roster = genesis.roster.id(0);
-        let mut draft = Draft::new(nodes, Root::EMPTY, LedgerId(block_hash), roster);
-        let cause = Cause { index: 0, block: 0, time_ms: block.stamp_ms, signer: signed.command().signer };
-        principals::found(&mut draft, genesis, cause)?;
-        let mut leaves = Leaves { frontier: Frontier::default(), encoded: Vec::new() };
-        let time_ms = block.stamp_ms;
-        leaves.push(signed.leaf(0, time_ms, None))?;
-        let rules_version = genesis.rules_version;
-        let close = Close { block: 0, time_ms, roster, rules_version, previous: None };
-        let mut applied = close.seal(draft, leaves, NodeId(0), block_hash)?;
-        applied.outcomes = vec![Outcome::Applied(cause)];
+    pub fn genesis<N: NodeRead>(
+        nodes: &N,
+        block: &Block,
+    ) -> Result<(Self, Applied), ApplyError<TreeError<N::Error>>> {
+        let executed = found(&Numbered { nodes, root: Root::EMPTY, next_id: NodeId(0) }, block)?;
+        let applied = Applied::of(executed, (Root::EMPTY, NodeId(0)), block.hash());
         let state = Self::resume(applied.summary.clone(), Dedup::default(), []);
         Ok((state, applied))
     }
 
     /// Applies the next block. The state itself is changed by [`State::advance`], once the result is stored.
-    pub fn apply<N: NodeRead>(&self, nodes: &N, block: &Block) -> Result<Applied, ApplyError<N::Error>> {
-        let head = &self.summary.head;
+    pub fn apply<N: NodeRead>(
+        &self,
+        nodes: &N,
+        block: &Block,
+    ) -> Result<Applied, ApplyError<TreeError<N::Error>>> {
+        let Summary { head, frontier, root, next_node, block_hash } = &self.summary;
         if head.rules_version != RULES_VERSION {
             return Err(ApplyError::UnknownRules(head.rules_version));
         }
-        if block.previous_hash != self.summary.block_hash {
-            let expected = self.summary.block_hash;
-            return Err(ApplyError::Chain { claimed: block.previous_hash, expected });
+        if block.previous_hash != *block_hash {
+            return Err(ApplyError::Chain { claimed: block.previous_hash, expected: *block_hash });
         }
-        let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
+        let version = self.version(nodes);
+        let draft = Draft::new(&version, head.ledger, head.roster);
         let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
         self.check_proposer(&ledger, block)?;
         block.check_roster().map_err(ApplyError::Shape)?;
@@ -175,93 +152,22 @@ impl State {
         let due = Due {
             number: head.block.checked_add(1).ok_or(ApplyError::Bound("block number"))?,
             time_ms: head.time_ms.max(block.stamp_ms),
-            hash: block.hash(),
+            roster: block.roster.as_ref(),
         };
-        self.execute(draft, &ledger, due, &block.commands, block.roster.as_ref())
+        let before = Before { head, frontier, dedup: &self.dedup };
+        let executed = before.execute(draft, &ledger, due, &block.commands)?;
+        Ok(Applied::of(executed, (*root, *next_node), block.hash()))
     }
 
-    /// Each command in order, then the STATE leaf.
-    pub(super) fn execute<N: NodeRead>(
-        &self,
-        mut draft: Draft<'_, N>,
-        ledger: &LedgerRecord,
-        due: Due,
-        commands: &[impl Given],
-        roster: Option<&Roster>,
-    ) -> Result<Applied, ApplyError<N::Error>> {
-        let head = &self.summary.head;
-        let Due { number, time_ms, hash: block_hash } = due;
-        let mut leaves = Leaves { frontier: self.summary.frontier.clone(), encoded: Vec::new() };
-        let mut outcomes = Vec::with_capacity(commands.len());
-        let mut dedup = Pending::new(&self.dedup);
-        let batches = VerifiedBatches::default();
-        for given in commands {
-            let signed = given.signed();
-            let cause = Cause {
-                index: leaves.frontier.size(),
-                block: number,
-                time_ms,
-                signer: signed.command().signer,
-            };
-            let outcome = match evaluate(&draft, ledger, &dedup, &batches, given, cause) {
-                Ok(Effect::Before(first)) => Outcome::Before(first),
-                Ok(Effect::Writes(_)) if roster.is_none() && changes_voters(signed) => {
-                    Outcome::Refused(Refusal::NotInRosterBlock)
-                }
-                Ok(Effect::Writes(writes)) => {
-                    // INVARIANT: a command's writes are complete before any is made: wholly or not at all.
-                    let Writes { records, verdict } = writes;
-                    draft.changes.extend(records.into_iter().map(|(key, value)| (key, Some(value))));
-                    leaves.push(given.leaf(number, time_ms, verdict.as_ref()))?;
-                    dedup.push(dedup_entry(given, cause));
-                    Outcome::Applied(cause)
-                }
-                Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
-                Err(Stop::Fault(fault)) => return Err(fault.into()),
-            };
-            outcomes.push(outcome);
-        }
-        let entries = dedup.entries;
-        let roster_id = match roster {
-            Some(roster) => {
-                bring_roster(&mut draft, ledger, roster, &outcomes)?;
-                roster.id(number)
-            }
-            None => head.roster,
-        };
-        if leaves.encoded.is_empty() && roster.is_none() {
-            let head = Head { block: number, ..*head };
-            let summary = Summary { head, block_hash, ..self.summary.clone() };
-            return Ok(Applied { outcomes, ..Applied::nothing(summary) });
-        }
-        let dropped = self.seal_dedup(&mut draft, &entries, time_ms);
-        let close = Close {
-            block: number,
-            time_ms,
-            roster: roster_id,
-            rules_version: head.rules_version,
-            // The last leaf of a log is always a STATE leaf.
-            previous: head.log_size.checked_sub(1),
-        };
-        let applied = close.seal(draft, leaves, self.summary.next_node, block_hash)?;
-        Ok(Applied { outcomes, dedup: entries, dedup_dropped: dropped, ..applied })
+    const fn version<'a, N>(&self, nodes: &'a N) -> Numbered<'a, N> {
+        Numbered { nodes, root: self.summary.root, next_id: self.summary.next_node }
     }
 
     /// Moves on to what [`State::apply`] made of a block.
     pub fn advance(&mut self, applied: &Applied) {
-        self.take(applied);
-        self.remember(self.summary.head);
-    }
-
-    /// Moves on, but for the row of heads.
-    pub(super) fn take(&mut self, applied: &Applied) {
-        for bucket in &applied.dedup_dropped {
-            self.dedup.drop_bucket(*bucket);
-        }
-        for entry in &applied.dedup {
-            self.dedup.insert(*entry);
-        }
+        self.dedup.follow(&applied.dedup, &applied.dedup_dropped);
         self.summary = applied.summary.clone();
+        self.remember(self.summary.head);
     }
 
     /// Whether `signed` would take effect in a block stamped `stamp_ms`: what a node asks before it puts a
@@ -276,9 +182,10 @@ impl State {
         signed: &SignedCommand,
         stamp_ms: u64,
         batches: &VerifiedBatches,
-    ) -> Result<Result<Admission, Refusal>, ApplyError<N::Error>> {
+    ) -> Result<Result<Admission, Refusal>, ApplyError<TreeError<N::Error>>> {
         let head = &self.summary.head;
-        let draft = Draft::new(nodes, self.summary.root, head.ledger, head.roster);
+        let version = self.version(nodes);
+        let draft = Draft::new(&version, head.ledger, head.roster);
         let ledger: LedgerRecord = referred(&draft, &Place::ledger())?;
         let dedup = Pending::new(&self.dedup);
         let cause = Cause {
@@ -316,126 +223,42 @@ impl State {
         }
         Ok(())
     }
-
-    /// Writes the chains of the buckets that `entries` extend, deletes those that ended; returns these.
-    fn seal_dedup<N: NodeRead>(
-        &self,
-        draft: &mut Draft<'_, N>,
-        entries: &[DedupEntry],
-        time_ms: u64,
-    ) -> Vec<u64> {
-        let dropped: Vec<u64> = self.dedup.expired(time_ms).collect();
-        for bucket in &dropped {
-            draft.changes.insert(Place::dedup_bucket(*bucket).key(), None);
-        }
-        let mut chains = BTreeMap::new();
-        for entry in entries {
-            let chain = chains.entry(entry.bucket()).or_insert_with(|| self.dedup.bucket(entry.bucket()));
-            *chain = dedup::extend(*chain, entry);
-        }
-        for (bucket, chain) in chains {
-            let place = Place::dedup_bucket(bucket);
-            draft.changes.insert(place.key(), Some(records::encode(&place, &chain)));
-        }
-        dropped
-    }
 }
 
-fn changes_voters(signed: &SignedCommand) -> bool {
-    matches!(signed.command().body, Body::SetRoster { .. })
-}
-
-/// Sees to it that a roster block did what Raft's membership did: its command took effect, or, in a uniform
-/// block, the roster is written here.
-fn bring_roster<N: NodeRead>(
-    draft: &mut Draft<'_, N>,
-    ledger: &LedgerRecord,
-    roster: &Roster,
-    outcomes: &[Outcome],
-) -> Result<(), RosterFault> {
-    match outcomes {
-        [] => {
-            draft.put(&Place::ledger(), &rosters::with_roster(ledger, roster.clone()));
-            Ok(())
-        }
-        [Outcome::Refused(refusal), ..] => Err(RosterFault::Refused(refusal.clone())),
-        [Outcome::Before(cause), ..] => Err(RosterFault::Before(*cause)),
-        [Outcome::Applied(_), ..] => Ok(()),
+/// What founding a ledger by block 0 does to the empty version `empty`.
+pub(super) fn found<V: Version>(empty: &V, block: &Block) -> Result<Executed<V::Next>, ApplyError<V::Error>> {
+    let refuse = |why: &str| ApplyError::Genesis(why.into());
+    let [signed] = block.commands.as_slice() else { return Err(refuse("must hold one command")) };
+    let Body::Genesis(genesis) = &signed.command().body else {
+        return Err(refuse("its command is not genesis"));
+    };
+    if *block != Block::genesis(block.stamp_ms, signed.clone()) {
+        return Err(refuse("block 0 has no predecessor, proposer or signature"));
     }
+    signed.verify(LedgerId::GENESIS).map_err(|error| ApplyError::Genesis(error.to_string()))?;
+    if genesis.rules_version != RULES_VERSION {
+        return Err(ApplyError::UnknownRules(genesis.rules_version));
+    }
+    let roster = genesis.roster.id(0);
+    let mut draft = Draft::new(empty, LedgerId(block.hash()), roster);
+    let time_ms = block.stamp_ms;
+    let cause = Cause { index: 0, block: 0, time_ms, signer: signed.command().signer };
+    principals::found(&mut draft, genesis, cause)?;
+    let mut leaves = Leaves::after(Frontier::default());
+    leaves.push(signed.leaf(0, time_ms, None))?;
+    let rules_version = genesis.rules_version;
+    let executed = Close { block: 0, time_ms, roster, rules_version, previous: None }.seal(draft, leaves)?;
+    Ok(Executed { outcomes: vec![Outcome::Applied(cause)], ..executed })
 }
 
 impl Applied {
-    fn nothing(summary: Summary) -> Self {
-        Self {
-            summary,
-            leaves: Vec::new(),
-            outcomes: Vec::new(),
-            new_nodes: Vec::new(),
-            stale_nodes: Vec::new(),
-            dedup: Vec::new(),
-            dedup_dropped: Vec::new(),
-        }
-    }
-}
-
-struct Leaves {
-    frontier: Frontier,
-    encoded: Vec<Vec<u8>>,
-}
-
-impl Leaves {
-    /// Adds an encoded leaf, given with its hash.
-    fn push<E>(&mut self, (bytes, hash): (Vec<u8>, Hash)) -> Result<(), ApplyError<E>>
-    where
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        // INVARIANT: a command is at most 16 KiB, its signatures 64 × 464 bytes, its verdict less than 2 KiB.
-        if bytes.len() > ENTRY_SIZE_BYTES_MAX {
-            return Err(ApplyError::Bound("entry size"));
-        }
-        self.frontier.append(hash);
-        self.encoded.push(bytes);
-        Ok(())
-    }
-}
-
-/// What a block's STATE leaf says besides the root.
-struct Close {
-    block: u64,
-    time_ms: u64,
-    roster: RosterId,
-    rules_version: u32,
-    previous: Option<u64>,
-}
-
-impl Close {
-    /// Updates the tree, appends the STATE leaf, makes the head.
-    fn seal<N: NodeRead>(
-        self,
-        draft: Draft<'_, N>,
-        mut leaves: Leaves,
-        next_node: NodeId,
-        block_hash: Hash,
-    ) -> Result<Applied, ApplyError<N::Error>> {
-        let Self { block, time_ms, roster, rules_version, previous } = self;
-        let Update { root, new, stale, next_id } =
-            tree::update(draft.nodes, draft.root, next_node, &draft.changes)?;
-        let state_root = root.hash();
-        let state = Entry::State { block, time_ms, state_root, roster, rules_version, previous }.encode();
-        let hash = leaf_hash(&state);
-        leaves.push((state, hash))?;
-        let head = Head {
-            ledger: draft.ledger,
-            block,
-            time_ms,
-            log_size: leaves.frontier.size(),
-            log_root: leaves.frontier.root(),
-            state_root,
-            roster,
-            rules_version,
-        };
-        let summary = Summary { head, frontier: leaves.frontier, root, next_node: next_id, block_hash };
-        let leaves = leaves.encoded;
-        Ok(Applied { leaves, new_nodes: new, stale_nodes: stale, ..Applied::nothing(summary) })
+    /// What was executed, upon the tree at a root and the first free number for its nodes.
+    fn of(executed: Executed<Update>, before: (Root, NodeId), block_hash: Hash) -> Self {
+        let Executed { head, frontier, next, leaves, outcomes, dedup, dedup_dropped } = executed;
+        let (root, next_id) = before;
+        let next = next.unwrap_or(Update { root, new: Vec::new(), stale: Vec::new(), next_id });
+        let Update { root, new: new_nodes, stale: stale_nodes, next_id: next_node } = next;
+        let summary = Summary { head, frontier, root, next_node, block_hash };
+        Self { summary, leaves, outcomes, new_nodes, stale_nodes, dedup, dedup_dropped }
     }
 }

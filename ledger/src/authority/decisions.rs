@@ -14,15 +14,15 @@ use super::verdict::{BoundTaken, Decided, Verdict};
 use super::view::record;
 use crate::command::{ActionOutcome, Authorize, DecisionId, DecisionRef, Name, OutcomeKind, Role};
 use crate::decide::{Authority, Decision, Interval, decide};
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
 /// How long after a decision's deadline a failure gives back what it spent, in milliseconds.
 const GIVEN_BACK_WITHIN_MS: u64 = 60_000;
 
-type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+type Result<T, E> = std::result::Result<T, Stop<E>>;
 
 /// Decides at the block's time, and records the decision: a denial as well as a permit.
-pub(super) fn authorize<N: NodeRead>(call: &Call<'_, N>, asked: &Authorize) -> Result<Effect, N::Error> {
+pub(super) fn authorize<V: Version>(call: &Call<'_, V>, asked: &Authorize) -> Result<Effect, V::Error> {
     let agent = gated(call, &asked.agent)?;
     let max_ms = call.ledger.limits.execution_ms_max;
     if asked.execute_within_ms > max_ms {
@@ -59,10 +59,10 @@ pub(super) fn authorize<N: NodeRead>(call: &Call<'_, N>, asked: &Authorize) -> R
 }
 
 /// Records what became of a permitted call.
-pub(super) fn record_outcome<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn record_outcome<V: Version>(
+    call: &Call<'_, V>,
     said: &ActionOutcome,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let DecisionRef { agent, number, .. } = &said.decision;
     gated(call, agent)?;
     let mut decision = kept(call, &said.decision)?;
@@ -82,13 +82,13 @@ pub(super) fn record_outcome<N: NodeRead>(
 
 /// What a permit takes: the time in which the execution may begin, and its part of every bound of the chain. A
 /// later revocation does not take it back, so the time is no longer than that of a permit that was not recorded.
-fn reserve<N: NodeRead>(
-    call: &Call<'_, N>,
+fn reserve<V: Version>(
+    call: &Call<'_, V>,
     asked: &Authorize,
     authority: Authority,
     id: DecisionId,
     writes: &mut Writes,
-) -> Result<(Decided, Vec<Spend>), N::Error> {
+) -> Result<(Decided, Vec<Spend>), V::Error> {
     let lasts_ms = asked.execute_within_ms.min(authority.max_staleness_ms);
     let deadline_ms = call.cause.time_ms.saturating_add(lasts_ms).min(authority.not_after_ms);
     let slot = Slot { ends_ms: deadline_ms, decision: id.first_half() };
@@ -100,12 +100,12 @@ fn reserve<N: NodeRead>(
 
 /// Appends an outcome to those of a permitted decision: the first; after unknown the one that it was; after
 /// executed that it was undone. Its calls are under way no longer, and what it spent is kept or given back.
-fn settle<N: NodeRead>(
-    call: &Call<'_, N>,
+fn settle<V: Version>(
+    call: &Call<'_, V>,
     said: &ActionOutcome,
     decision: &mut DecisionRecord,
     writes: &mut Writes,
-) -> Result<(), N::Error> {
+) -> Result<(), V::Error> {
     use OutcomeKind::{Compensated, Executed, Failed, Unknown};
     match (decision.outcomes.last().map(|outcome| outcome.kind), said.kind) {
         (None, Executed | Failed | Unknown)
@@ -125,7 +125,7 @@ fn settle<N: NodeRead>(
 }
 
 /// The agent, if the signer is a gate for it.
-fn gated<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<AgentRecord, N::Error> {
+fn gated<V: Version>(call: &Call<'_, V>, agent: &Name) -> Result<AgentRecord, V::Error> {
     if !call.signer(&[Role::Gate])?.scope.agents.matches(agent) {
         return Err(Refusal::OutOfScope("agent").into());
     }
@@ -133,7 +133,7 @@ fn gated<N: NodeRead>(call: &Call<'_, N>, agent: &Name) -> Result<AgentRecord, N
 }
 
 /// The decision, if the state has kept it.
-fn kept<N: NodeRead>(call: &Call<'_, N>, reference: &DecisionRef) -> Result<DecisionRecord, N::Error> {
+fn kept<V: Version>(call: &Call<'_, V>, reference: &DecisionRef) -> Result<DecisionRecord, V::Error> {
     let DecisionRef { agent, number, id } = reference;
     let found: Option<DecisionRecord> = record(call.draft, &place(call, agent, *number))?;
     let found = found.filter(|found| found.number == *number && found.id == *id);
@@ -141,7 +141,7 @@ fn kept<N: NodeRead>(call: &Call<'_, N>, reference: &DecisionRef) -> Result<Deci
 }
 
 /// Where an agent's decision of this number is kept, in turn with others.
-fn place<N: NodeRead>(call: &Call<'_, N>, agent: &Name, number: u64) -> Place {
+fn place<V: Version>(call: &Call<'_, V>, agent: &Name, number: u64) -> Place {
     let kept_max = u64::from(call.ledger.limits.open_decisions_per_agent_max);
     // INVARIANT: genesis has at least 1.
     Place::decision(agent, number.checked_rem(kept_max).unwrap_or(0))

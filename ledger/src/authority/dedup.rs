@@ -154,6 +154,16 @@ impl Dedup {
         *count = count.saturating_add(1);
     }
 
+    /// Moves on by a block: drops the buckets that ended with it, and adds its entries.
+    pub(super) fn follow(&mut self, entries: &[DedupEntry], dropped: &[u64]) {
+        for bucket in dropped {
+            self.drop_bucket(*bucket);
+        }
+        for entry in entries {
+            self.insert(*entry);
+        }
+    }
+
     /// Forgets a bucket.
     pub fn drop_bucket(&mut self, bucket: u64) {
         for key in self.buckets.remove(&bucket).map(|bucket| bucket.keys).unwrap_or_default() {

@@ -1,14 +1,12 @@
 //! The state under change, and what one command would do to it.
 
-use std::collections::BTreeMap;
-
 use super::Refusal;
 use super::records::{self, Body as RecordBody, Cause, Place};
 use super::verdict::Verdict;
 use super::view::{View, ViewError};
 use crate::command::LedgerId;
 use crate::head::RosterId;
-use crate::state::{self as tree, Key, NodeRead, Root, TreeError, Value};
+use crate::state::{Changes, Key, Value, Version};
 
 /// Why a command stops: by its own fault, or by the replica's.
 pub(super) enum Stop<E> {
@@ -48,19 +46,18 @@ pub(super) enum Effect {
     Before(Cause),
 }
 
-/// The state under change: the tree as it was, and what the block changed so far.
-pub(super) struct Draft<'a, N> {
-    pub(super) nodes: &'a N,
-    pub(super) root: Root,
+/// The state under change: the version that it was, and what the block changed so far.
+pub(super) struct Draft<'a, V> {
+    pub(super) before: &'a V,
     pub(super) ledger: LedgerId,
     /// In force before the block.
     pub(super) roster: RosterId,
-    pub(super) changes: BTreeMap<Key, Option<Value>>,
+    pub(super) changes: Changes,
 }
 
-impl<'a, N: NodeRead> Draft<'a, N> {
-    pub(super) const fn new(nodes: &'a N, root: Root, ledger: LedgerId, roster: RosterId) -> Self {
-        Self { nodes, root, ledger, roster, changes: BTreeMap::new() }
+impl<'a, V: Version> Draft<'a, V> {
+    pub(super) const fn new(before: &'a V, ledger: LedgerId, roster: RosterId) -> Self {
+        Self { before, ledger, roster, changes: Changes::new() }
     }
 
     pub(super) fn put<B: RecordBody>(&mut self, place: &Place, body: &B) {
@@ -68,13 +65,13 @@ impl<'a, N: NodeRead> Draft<'a, N> {
     }
 }
 
-impl<N: NodeRead> View for Draft<'_, N> {
-    type Error = TreeError<N::Error>;
+impl<V: Version> View for Draft<'_, V> {
+    type Error = V::Error;
 
     fn read(&self, key: &Key) -> Result<Option<Value>, Self::Error> {
         match self.changes.get(key) {
             Some(change) => Ok(change.clone()),
-            None => tree::get(self.nodes, self.root, key),
+            None => self.before.value(key),
         }
     }
 }

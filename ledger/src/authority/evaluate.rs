@@ -12,7 +12,7 @@ use crate::command::{
     Body, COMMAND_LIFETIME_MS_MAX, Command, GrantId, PublicKey, RequestId, Role, SignedCommand,
     VerifiedBatches,
 };
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
 /// Live entries, and those of the block so far.
 pub(super) struct Pending<'a> {
@@ -45,14 +45,14 @@ impl<'a> Pending<'a> {
 }
 
 /// What `signed` would do now.
-pub(super) fn evaluate<N: NodeRead>(
-    draft: &Draft<'_, N>,
+pub(super) fn evaluate<V: Version>(
+    draft: &Draft<'_, V>,
     ledger: &LedgerRecord,
     dedup: &Pending<'_>,
     batches: &VerifiedBatches,
     given: &impl Given,
     cause: Cause,
-) -> Result<Effect, Stop<TreeError<N::Error>>> {
+) -> Result<Effect, Stop<V::Error>> {
     let (limits, signed) = (&ledger.limits, given.signed());
     if signed.signature_count() > limits.signatures_per_command_max as usize {
         return Err(Refusal::TooManySignatures(limits.signatures_per_command_max).into());
@@ -104,22 +104,22 @@ pub(super) fn evaluate<N: NodeRead>(
 }
 
 /// One command, and everything that it may look at.
-pub(super) struct Call<'a, N> {
-    pub(super) draft: &'a Draft<'a, N>,
+pub(super) struct Call<'a, V> {
+    pub(super) draft: &'a Draft<'a, V>,
     pub(super) ledger: &'a LedgerRecord,
     pub(super) signed: &'a SignedCommand,
     pub(super) command: &'a Command,
     pub(super) cause: Cause,
 }
 
-impl<N: NodeRead> Call<'_, N> {
+impl<V: Version> Call<'_, V> {
     /// The id of what it grants, if it grants.
     pub(super) fn grant(&self) -> GrantId {
         GrantId::of(self.draft.ledger, self.signed.command_bytes())
     }
 
     /// The signer, if it is an active principal with one of `roles`.
-    pub(super) fn signer(&self, roles: &[Role]) -> Result<PrincipalRecord, Stop<TreeError<N::Error>>> {
+    pub(super) fn signer(&self, roles: &[Role]) -> Result<PrincipalRecord, Stop<V::Error>> {
         let key = self.command.signer;
         let principal: Option<PrincipalRecord> = record(self.draft, &Place::principal(key))?;
         let principal = principal.filter(|p| p.ended.is_none()).ok_or(Refusal::UnknownPrincipal(key))?;

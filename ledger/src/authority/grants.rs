@@ -10,15 +10,15 @@ use super::records::{AgentRecord, Cause, GrantRecord, GrantRef, PAGE_GRANTS_MAX,
 use super::view::{record, referred};
 use crate::command::{Bound, GrantId, Name, Per, Role, Terms};
 use crate::condition::{self, Schema};
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
-type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+type Result<T, E> = std::result::Result<T, Stop<E>>;
 
-pub(super) fn grant<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn grant<V: Version>(
+    call: &Call<'_, V>,
     terms: &Terms,
     schema: Option<&Schema>,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Issuer])?;
     if !signer.scope.agents.matches(&terms.agent) {
         return Err(Refusal::OutOfScope("agent").into());
@@ -40,12 +40,12 @@ pub(super) fn grant<N: NodeRead>(
     store(call, terms, None, 0, call.grant())
 }
 
-pub(super) fn delegate<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn delegate<V: Version>(
+    call: &Call<'_, V>,
     parent: GrantId,
     terms: &Terms,
     schema: Option<&Schema>,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let root: GrantId = record(call.draft, &Place::locator(parent))?.ok_or(Refusal::UnknownGrant(parent))?;
     let parent = GrantRef { grant: parent, root };
     let held: GrantRecord = referred(call.draft, &Place::grant(parent))?;
@@ -80,7 +80,7 @@ pub(super) fn delegate<N: NodeRead>(
 }
 
 /// Revokes for good. A grant that has not been seen is revoked ahead of its coming.
-pub(super) fn revoke<N: NodeRead>(call: &Call<'_, N>, grant: GrantId) -> Result<Effect, N::Error> {
+pub(super) fn revoke<V: Version>(call: &Call<'_, V>, grant: GrantId) -> Result<Effect, V::Error> {
     let mut writes = Writes::default();
     let Some(root) = record::<_, GrantId>(call.draft, &Place::locator(grant))? else {
         // Whose it will be is not known: only who may revoke anybody's may revoke it.
@@ -113,13 +113,13 @@ pub(super) fn revoke<N: NodeRead>(call: &Call<'_, N>, grant: GrantId) -> Result<
 }
 
 /// Writes a new grant of the tree `root`, and lists it with its subject.
-fn store<N: NodeRead>(
-    call: &Call<'_, N>,
+fn store<V: Version>(
+    call: &Call<'_, V>,
     terms: &Terms,
     parent: Option<GrantId>,
     depth: u32,
     root: GrantId,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let (id, limits) = (call.grant(), &call.ledger.limits);
     if terms.max_staleness_ms > limits.staleness_cap_ms {
         return Err(Refusal::StalenessAboveCap(limits.staleness_cap_ms).into());

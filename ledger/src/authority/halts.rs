@@ -11,15 +11,15 @@ use super::records::{
 use super::view::{View, ViewError, record, referred};
 use crate::command::{GrantId, HaltScope, Name, Role};
 use crate::hash::Hash;
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
-type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+type Result<T, E> = std::result::Result<T, Stop<E>>;
 
-pub(super) fn halt<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn halt<V: Version>(
+    call: &Call<'_, V>,
     scope: &HaltScope,
     reason: &str,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Halter])?;
     if !scope.is_within(&signer.scope, holder(call, scope)?.as_ref()) {
         return Err(Refusal::OutOfScope("halt").into());
@@ -46,7 +46,7 @@ pub(super) fn halt<N: NodeRead>(
 
 /// Counts the signer; ends the halt if it is the last who was needed. Who is no principal any more does not
 /// count: a key that was taken away, or that took another's place, is no second voice.
-pub(super) fn resume<N: NodeRead>(call: &Call<'_, N>, index: u64, command: Hash) -> Result<Effect, N::Error> {
+pub(super) fn resume<V: Version>(call: &Call<'_, V>, index: u64, command: Hash) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Resumer])?;
     let place = Place::halt(index);
     let mut halt = halt_record(call.draft, index)?.ok_or(Refusal::UnknownHalt(index))?;
@@ -82,7 +82,7 @@ pub(super) fn resume<N: NodeRead>(call: &Call<'_, N>, index: u64, command: Hash)
 }
 
 /// Who holds the grant of a subtree.
-fn holder<N: NodeRead>(call: &Call<'_, N>, scope: &HaltScope) -> Result<Option<Name>, N::Error> {
+fn holder<V: Version>(call: &Call<'_, V>, scope: &HaltScope) -> Result<Option<Name>, V::Error> {
     let HaltScope::Subtree(grant) = scope else { return Ok(None) };
     let root: GrantId = record(call.draft, &Place::locator(*grant))?.ok_or(Refusal::UnknownGrant(*grant))?;
     let held: GrantRecord = referred(call.draft, &Place::grant(GrantRef { grant: *grant, root }))?;

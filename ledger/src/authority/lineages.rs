@@ -7,18 +7,18 @@ use super::principals::active_principal;
 use super::records::{GenerationRecord, GenerationRef, LineageRecord, Place, PrincipalRecord};
 use super::view::{View, ViewError, record};
 use crate::command::{Generation, GenerationId, LineageConstraints, LineagePolicy, Name, PublicKey, Role};
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
-type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+type Result<T, E> = std::result::Result<T, Stop<E>>;
 
 /// Sets policy and constraints. To tighten takes one; to loosen, as many operators as the policy in force says.
-pub(super) fn set<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn set<V: Version>(
+    call: &Call<'_, V>,
     lineage: &Name,
     policy: LineagePolicy,
     constraints: &LineageConstraints,
     operators: &[PublicKey],
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Operator, Role::Issuer])?;
     within(&signer, lineage)?;
     for key in operators {
@@ -47,7 +47,7 @@ pub(super) fn set<N: NodeRead>(
     Ok(Effect::Writes(writes))
 }
 
-pub(super) fn register<N: NodeRead>(call: &Call<'_, N>, generation: &Generation) -> Result<Effect, N::Error> {
+pub(super) fn register<V: Version>(call: &Call<'_, V>, generation: &Generation) -> Result<Effect, V::Error> {
     let lineage = &generation.lineage;
     within(&call.signer(&[Role::Operator, Role::Issuer])?, lineage)?;
     let id = generation.id(call.draft.ledger);
@@ -77,12 +77,12 @@ pub(super) fn register<N: NodeRead>(call: &Call<'_, N>, generation: &Generation)
 }
 
 /// Ends the quarantine of a generation, or brings one back. By as many reviewers or operators as the policy says.
-pub(super) fn release<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn release<V: Version>(
+    call: &Call<'_, V>,
     lineage: &Name,
     id: GenerationId,
     reviewers: &[PublicKey],
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     const ROLES: [Role; 2] = [Role::Operator, Role::Reviewer];
     within(&call.signer(&ROLES)?, lineage)?;
     for key in reviewers {
@@ -111,12 +111,12 @@ pub(super) fn release<N: NodeRead>(
 }
 
 /// Back to a generation that was released once: it is the newest in service from then on.
-pub(super) fn roll_back<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn roll_back<V: Version>(
+    call: &Call<'_, V>,
     lineage: &Name,
     number: u64,
     id: GenerationId,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     within(&call.signer(&[Role::Operator, Role::Issuer])?, lineage)?;
     let generation = registered(call, lineage, id)?;
     if generation.number != number {
@@ -145,26 +145,26 @@ pub fn lineage_record<V: View>(
 }
 
 /// The lineage's record; of one that has none, what holds until something is said of it.
-fn known<N: NodeRead>(call: &Call<'_, N>, lineage: &Name) -> Result<LineageRecord, N::Error> {
+fn known<V: Version>(call: &Call<'_, V>, lineage: &Name) -> Result<LineageRecord, V::Error> {
     let threshold = call.ledger.limits.operator_threshold;
     Ok(record(call.draft, &Place::lineage(lineage))?.unwrap_or_else(|| LineageRecord::new(threshold)))
 }
 
-fn registered<N: NodeRead>(
-    call: &Call<'_, N>,
+fn registered<V: Version>(
+    call: &Call<'_, V>,
     lineage: &Name,
     id: GenerationId,
-) -> Result<GenerationRecord, N::Error> {
+) -> Result<GenerationRecord, V::Error> {
     Ok(record(call.draft, &Place::generation(lineage, id))?.ok_or(Refusal::UnknownGeneration(id))?)
 }
 
 /// The active principal with that key, one of these roles, and the lineage in its scope.
-fn co_signer<N: NodeRead>(
-    call: &Call<'_, N>,
+fn co_signer<V: Version>(
+    call: &Call<'_, V>,
     key: PublicKey,
     roles: &[Role],
     lineage: &Name,
-) -> Result<Option<PrincipalRecord>, N::Error> {
+) -> Result<Option<PrincipalRecord>, V::Error> {
     let principal = active_principal(call.draft, key)?;
     let may = |principal: &PrincipalRecord| principal.roles.iter().any(|role| roles.contains(role));
     let Some(principal) = principal.filter(may) else { return Ok(None) };

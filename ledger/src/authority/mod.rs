@@ -14,6 +14,7 @@ mod dedup;
 mod draft;
 mod entry;
 mod evaluate;
+mod execute;
 mod finding;
 mod given;
 mod grants;
@@ -51,7 +52,7 @@ pub use records::{
     PAGE_GRANTS_MAX, Place, PrincipalRecord, RECORD_SIZE_BYTES_MAX, RecordError, VoterRecord,
 };
 pub use refusal::Refusal;
-pub use replay::{BLOCK_LEAVES_MAX, Replay, ReplayError};
+pub use replay::{BLOCK_LEAVES_MAX, Newest, Progress, Replay, ReplayError, Replayed};
 pub use rosters::RosterFault;
 pub use state::{State, Summary};
 pub use verdict::{BoundTaken, Decided, Verdict};

@@ -6,16 +6,16 @@ use super::records::{Cause, HaltsRecord, LedgerRecord, Place, PrincipalRecord};
 use super::view::{ViewError, record};
 use super::{RULES_VERSION, Refusal, rosters};
 use crate::command::{Genesis, Principal, PublicKey, Role, Scope};
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
-type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+type Result<T, E> = std::result::Result<T, Stop<E>>;
 
 /// Writes what genesis founds.
-pub(super) fn found<N: NodeRead>(
-    draft: &mut Draft<'_, N>,
+pub(super) fn found<V: Version>(
+    draft: &mut Draft<'_, V>,
     genesis: &Genesis,
     cause: Cause,
-) -> std::result::Result<(), ViewError<TreeError<N::Error>>> {
+) -> std::result::Result<(), ViewError<V::Error>> {
     let mut operators = 0;
     for principal in &genesis.principals {
         operators += u32::from(principal.roles.contains(&Role::Operator));
@@ -35,7 +35,7 @@ pub(super) fn found<N: NodeRead>(
     Ok(())
 }
 
-pub(super) fn add<N: NodeRead>(call: &Call<'_, N>, principal: &Principal) -> Result<Effect, N::Error> {
+pub(super) fn add<V: Version>(call: &Call<'_, V>, principal: &Principal) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Operator])?;
     within(&signer.scope, &principal.scope)?;
     let place = Place::principal(principal.key);
@@ -50,7 +50,7 @@ pub(super) fn add<N: NodeRead>(call: &Call<'_, N>, principal: &Principal) -> Res
     Ok(Effect::Writes(writes))
 }
 
-pub(super) fn remove<N: NodeRead>(call: &Call<'_, N>, key: PublicKey) -> Result<Effect, N::Error> {
+pub(super) fn remove<V: Version>(call: &Call<'_, V>, key: PublicKey) -> Result<Effect, V::Error> {
     let signer = call.signer(&[Role::Operator])?;
     let mut principal = active(call, key)?;
     within(&signer.scope, &principal.scope)?;
@@ -63,11 +63,11 @@ pub(super) fn remove<N: NodeRead>(call: &Call<'_, N>, key: PublicKey) -> Result<
     Ok(Effect::Writes(writes))
 }
 
-pub(super) fn rotate<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn rotate<V: Version>(
+    call: &Call<'_, V>,
     old: PublicKey,
     new: PublicKey,
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     let mut principal = active(call, old)?;
     if call.command.signer != old {
         let signer = call.signer(&[Role::Operator])?;
@@ -85,7 +85,7 @@ pub(super) fn rotate<N: NodeRead>(
     Ok(Effect::Writes(writes))
 }
 
-pub(super) fn set_rules<N: NodeRead>(call: &Call<'_, N>, rules_version: u32) -> Result<Effect, N::Error> {
+pub(super) fn set_rules<V: Version>(call: &Call<'_, V>, rules_version: u32) -> Result<Effect, V::Error> {
     call.signer(&[Role::Operator])?;
     // There is one version. A second one comes with the nodes' advertisement of what they know.
     Err(if rules_version == RULES_VERSION {
@@ -106,7 +106,7 @@ fn admitted(principal: &Principal, cause: Cause) -> PrincipalRecord {
     }
 }
 
-fn active<N: NodeRead>(call: &Call<'_, N>, key: PublicKey) -> Result<PrincipalRecord, N::Error> {
+fn active<V: Version>(call: &Call<'_, V>, key: PublicKey) -> Result<PrincipalRecord, V::Error> {
     let principal: Option<PrincipalRecord> = record(call.draft, &Place::principal(key))?;
     Ok(principal.filter(|p| p.ended.is_none()).ok_or(Refusal::UnknownPrincipal(key))?)
 }
@@ -119,11 +119,11 @@ fn within(signer: &Scope, other: &Scope) -> std::result::Result<(), Refusal> {
     if covered { Ok(()) } else { Err(Refusal::OutOfScope("the principal's scope")) }
 }
 
-fn count_operators<N: NodeRead>(
-    call: &Call<'_, N>,
+fn count_operators<V: Version>(
+    call: &Call<'_, V>,
     writes: &mut Writes,
     change: impl FnOnce(u32) -> Option<u32>,
-) -> Result<(), N::Error> {
+) -> Result<(), V::Error> {
     // The block may have changed the record already: read it, do not take the call's copy.
     let mut ledger: LedgerRecord = super::referred(call.draft, &Place::ledger())?;
     let threshold = ledger.limits.operator_threshold;

@@ -13,9 +13,9 @@ use super::records::{Cause, LedgerRecord, Place, PrincipalRecord, VoterRecord};
 use super::view::record;
 use crate::command::{Body, PublicKey, Role};
 use crate::head::{ROSTER_LINKS_MAX, Roster, RosterId, Voter, VoterSet};
-use crate::state::{NodeRead, TreeError};
+use crate::state::Version;
 
-type Result<T, E> = std::result::Result<T, Stop<TreeError<E>>>;
+type Result<T, E> = std::result::Result<T, Stop<E>>;
 
 /// Roster blocks of one change: the joint one and the uniform one.
 const BLOCKS_PER_CHANGE: u32 = 2;
@@ -72,7 +72,7 @@ pub(super) fn told_by(ledger: &LedgerRecord, commands: &[impl Given]) -> Option<
 }
 
 /// Writes the first voters.
-pub(super) fn found<N: NodeRead>(draft: &mut Draft<'_, N>, roster: &Roster, cause: Cause) {
+pub(super) fn found<V: Version>(draft: &mut Draft<'_, V>, roster: &Roster, cause: Cause) {
     for voter in roster.voters() {
         let record = VoterRecord { voter: voter.clone(), added: cause };
         for place in places(voter) {
@@ -82,12 +82,12 @@ pub(super) fn found<N: NodeRead>(draft: &mut Draft<'_, N>, roster: &Roster, caus
 }
 
 /// Begins a change: what the command of a joint block does.
-pub(super) fn set<N: NodeRead>(
-    call: &Call<'_, N>,
+pub(super) fn set<V: Version>(
+    call: &Call<'_, V>,
     voters: &VoterSet,
     replaces: RosterId,
     operators: &[PublicKey],
-) -> Result<Effect, N::Error> {
+) -> Result<Effect, V::Error> {
     check_operators(call, operators)?;
     let LedgerRecord { roster, roster_blocks, .. } = call.ledger;
     if roster.is_joint() {
@@ -125,7 +125,7 @@ pub(super) fn with_roster(ledger: &LedgerRecord, roster: Roster) -> LedgerRecord
 }
 
 /// The signer and the others that it names are operators, and enough.
-fn check_operators<N: NodeRead>(call: &Call<'_, N>, others: &[PublicKey]) -> Result<(), N::Error> {
+fn check_operators<V: Version>(call: &Call<'_, V>, others: &[PublicKey]) -> Result<(), V::Error> {
     call.signer(&[Role::Operator])?;
     for key in others {
         let principal: Option<PrincipalRecord> = record(call.draft, &Place::principal(*key))?;
@@ -143,7 +143,7 @@ fn check_operators<N: NodeRead>(call: &Call<'_, N>, others: &[PublicKey]) -> Res
 }
 
 /// Who becomes a voter has a node id, name and key that none ever had: what they sign is told apart for ever.
-fn check_unused<N: NodeRead>(call: &Call<'_, N>, voter: &Voter) -> Result<(), N::Error> {
+fn check_unused<V: Version>(call: &Call<'_, V>, voter: &Voter) -> Result<(), V::Error> {
     let refusals = [
         Refusal::NodeIdUsed(voter.node),
         Refusal::NodeNameUsed(voter.name.clone()),

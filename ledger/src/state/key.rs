@@ -28,6 +28,18 @@ impl Key {
         })
     }
 
+    /// The first and the last of the keys that share its first `bits` bits.
+    pub(super) fn all_with_prefix(&self, bits: u16) -> (Self, Self) {
+        let (mut first, mut last) = (*self, *self);
+        for (index, (low, high)) in (0_u16..).zip(first.0.iter_mut().zip(&mut last.0)) {
+            let own = bits.saturating_sub(index * 8).min(8);
+            let rest = 0xFF_u8.checked_shr(own.into()).unwrap_or(0);
+            *low &= !rest;
+            *high |= rest;
+        }
+        (first, last)
+    }
+
     /// Compares the first `bits` bits only.
     pub(super) fn cmp_prefix(&self, other: &Self, bits: u16) -> Ordering {
         match self.first_difference(other) {

@@ -1,9 +1,10 @@
-//! Nodes kept in memory: for tests, auditors and whoever replays a log.
+//! Nodes, or values, kept in memory: for tests, and whoever replays a short log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use super::{Node, NodeId, NodeKeep, NodeRead, Update};
+use super::{Changes, Key, LeafKeep, LeafRead, Node, NodeId, NodeRead, Update, Value};
 
 /// Nodes by number. Keeps every version until told to forget.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,12 @@ impl MemoryNodes {
         }
     }
 
+    /// Takes the nodes that the next version adds, and drops those that it does not use.
+    pub fn replace(&mut self, new: &[(NodeId, Arc<Node>)], stale: &[NodeId]) {
+        self.nodes.extend(new.iter().map(|(id, node)| (*id, Arc::clone(node))));
+        self.forget(stale);
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -48,10 +55,33 @@ impl NodeRead for MemoryNodes {
     }
 }
 
-impl NodeKeep for MemoryNodes {
-    fn replace(&mut self, new: &[(NodeId, Arc<Node>)], stale: &[NodeId]) -> Result<(), MissingNode> {
-        self.nodes.extend(new.iter().map(|(id, node)| (*id, Arc::clone(node))));
-        self.forget(stale);
+/// The values of the newest version by key.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLeaves {
+    values: BTreeMap<Key, Value>,
+}
+
+impl LeafRead for MemoryLeaves {
+    type Error = Infallible;
+
+    fn value(&self, key: &Key) -> Result<Option<Value>, Infallible> {
+        Ok(self.values.get(key).cloned())
+    }
+
+    fn range(&self, first: &Key, last: &Key, each: &mut dyn FnMut(Key, &[u8])) -> Result<(), Infallible> {
+        self.values.range(first..=last).for_each(|(key, value)| each(*key, value));
+        Ok(())
+    }
+}
+
+impl LeafKeep for MemoryLeaves {
+    fn change(&mut self, changes: Changes) -> Result<(), Infallible> {
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(self.values.insert(key, value)),
+                None => drop(self.values.remove(&key)),
+            }
+        }
         Ok(())
     }
 }

@@ -21,12 +21,15 @@
 //! - [`get`], [`update`]: read and change one version of the tree.
 //! - [`Recording`], [`prune`]: read, then cut out a [`PrunedTree`] that proves just these reads.
 //! - [`PrunedView`]: the same reads over the pruned tree, by someone who trusts only the root hash.
+//! - [`Version`]: one version to be read and changed, however it is kept: as [`Numbered`] nodes, or [`Hashed`], as
+//!   hashes in bounded memory over values that stand by key.
 //! - [`Walk`], [`leaves`], [`verify_whole`]: every node of a version, checked.
 //!
 //! A node whose place is structurally impossible is an error wherever it is met. That a node has the hash
 //! its parent says is checked by [`Walk`] (and what is built on it) and by whoever compares
 //! [`PrunedTree::root_hash`] with a root; the other readers trust their own disk.
 
+mod hash_tree;
 mod key;
 mod memory;
 mod node;
@@ -34,15 +37,18 @@ mod prune;
 mod pruned;
 mod tree;
 mod update;
+mod version;
 mod view;
 mod walk;
 
+pub use hash_tree::{HashTree, HashTreeError, Hashed, LeafKeep, LeafRead, NextHashes};
 pub use key::Key;
-pub use memory::{MemoryNodes, MissingNode};
+pub use memory::{MemoryLeaves, MemoryNodes, MissingNode};
 pub use node::{Child, Node, NodeDecodeError, NodeId, VALUE_SIZE_BYTES_MAX, Value};
 pub use prune::{Recording, prune};
 pub use pruned::{PrunedDecodeError, PrunedTree};
-pub use tree::{Defect, NodeKeep, NodeRead, Root, TreeError, get};
+pub use tree::{Defect, NodeRead, Root, TreeError, get};
 pub use update::{Update, update};
+pub use version::{Changes, Numbered, Version};
 pub use view::{PrunedReadError, PrunedView, UnusedError};
 pub use walk::{Walk, leaves, verify_whole};

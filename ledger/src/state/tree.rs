@@ -39,12 +39,6 @@ pub trait NodeRead {
     fn node(&self, id: NodeId) -> Result<Arc<Node>, Self::Error>;
 }
 
-/// Where the nodes of one version are kept until the next version takes its place.
-pub trait NodeKeep: NodeRead {
-    /// Takes the nodes that the next version adds, and forgets those that it does not use.
-    fn replace(&mut self, new: &[(NodeId, Arc<Node>)], stale: &[NodeId]) -> Result<(), Self::Error>;
-}
-
 /// Why the tree could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError<E> {

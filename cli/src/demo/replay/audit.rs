@@ -11,7 +11,7 @@ use chancery_ledger::authority::{BLOCK_LEAVES_MAX, Decided, Entry, Replay, Verdi
 use chancery_ledger::command::{Authorize, Body, VerifiedBatches};
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::head::Head;
-use chancery_ledger::state::MemoryNodes;
+use chancery_ledger::state::MemoryLeaves;
 
 use super::readings::Readings;
 
@@ -45,11 +45,14 @@ pub(super) struct Audit {
     readings: Readings,
 }
 
+/// Hashes of the replayed state's tree, in bytes: more than a replay has.
+const TREE_BYTES_MAX: u64 = 64 << 20;
+
 /// Reads the log up to `head` from a node and applies it again.
 pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
     let unread = |why: String| Failure::local(format!("the log: {why}"));
     let mut audit = Audit::default();
-    let mut replay: Option<Replay<MemoryNodes>> = None;
+    let mut replay: Option<Replay<MemoryLeaves>> = None;
     let batches = VerifiedBatches::default();
     let mut watch = ledger.watch(0).await.map_err(|error| unread(error.to_string()))?;
     let mut block = Vec::new();
@@ -78,7 +81,7 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
             let leaves = std::mem::take(&mut block);
             let (blocks, first) = (audit.blocks, audit.leaves);
             let applied = match &mut replay {
-                None => Replay::genesis(head.ledger, MemoryNodes::new(), &leaves)
+                None => Replay::genesis(head.ledger, MemoryLeaves::default(), TREE_BYTES_MAX, &leaves)
                     .map(|founded| replay = Some(founded)),
                 Some(replay) => {
                     audit.look_at(replay, first, &leaves)?;
@@ -101,7 +104,7 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
 
 impl Audit {
     /// Explains the denials of a block that comes next, and asks again later what rested on knowledge.
-    fn look_at(&mut self, replay: &Replay<MemoryNodes>, first: u64, leaves: &[VerifiedEntry]) -> Result<()> {
+    fn look_at(&mut self, replay: &Replay<MemoryLeaves>, first: u64, leaves: &[VerifiedEntry]) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| Failure::local(format!("the audit: {error}"));
         for (index, leaf) in (first..).zip(leaves.iter().map(VerifiedEntry::entry)) {
             self.readings.learn(replay.head().ledger, leaf);
@@ -136,7 +139,7 @@ impl Audit {
 }
 
 /// When the knowledge that a permitted call required is too old, if it required any: one millisecond after.
-fn too_late(replay: &Replay<MemoryNodes>, request: &Request, time_ms: u64) -> Result<Option<u64>> {
+fn too_late(replay: &Replay<MemoryLeaves>, request: &Request, time_ms: u64) -> Result<Option<u64>> {
     let interval = Interval { low_ms: time_ms, high_ms: time_ms };
     let explanation = explain(&replay.view(), request, interval)
         .map_err(|error| Failure::local(format!("the audit: {error}")))?;
