@@ -20,7 +20,7 @@ use super::value_cache::{ValueCache, size_bytes};
 use super::{Options, RosterInForce, record};
 
 /// Parts of the disk's records in memory, in bytes. What is read often is in the [`ValueCache`].
-const BLOCK_CACHE_BYTES: usize = 16 << 20;
+const BLOCK_CACHE_BYTES: usize = 12 << 20;
 
 /// Records that RocksDB gathers before it makes a file of them, in bytes.
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
@@ -68,6 +68,9 @@ impl Disk {
         options.set_compression_type(DBCompressionType::None);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         options.set_max_write_buffer_number(2);
+        // Most keys that are looked for in a write buffer are not there.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.02);
         options.set_max_background_jobs(2);
         options.set_max_open_files(64);
         options.set_keep_log_file_num(2);

@@ -45,9 +45,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, Into::into),
-            tree_bytes_max: 80 << 20,
-            cache_bytes_max: 24 << 20,
-            unwritten_bytes_max: 16 << 20,
+            tree_bytes_max: 72 << 20,
+            cache_bytes_max: 20 << 20,
+            unwritten_bytes_max: 12 << 20,
         }
     }
 }

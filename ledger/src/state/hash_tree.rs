@@ -18,10 +18,10 @@ const BUCKET_LEAVES_MAX: usize = 8;
 const FORGOTTEN_LEAVES_MAX: u64 = 16;
 
 /// About what each part takes of memory, in bytes, with its allocations.
-const INNER_BYTES: u64 = 144;
-const BUCKET_BYTES: u64 = 112;
+const INNER_BYTES: u64 = 192;
+const BUCKET_BYTES: u64 = 64;
 const LEAF_BYTES: u64 = 64;
-const FORGOTTEN_BYTES: u64 = 112;
+const FORGOTTEN_BYTES: u64 = 64;
 
 /// Where the values of one version stand, by key.
 pub trait LeafRead {
@@ -102,7 +102,7 @@ impl HashTree {
     pub fn over<L: LeafRead>(leaves: &L, size_bytes_max: u64) -> Result<Self, L::Error> {
         let mut row = Row::default();
         leaves.range(&Key([0; 32]), &Key([0xFF; 32]), &mut |key, value| {
-            row.push(Subtree::of_leaf(LeafHash::of(key, value)), 0);
+            row.push(Subtree::of_leaf(LeafHash::of(key, value), 0), 0);
             if row.size_bytes() > size_bytes_max {
                 row.forget();
             }
@@ -127,20 +127,23 @@ impl HashTree {
 
     /// About what it takes of memory, in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.top.as_ref().map_or(0, Subtree::size_bytes)
+        self.top.as_ref().map_or(0, |top| top.size_bytes)
     }
 
-    /// Forgets the buckets that were not changed for longest, if it takes too much, until those that stay take
-    /// half of what they may; and ever more of what is forgotten as one, if that is too much by itself.
+    /// Forgets the buckets that were not changed for longest, if it takes too much, until those that stay take half of
+    /// what they may; if what leads to them and what is known of the others is too much by itself, ever more of
+    /// them, and ever more of what is forgotten as one.
     fn shrink(&mut self) {
+        let mut kept_bytes_max = self.size_bytes_max;
         while self.size_bytes() > self.size_bytes_max {
             let Some(top) = self.top.take() else { return };
-            let oldest = top.version_that_fits(self.size_bytes_max / 2);
-            self.top = Some(top.forgotten(oldest, self.forgotten_leaves_max));
+            kept_bytes_max /= 2;
+            let oldest = top.version_that_fits(kept_bytes_max);
+            let top = self.top.insert(top.forgotten(oldest, self.forgotten_leaves_max));
+            if matches!(top.rest, Rest::Forgotten(_)) {
+                return;
+            }
             if self.size_bytes() > self.size_bytes_max {
-                if self.forgotten_leaves_max == u64::MAX {
-                    return;
-                }
                 self.forgotten_leaves_max = self.forgotten_leaves_max.saturating_mul(2);
             }
         }
@@ -168,7 +171,7 @@ impl<L: LeafRead> Version for Hashed<'_, L> {
         let growth = Growth { leaves: self.leaves, version: self.tree.versions };
         let top = match &self.tree.top {
             Some(top) => growth.merge(top, 0, &hashed)?,
-            None => growth.built(&hashed),
+            None => Subtree::of_leaves(&written(&hashed).collect::<Vec<_>>(), growth.version),
         };
         Ok((root_hash(top.as_ref()), NextHashes { top, changes }))
     }
@@ -186,8 +189,18 @@ struct LeafHash {
     hash: Hash,
 }
 
+/// Some leaves that have all bits in common which tell them from their neighbours. What is asked of it in passing
+/// stands here, beside its neighbour's, and not where the rest is.
 #[derive(Clone, Debug)]
-enum Subtree {
+struct Subtree {
+    hash: Hash,
+    leaves: u64,
+    size_bytes: u64,
+    rest: Rest,
+}
+
+#[derive(Clone, Debug)]
+enum Rest {
     Inner(Arc<Inner>),
     Bucket(Arc<Bucket>),
     Forgotten(Arc<Forgotten>),
@@ -197,40 +210,39 @@ enum Subtree {
 #[derive(Clone, Debug)]
 struct Inner {
     bit: u8,
-    /// One of those beneath.
+    /// A key with the bits before that one that all beneath have.
     near: Key,
-    hash: Hash,
-    leaves: u64,
-    size_bytes: u64,
     left: Subtree,
     right: Subtree,
 }
 
-/// A subtree of few leaves: at least one, by ascending key.
+/// Few leaves: at least one, by ascending key.
 #[derive(Debug)]
 struct Bucket {
-    hash: Hash,
-    /// The version that it came with.
+    /// The version that they came with.
     version: u64,
     leaves: Box<[LeafHash]>,
 }
 
-/// A subtree of which only this is known.
+/// A subtree of which no more is known.
 #[derive(Debug)]
 struct Forgotten {
     near: Key,
-    hash: Hash,
-    leaves: u64,
 }
 
 fn root_hash(top: Option<&Subtree>) -> Hash {
-    top.map_or_else(empty_hash, Subtree::hash)
+    top.map_or_else(empty_hash, |top| top.hash)
 }
 
 impl LeafHash {
     fn of(key: Key, value: &[u8]) -> Self {
         Self { key, hash: leaf_hash(&key, &Hash::of(&[value])) }
     }
+}
+
+/// The leaves of what is written.
+fn written(changes: &[Change]) -> impl Iterator<Item = LeafHash> {
+    changes.iter().filter_map(|Change { key, hash }| Some(LeafHash { key: *key, hash: (*hash)? }))
 }
 
 /// The bit in which the first of some leaves differs from the last, and those on either side. `None` if there are
@@ -252,73 +264,57 @@ fn hash_of(leaves: &[LeafHash]) -> Hash {
 }
 
 impl Subtree {
-    fn of_leaf(leaf: LeafHash) -> Self {
-        Self::Bucket(Arc::new(Bucket { hash: leaf.hash, version: 0, leaves: [leaf].into() }))
+    fn bucket(hash: Hash, version: u64, leaves: Box<[LeafHash]>) -> Self {
+        let count = leaves.len() as u64;
+        let size_bytes = BUCKET_BYTES + LEAF_BYTES * count;
+        Self { hash, leaves: count, size_bytes, rest: Rest::Bucket(Arc::new(Bucket { version, leaves })) }
+    }
+
+    fn of_leaf(leaf: LeafHash, version: u64) -> Self {
+        Self::bucket(leaf.hash, version, [leaf].into())
     }
 
     /// The subtree of these leaves, by ascending key; `None` if there are none.
-    fn of_leaves(leaves: Vec<LeafHash>, version: u64) -> Option<Self> {
+    fn of_leaves(leaves: &[LeafHash], version: u64) -> Option<Self> {
         if leaves.len() > BUCKET_LEAVES_MAX
-            && let Some((bit, left, right)) = parted(&leaves)
+            && let Some((bit, left, right)) = parted(leaves)
         {
-            let left = Self::of_leaves(left.to_vec(), version)?;
-            return Some(Self::inner(bit, left, Self::of_leaves(right.to_vec(), version)?));
+            let (left, right) = (Self::of_leaves(left, version)?, Self::of_leaves(right, version)?);
+            return Some(Self::inner(bit, leaves.first()?.key, left, right));
         }
-        let hash = hash_of(&leaves);
-        let bucket = Bucket { hash, version, leaves: leaves.into() };
-        (!bucket.leaves.is_empty()).then(|| Self::Bucket(Arc::new(bucket)))
+        (!leaves.is_empty()).then(|| Self::bucket(hash_of(leaves), version, leaves.into()))
     }
 
-    fn inner(bit: u8, left: Self, right: Self) -> Self {
-        let hash = inner_hash(bit, &left.hash(), &right.hash());
-        let leaves = left.leaves().saturating_add(right.leaves());
-        let size_bytes = INNER_BYTES.saturating_add(left.size_bytes()).saturating_add(right.size_bytes());
-        Self::Inner(Arc::new(Inner { bit, near: left.near(), hash, leaves, size_bytes, left, right }))
+    fn inner(bit: u8, near: Key, left: Self, right: Self) -> Self {
+        let hash = inner_hash(bit, &left.hash, &right.hash);
+        let leaves = left.leaves.saturating_add(right.leaves);
+        let size_bytes = INNER_BYTES.saturating_add(left.size_bytes).saturating_add(right.size_bytes);
+        Self { hash, leaves, size_bytes, rest: Rest::Inner(Arc::new(Inner { bit, near, left, right })) }
     }
 
-    /// Both sides of `bit`; one bucket, if they are few.
-    fn joined(bit: u8, left: Self, right: Self, version: u64) -> Self {
-        if let (Self::Bucket(left), Self::Bucket(right)) = (&left, &right)
-            && left.leaves.len() + right.leaves.len() <= BUCKET_LEAVES_MAX
+    fn forget(near: Key, hash: Hash, leaves: u64) -> Self {
+        let rest = Rest::Forgotten(Arc::new(Forgotten { near }));
+        Self { hash, leaves, size_bytes: FORGOTTEN_BYTES, rest }
+    }
+
+    /// Both sides of `bit`, which are near `near`; one bucket, if they are few.
+    fn joined(bit: u8, near: Key, left: Self, right: Self, version: u64) -> Self {
+        if left.leaves.saturating_add(right.leaves) <= BUCKET_LEAVES_MAX as u64
+            && let (Rest::Bucket(left_of), Rest::Bucket(right_of)) = (&left.rest, &right.rest)
         {
             let hash = inner_hash(bit, &left.hash, &right.hash);
-            let leaves = [&*left.leaves, &*right.leaves].concat().into();
-            return Self::Bucket(Arc::new(Bucket { hash, version, leaves }));
+            return Self::bucket(hash, version, [&*left_of.leaves, &*right_of.leaves].concat().into());
         }
-        Self::inner(bit, left, right)
-    }
-
-    fn hash(&self) -> Hash {
-        match self {
-            Self::Inner(inner) => inner.hash,
-            Self::Bucket(bucket) => bucket.hash,
-            Self::Forgotten(forgotten) => forgotten.hash,
-        }
+        Self::inner(bit, near, left, right)
     }
 
     /// A key that shares with those beneath all bits that tell them from their neighbours.
     fn near(&self) -> Key {
-        match self {
-            Self::Inner(inner) => inner.near,
+        match &self.rest {
+            Rest::Inner(inner) => inner.near,
             // INVARIANT: a bucket has a leaf; if it had none, its subtree's hash would be found to differ.
-            Self::Bucket(bucket) => bucket.leaves.first().map_or(Key([0; 32]), |leaf| leaf.key),
-            Self::Forgotten(forgotten) => forgotten.near,
-        }
-    }
-
-    fn leaves(&self) -> u64 {
-        match self {
-            Self::Inner(inner) => inner.leaves,
-            Self::Bucket(bucket) => bucket.leaves.len() as u64,
-            Self::Forgotten(forgotten) => forgotten.leaves,
-        }
-    }
-
-    fn size_bytes(&self) -> u64 {
-        match self {
-            Self::Inner(inner) => inner.size_bytes,
-            Self::Bucket(bucket) => BUCKET_BYTES + LEAF_BYTES * bucket.leaves.len() as u64,
-            Self::Forgotten(_) => FORGOTTEN_BYTES,
+            Rest::Bucket(bucket) => bucket.leaves.first().map_or(Key([0; 32]), |leaf| leaf.key),
+            Rest::Forgotten(forgotten) => forgotten.near,
         }
     }
 
@@ -328,10 +324,10 @@ impl Subtree {
         let mut buckets = Vec::new();
         let mut pending = vec![self];
         while let Some(next) = pending.pop() {
-            match next {
-                Self::Inner(inner) => pending.extend([&inner.left, &inner.right]),
-                Self::Bucket(bucket) => buckets.push((bucket.version, next.size_bytes())),
-                Self::Forgotten(_) => {}
+            match &next.rest {
+                Rest::Inner(inner) => pending.extend([&inner.left, &inner.right]),
+                Rest::Bucket(bucket) => buckets.push((bucket.version, next.size_bytes)),
+                Rest::Forgotten(_) => {}
             }
         }
         buckets.sort_unstable_by(|left, right| right.cmp(left));
@@ -348,26 +344,28 @@ impl Subtree {
 
     /// Forgets the buckets up to `version`; as one, what is forgotten and has at most `leaves_max` leaves.
     fn forgotten(self, version: u64, leaves_max: u64) -> Self {
-        match self {
-            Self::Bucket(bucket) if bucket.version <= version => {
-                let (near, leaves) = (Self::Bucket(Arc::clone(&bucket)).near(), bucket.leaves.len() as u64);
-                Self::Forgotten(Arc::new(Forgotten { near, hash: bucket.hash, leaves }))
-            }
-            Self::Inner(inner) => {
-                let Inner { bit, near, hash, leaves, left, right, .. } = Arc::unwrap_or_clone(inner);
+        let near = self.near();
+        let Self { hash, leaves, size_bytes, rest } = self;
+        match rest {
+            Rest::Bucket(bucket) if bucket.version <= version => Self::forget(near, hash, leaves),
+            Rest::Inner(inner) => {
+                let Inner { bit, near, left, right } = Arc::unwrap_or_clone(inner);
                 let left = left.forgotten(version, leaves_max);
                 let right = right.forgotten(version, leaves_max);
-                match (&left, &right) {
-                    (Self::Forgotten(_), Self::Forgotten(_)) if leaves <= leaves_max => {
-                        Self::Forgotten(Arc::new(Forgotten { near, hash, leaves }))
-                    }
-                    _ => {
-                        let size_bytes = INNER_BYTES + left.size_bytes() + right.size_bytes();
-                        Self::Inner(Arc::new(Inner { bit, near, hash, leaves, size_bytes, left, right }))
-                    }
+                if leaves <= leaves_max
+                    && let (Rest::Forgotten(_), Rest::Forgotten(_)) = (&left.rest, &right.rest)
+                {
+                    return Self::forget(near, hash, leaves);
+                }
+                let size_bytes = INNER_BYTES.saturating_add(left.size_bytes).saturating_add(right.size_bytes);
+                Self {
+                    hash,
+                    leaves,
+                    size_bytes,
+                    rest: Rest::Inner(Arc::new(Inner { bit, near, left, right })),
                 }
             }
-            kept => kept,
+            rest => Self { hash, leaves, size_bytes, rest },
         }
     }
 }
@@ -389,7 +387,7 @@ impl Row {
         // INVARIANT: the keys of parts are distinct; if they were not, the root would be found to differ.
         let bit = last.near().first_difference(&part.near()).unwrap_or(u8::MAX);
         while let Some((bit, left)) = self.open.pop_if(|(open, _)| *open > bit) {
-            last = Subtree::joined(bit, left, last, version);
+            last = Subtree::joined(bit, left.near(), left, last, version);
         }
         self.open.push((bit, last));
         self.last = Some(part);
@@ -398,13 +396,13 @@ impl Row {
     fn joined(self, version: u64) -> Option<Subtree> {
         let mut all = self.last?;
         for (bit, left) in self.open.into_iter().rev() {
-            all = Subtree::joined(bit, left, all, version);
+            all = Subtree::joined(bit, left.near(), left, all, version);
         }
         Some(all)
     }
 
     fn size_bytes(&self) -> u64 {
-        self.open.iter().map(|(_, part)| part.size_bytes()).sum()
+        self.open.iter().map(|(_, part)| part.size_bytes).sum()
     }
 
     /// Forgets everything in it.
@@ -435,14 +433,16 @@ impl<L: LeafRead> Growth<'_, L> {
         if changes.is_empty() {
             return Ok(Some(at.clone()));
         }
-        match at {
-            Subtree::Bucket(bucket) => Ok(self.merge_bucket(bucket, changes)),
-            Subtree::Inner(inner) => self.merge_inner(inner, changes),
-            Subtree::Forgotten(forgotten) => self.merge(&self.remembered(forgotten, bits)?, bits, changes),
+        match &at.rest {
+            Rest::Bucket(bucket) => Ok(self.merge_bucket(at, bucket, changes)),
+            Rest::Inner(inner) => self.merge_inner(at, inner, changes),
+            Rest::Forgotten(forgotten) => {
+                self.merge(&self.remembered(at, forgotten.near, bits)?, bits, changes)
+            }
         }
     }
 
-    fn merge_bucket(&self, bucket: &Arc<Bucket>, changes: &[Change]) -> Option<Subtree> {
+    fn merge_bucket(&self, at: &Subtree, bucket: &Bucket, changes: &[Change]) -> Option<Subtree> {
         let mut merged = Vec::with_capacity(bucket.leaves.len() + changes.len());
         let mut old = bucket.leaves.iter().peekable();
         for Change { key, hash } in changes {
@@ -454,14 +454,15 @@ impl<L: LeafRead> Growth<'_, L> {
         }
         merged.extend(old);
         if *merged == *bucket.leaves {
-            return Some(Subtree::Bucket(Arc::clone(bucket)));
+            return Some(at.clone());
         }
-        Subtree::of_leaves(merged, self.version)
+        Subtree::of_leaves(&merged, self.version)
     }
 
     fn merge_inner(
         &self,
-        inner: &Arc<Inner>,
+        at: &Subtree,
+        inner: &Inner,
         changes: &[Change],
     ) -> Result<Option<Subtree>, HashTreeError<L::Error>> {
         // Keys that part from this subtree's before its own bit get a place beside it, the rest in it.
@@ -475,42 +476,34 @@ impl<L: LeafRead> Growth<'_, L> {
         let right = self.merge(&inner.right, bits + 1, rights)?;
         let kept = match (left, right) {
             (Some(left), Some(right)) => {
-                let same = left.hash() == inner.left.hash() && right.hash() == inner.right.hash();
+                let same = left.hash == inner.left.hash && right.hash == inner.right.hash;
                 Some(if same {
-                    Subtree::Inner(Arc::clone(inner))
+                    at.clone()
                 } else {
-                    Subtree::joined(inner.bit, left, right, self.version)
+                    Subtree::joined(inner.bit, near, left, right, self.version)
                 })
             }
             // A side that ran empty takes the inner node with it.
             (only, None) | (None, only) => only,
         };
-        let (before, after) = (self.built(before), self.built(after));
-        if before.is_none() && after.is_none() {
+        if before.is_empty() && after.is_empty() {
             return Ok(kept);
         }
+        // One by one: those beside this subtree may part from each other above where they part from it.
+        let single = |leaf| Subtree::of_leaf(leaf, self.version);
         let mut row = Row::default();
-        for part in before.into_iter().chain(kept).chain(after) {
-            row.push(part, self.version);
-        }
+        let parts = written(before).map(single).chain(kept).chain(written(after).map(single));
+        parts.for_each(|part| row.push(part, self.version));
         Ok(row.joined(self.version))
     }
 
-    /// The subtree of what is written.
-    fn built(&self, changes: &[Change]) -> Option<Subtree> {
-        let written =
-            changes.iter().filter_map(|Change { key, hash }| Some(LeafHash { key: *key, hash: (*hash)? }));
-        Subtree::of_leaves(written.collect(), self.version)
-    }
-
     /// Reads again what was forgotten.
-    fn remembered(&self, forgotten: &Forgotten, bits: u16) -> Result<Subtree, HashTreeError<L::Error>> {
-        let (first, last) = forgotten.near.all_with_prefix(bits);
+    fn remembered(&self, at: &Subtree, near: Key, bits: u16) -> Result<Subtree, HashTreeError<L::Error>> {
+        let (first, last) = near.all_with_prefix(bits);
         let mut leaves = Vec::new();
         let read = self.leaves.range(&first, &last, &mut |key, value| leaves.push(LeafHash::of(key, value)));
         read.map_err(HashTreeError::Read)?;
-        let remembered =
-            Subtree::of_leaves(leaves, self.version).filter(|found| found.hash() == forgotten.hash);
-        remembered.ok_or(HashTreeError::OtherValues { near: forgotten.near })
+        let remembered = Subtree::of_leaves(&leaves, self.version).filter(|found| found.hash == at.hash);
+        remembered.ok_or(HashTreeError::OtherValues { near })
     }
 }
