@@ -15,7 +15,7 @@ pub use rosters::RosterChainError;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::VerifierKey;
-use crate::command::{LedgerId, Name, NameError, PublicKey};
+use crate::command::{LedgerId, Name, NameError, PublicKey, VerifiedSignatures};
 use crate::hash::{Hash, from_hex};
 use crate::head::{Roster, RosterChain, RosterId, Voter, VoterSet};
 
@@ -42,7 +42,20 @@ pub struct Trust {
     genesis_id: RosterId,
     /// Proven, from the genesis roster on.
     proven: Arc<RosterChain>,
+    seen: Seen,
 }
+
+/// Signatures of nodes that were found good. It tells no trust from another.
+#[derive(Clone, Default, Debug)]
+struct Seen(Arc<VerifiedSignatures>);
+
+impl PartialEq for Seen {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Seen {}
 
 /// Why a trust file is none, or a head is not trusted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -149,7 +162,13 @@ impl Trust {
             witnesses: None,
             genesis_id,
             proven: Arc::default(),
+            seen: Seen::default(),
         }
+    }
+
+    /// Signatures of nodes that were found good, here or by a clone: they need not be verified again.
+    pub(crate) fn seen(&self) -> &VerifiedSignatures {
+        &self.seen.0
     }
 
     /// The same, from another block on.

@@ -383,7 +383,7 @@ fn one_signature_covers_many_and_each_stands_alone() {
 #[test]
 fn a_signature_over_a_batch_is_verified_once() {
     let mut house = house(house::limits());
-    let known = chancery_ledger::command::VerifiedBatches::default();
+    let known = chancery_ledger::command::VerifiedSignatures::default();
     let signed = signed_at_once(&mut house, 100);
     for one in &signed {
         one.verify_with(house.ledger, &known).unwrap();

@@ -9,7 +9,7 @@ use chancery_ledger::answer::{ProofError, verify};
 use chancery_ledger::authority::{GenerationRef, Outcome, Refusal};
 use chancery_ledger::command::{
     Body, GenerationId, GrantId, HaltScope, LedgerId, LineageConstraints, LineagePolicy, Role, Terms,
-    VerifiedBatches,
+    VerifiedSignatures,
 };
 use chancery_ledger::decide::{Decision, Denial, Request};
 use chancery_ledger::hash::Hash;
@@ -70,7 +70,7 @@ fn refuse(house: &mut House, signers: &[&str], body: Body, refusal: &Refusal) {
     let root = house.state().summary().root;
     let admitted = house
         .state()
-        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedSignatures::default())
         .unwrap();
     assert_eq!(admitted.as_ref(), Err(refusal));
     let applied = house.block(vec![signed]);

@@ -10,7 +10,7 @@ use chancery_ledger::authority::{
     HALTS_RECORD_SIZE_BYTES_MAX, Outcome, Place, Refusal, halt_record, halts_in_force,
 };
 use chancery_ledger::command::{
-    Body, GrantId, HaltScope, Limits, Pattern, Role, SignedCommand, Terms, VerifiedBatches,
+    Body, GrantId, HaltScope, Limits, Pattern, Role, SignedCommand, Terms, VerifiedSignatures,
 };
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
@@ -48,7 +48,7 @@ fn refuse(house: &mut House, signer: &str, body: Body, refusal: &Refusal) {
     let before = house.state().summary().clone();
     let admitted = house
         .state()
-        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+        .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedSignatures::default())
         .unwrap();
     assert_eq!(admitted.as_ref(), Err(refusal));
     let applied = house.block(vec![signed]);

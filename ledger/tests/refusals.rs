@@ -11,7 +11,7 @@ use chancery_ledger::authority::{
 use chancery_ledger::command::{
     Body, COMMAND_LIFETIME_MS_MAX, COMMAND_SIZE_BYTES_MAX, Command, EnvelopeError, GrantId, LedgerId, Limits,
     MalformedCommand, NameError, Principal, PublicKey, RequestId, Role, SignedCommand, Terms,
-    VerifiedBatches,
+    VerifiedSignatures,
 };
 use chancery_ledger::decide::{Decision, Denial};
 use chancery_ledger::hash::Hash;
@@ -29,7 +29,7 @@ fn refused(house: &mut House, signed: &SignedCommand, refusal: &Refusal) {
     let before = house.state().summary().clone();
     let admitted = house
         .state()
-        .admit(&house.replicas[0].nodes, signed, house.now_ms, &VerifiedBatches::default())
+        .admit(&house.replicas[0].nodes, signed, house.now_ms, &VerifiedSignatures::default())
         .unwrap();
     assert_eq!(admitted.as_ref(), Err(refusal));
     let applied = house.block(vec![signed.clone()]);

@@ -6,7 +6,7 @@
 mod house;
 
 use chancery_ledger::authority::{Entry, EntryFault, Finding, Refusal, Replay, ReplayError, VerifiedEntry};
-use chancery_ledger::command::{Body, LedgerId, Role, SignedCommand, VerifiedBatches};
+use chancery_ledger::command::{Body, LedgerId, Role, SignedCommand, VerifiedSignatures};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::state::MemoryLeaves;
 use house::{House, authorize, name, public, terms};
@@ -26,7 +26,7 @@ fn log() -> (LedgerId, Vec<Entry>) {
 
 /// Every entry verified, then every block applied.
 fn replay(ledger: LedgerId, log: &[Entry]) -> Result<Replay<MemoryLeaves>, Finding> {
-    let batches = VerifiedBatches::default();
+    let batches = VerifiedSignatures::default();
     let verified = (0..).zip(log).map(|(index, entry)| {
         VerifiedEntry::verify(ledger, entry.encode(), &batches)
             .map_err(|fault| Finding::Entry { index, fault })

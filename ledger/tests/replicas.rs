@@ -18,7 +18,7 @@ use chancery_ledger::authority::{
 use chancery_ledger::command::{
     ActionOutcome, Authorize, Body, Bound, BoundKind, Bounds, Command, DecisionId, DecisionRef, GenerationId,
     GrantId, HaltScope, LedgerId, Limits, LineageConstraints, LineagePolicy, OutcomeKind, Pattern, Patterns,
-    Per, Principal, RequestId, Requirements, Role, SignedCommand, Terms, VerifiedBatches,
+    Per, Principal, RequestId, Requirements, Role, SignedCommand, Terms, VerifiedSignatures,
 };
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::hash::Hash;
@@ -909,7 +909,7 @@ impl Run {
                 &self.house.replicas[0].nodes,
                 &commands[0].0,
                 self.house.now_ms,
-                &VerifiedBatches::default(),
+                &VerifiedSignatures::default(),
             )
             .unwrap();
         // But for a change of the voters, which is admitted to a roster block.
@@ -948,7 +948,7 @@ impl Run {
         count(std::slice::from_ref(&expected));
         let state = self.house.state();
         let admitted = state
-            .admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms, &VerifiedBatches::default())
+            .admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms, &VerifiedSignatures::default())
             .unwrap();
         match expected {
             Seen::Applied(_) => assert!(admitted.is_ok()),
@@ -1107,7 +1107,7 @@ const TREE_BYTES_MAX: u64 = 2_000;
 
 /// The log applied again, block by block.
 fn replayed(ledger: LedgerId, entries: &[Entry]) -> Result<Replay<MemoryLeaves>, ReplayError<Infallible>> {
-    let batches = VerifiedBatches::default();
+    let batches = VerifiedSignatures::default();
     let verified = entries.iter().map(|entry| VerifiedEntry::of(ledger, entry.clone(), &batches).unwrap());
     let verified: Vec<_> = verified.collect();
     let mut blocks = verified.split_inclusive(|leaf| matches!(leaf.entry(), Entry::State { .. }));

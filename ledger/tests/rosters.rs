@@ -10,7 +10,7 @@ use chancery_ledger::authority::{
     ApplyError, Block, BlockError, Entry, Outcome, Refusal, RosterFault, ledger_record,
 };
 use chancery_ledger::command::{
-    Body, Command, EnvelopeError, Limits, PublicKey, Role, SignedCommand, VerifiedBatches,
+    Body, Command, EnvelopeError, Limits, PublicKey, Role, SignedCommand, VerifiedSignatures,
 };
 use chancery_ledger::decide::Decision;
 use chancery_ledger::evidence::{Evidence, EvidenceError, EvidenceFileError, Proof};
@@ -173,7 +173,7 @@ fn a_replica_stops_at_a_block_whose_roster_cannot_follow() {
         let signed = house.sign(&command, &["operator-1", "operator-2"]);
         house
             .state()
-            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedSignatures::default())
             .unwrap()
     };
     let body = house.set_roster(voters(&[2, 3, 5]));
@@ -296,7 +296,7 @@ fn each_change_that_may_not_be_is_refused_for_its_own_reason() {
         let before = house.state().summary().root;
         let admitted = house
             .state()
-            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedSignatures::default())
             .unwrap();
         assert_eq!(admitted, Err(refusal.clone()));
         let applied = house.block(vec![signed]);
@@ -316,7 +316,7 @@ fn each_change_that_may_not_be_is_refused_for_its_own_reason() {
     assert!(
         house
             .state()
-            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedBatches::default())
+            .admit(&house.replicas[0].nodes, &signed, house.now_ms, &VerifiedSignatures::default())
             .unwrap()
             .is_ok()
     );

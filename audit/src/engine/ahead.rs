@@ -9,7 +9,7 @@ use std::thread;
 use std::vec;
 
 use chancery_ledger::authority::{Finding as LogFinding, VerifiedEntry};
-use chancery_ledger::command::{LedgerId, VerifiedBatches};
+use chancery_ledger::command::{LedgerId, VerifiedSignatures};
 
 use super::AuditError;
 
@@ -58,7 +58,7 @@ pub(super) fn verified<E: Send, T>(
     let (to_verify, waiting) = sync_channel(under_way);
     let (in_order, portions) = sync_channel(under_way);
     let waiting = Mutex::new(waiting);
-    let batches = VerifiedBatches::default();
+    let batches = VerifiedSignatures::default();
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| verify_portions(ledger, &waiting, &batches));
@@ -140,7 +140,7 @@ fn read<E>(
     }
 }
 
-fn verify_portions<E>(ledger: LedgerId, waiting: &Mutex<Receiver<Portion<E>>>, batches: &VerifiedBatches) {
+fn verify_portions<E>(ledger: LedgerId, waiting: &Mutex<Receiver<Portion<E>>>, batches: &VerifiedSignatures) {
     loop {
         // One waits for the next portion, the others for their turn to.
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -150,7 +150,7 @@ fn verify_portions<E>(ledger: LedgerId, waiting: &Mutex<Receiver<Portion<E>>>, b
     }
 }
 
-fn verify<E>(ledger: LedgerId, first: u64, entries: Vec<Vec<u8>>, batches: &VerifiedBatches) -> Verified<E> {
+fn verify<E>(ledger: LedgerId, first: u64, entries: Vec<Vec<u8>>, batches: &VerifiedSignatures) -> Verified<E> {
     let mut verified = Vec::with_capacity(entries.len());
     for (index, bytes) in (first..).zip(entries) {
         match VerifiedEntry::verify(ledger, bytes, batches) {

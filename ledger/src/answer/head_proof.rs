@@ -63,12 +63,12 @@ pub(super) fn verify_head_proof(
         return Err(TrustError::UnknownRoster(named).into());
     }
     let nonce_root = nonce_root.unwrap_or(first.nonce_root);
-    let freshness = verify_fresh(head.ledger, roster, named, nonce_root, head, statements)
+    let freshness = verify_fresh(head.ledger, roster, named, nonce_root, head, statements, trust.seen())
         .map_err(ProofError::Freshness)?;
     // The head's signatures count under the roster in force at its block; a roster block's under two.
     let with_head = statements.iter().filter(|statement| statement.head == *head);
     let signatures: Vec<Statement> = with_head.chain(head_statements).copied().collect();
-    trust.voters_of(head)?.verify(head, &signatures).map_err(ProofError::Head)?;
+    trust.voters_of(head)?.verify_with(head, &signatures, trust.seen()).map_err(ProofError::Head)?;
     Ok(freshness)
 }
 

@@ -13,7 +13,7 @@ use super::rosters::{self, RosterFault};
 use super::state::{State, Summary};
 use super::view::{ViewError, referred};
 use super::{RULES_VERSION, Refusal, principals};
-use crate::command::{Body, LedgerId, SignedCommand, VerifiedBatches};
+use crate::command::{Body, LedgerId, SignedCommand, VerifiedSignatures};
 use crate::hash::Hash;
 use crate::head::Head;
 use crate::log::Frontier;
@@ -181,7 +181,7 @@ impl State {
         nodes: &N,
         signed: &SignedCommand,
         stamp_ms: u64,
-        batches: &VerifiedBatches,
+        batches: &VerifiedSignatures,
     ) -> Result<Result<Admission, Refusal>, ApplyError<TreeError<N::Error>>> {
         let head = &self.summary.head;
         let version = self.version(nodes);

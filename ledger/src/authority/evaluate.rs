@@ -10,7 +10,7 @@ use super::view::record;
 use super::{Refusal, agents, decisions, grants, halts, lineages, principals, rosters};
 use crate::command::{
     Body, COMMAND_LIFETIME_MS_MAX, Command, GrantId, PublicKey, RequestId, Role, SignedCommand,
-    VerifiedBatches,
+    VerifiedSignatures,
 };
 use crate::state::Version;
 
@@ -49,7 +49,7 @@ pub(super) fn evaluate<V: Version>(
     draft: &Draft<'_, V>,
     ledger: &LedgerRecord,
     dedup: &Pending<'_>,
-    batches: &VerifiedBatches,
+    batches: &VerifiedSignatures,
     given: &impl Given,
     cause: Cause,
 ) -> Result<Effect, Stop<V::Error>> {

@@ -11,7 +11,7 @@ use super::evaluate::{Pending, dedup_entry, evaluate};
 use super::given::Given;
 use super::records::{self, Cause, LedgerRecord, Place};
 use super::rosters::{self, RosterFault};
-use crate::command::{Body, SignedCommand, VerifiedBatches};
+use crate::command::{Body, SignedCommand, VerifiedSignatures};
 use crate::hash::Hash;
 use crate::head::{Head, Roster, RosterId};
 use crate::log::{Frontier, leaf_hash};
@@ -59,7 +59,7 @@ impl Before<'_> {
         let mut leaves = Leaves::after(frontier.clone());
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut pending = Pending::new(dedup);
-        let batches = VerifiedBatches::default();
+        let batches = VerifiedSignatures::default();
         for given in commands {
             let signed = given.signed();
             let cause = Cause {

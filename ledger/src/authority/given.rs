@@ -2,7 +2,7 @@
 
 use super::entry::encode_command;
 use super::verdict::Verdict;
-use crate::command::{EnvelopeError, LedgerId, SignedCommand, VerifiedBatches};
+use crate::command::{EnvelopeError, LedgerId, SignedCommand, VerifiedSignatures};
 use crate::hash::Hash;
 use crate::log::leaf_hash;
 
@@ -15,7 +15,7 @@ pub(super) trait Given {
     fn command_hash(&self) -> Hash;
 
     /// Demands exactly the required signatures, each valid for `ledger`.
-    fn verify(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError>;
+    fn verify(&self, ledger: LedgerId, batches: &VerifiedSignatures) -> Result<(), EnvelopeError>;
 
     /// The leaf that it leaves in `block` at `time_ms` with `verdict`, encoded, and that leaf's hash.
     fn leaf(&self, block: u64, time_ms: u64, verdict: Option<&Verdict>) -> (Vec<u8>, Hash) {
@@ -34,7 +34,7 @@ impl Given for SignedCommand {
         self.command_hash()
     }
 
-    fn verify(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError> {
+    fn verify(&self, ledger: LedgerId, batches: &VerifiedSignatures) -> Result<(), EnvelopeError> {
         self.verify_with(ledger, batches)
     }
 }

@@ -4,7 +4,7 @@
 use super::entry::{Entry, EntryError, encode_command};
 use super::given::Given;
 use super::verdict::Verdict;
-use crate::command::{Body, EnvelopeError, LedgerId, SignedCommand, VerifiedBatches};
+use crate::command::{Body, EnvelopeError, LedgerId, SignedCommand, VerifiedSignatures};
 use crate::hash::Hash;
 use crate::log::leaf_hash;
 
@@ -40,7 +40,7 @@ impl VerifiedEntry {
     ///
     /// # Errors
     /// It is none, or a signature is missing, too many, or bad.
-    pub fn verify(ledger: LedgerId, bytes: Vec<u8>, batches: &VerifiedBatches) -> Result<Self, EntryFault> {
+    pub fn verify(ledger: LedgerId, bytes: Vec<u8>, batches: &VerifiedSignatures) -> Result<Self, EntryFault> {
         let entry = Entry::decode(&bytes)?;
         Ok(Self::check(ledger, bytes, entry, batches)?)
     }
@@ -49,7 +49,7 @@ impl VerifiedEntry {
     ///
     /// # Errors
     /// A signature is missing, too many, or bad.
-    pub fn of(ledger: LedgerId, entry: Entry, batches: &VerifiedBatches) -> Result<Self, EnvelopeError> {
+    pub fn of(ledger: LedgerId, entry: Entry, batches: &VerifiedSignatures) -> Result<Self, EnvelopeError> {
         Self::check(ledger, entry.encode(), entry, batches)
     }
 
@@ -57,7 +57,7 @@ impl VerifiedEntry {
         ledger: LedgerId,
         bytes: Vec<u8>,
         entry: Entry,
-        batches: &VerifiedBatches,
+        batches: &VerifiedSignatures,
     ) -> Result<Self, EnvelopeError> {
         let hash = leaf_hash(&bytes);
         let Entry::Command { signed, .. } = &entry else {
@@ -107,7 +107,7 @@ impl Given for VerifiedCommand<'_> {
         self.told.command_hash
     }
 
-    fn verify(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError> {
+    fn verify(&self, ledger: LedgerId, batches: &VerifiedSignatures) -> Result<(), EnvelopeError> {
         if ledger == self.told.ledger { Ok(()) } else { self.signed.verify_with(ledger, batches) }
     }
 

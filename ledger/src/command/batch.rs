@@ -17,7 +17,7 @@ use chancery_proto::v1 as wire;
 pub const COMMANDS_SIGNED_AT_ONCE_MAX: u32 = 1_024;
 
 /// Most signatures that are remembered.
-const VERIFIED_BATCHES_MAX: usize = 65_536;
+const VERIFIED_MAX: usize = 65_536;
 
 /// Most keys that are remembered.
 const KEYS_MAX: usize = 4_096;
@@ -81,16 +81,16 @@ fn batch_hash(count: u32, root: &Hash) -> Hash {
     Hash::labelled("chancery/command-batch/v1", &[&count.to_be_bytes(), root.as_bytes()])
 }
 
-/// Signatures over batches that were found good lately, so that each is verified once and not for every
-/// command; and the keys that signed lately, so that each is decoded once: that is a tenth of a verification. What it
-/// has forgotten is only done again.
+/// Signatures that were found good lately and come again (those over batches come with every command, nodes' statements
+/// with every answer of a round), so that each is verified once; and the keys that signed lately, so that each is
+/// decoded once: that is a tenth of a verification. What it has forgotten is only done again.
 #[derive(Default, Debug)]
-pub struct VerifiedBatches {
+pub struct VerifiedSignatures {
     good: Mutex<HashSet<Hash>>,
     keys: Mutex<HashMap<PublicKey, VerifyingKey>>,
 }
 
-impl VerifiedBatches {
+impl VerifiedSignatures {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.known().len()
@@ -102,7 +102,7 @@ impl VerifiedBatches {
     }
 
     /// Whether this signature over this message was found good; if not, whether `verify` finds so now.
-    pub(super) fn verified(
+    pub(crate) fn verified(
         &self,
         key: PublicKey,
         signature: &[u8; 64],
@@ -117,7 +117,7 @@ impl VerifiedBatches {
         let good = verify();
         if good {
             let mut known = self.known();
-            if known.len() >= VERIFIED_BATCHES_MAX {
+            if known.len() >= VERIFIED_MAX {
                 known.clear();
             }
             known.insert(id);
@@ -126,7 +126,7 @@ impl VerifiedBatches {
     }
 
     /// The key, decoded; `None` if it is no point.
-    pub(super) fn key(&self, key: &PublicKey) -> Option<VerifyingKey> {
+    pub(crate) fn key(&self, key: &PublicKey) -> Option<VerifyingKey> {
         let lock = || self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(key) {
             return Some(*known);

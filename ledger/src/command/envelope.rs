@@ -3,7 +3,7 @@
 use ed25519_dalek::{Signature, Signer, SigningKey};
 use prost::Message;
 
-use super::batch::{BatchPath, VerifiedBatches, batch};
+use super::batch::{BatchPath, VerifiedSignatures, batch};
 use super::{
     Body, COMMAND_SIZE_BYTES_MAX, Command, LedgerId, MalformedCommand, PublicKey, RequestId, Role,
     decode_strict,
@@ -133,7 +133,7 @@ impl SignedCommand {
         if !required.contains(&public) {
             return Err(EnvelopeError::NotASigner(public));
         }
-        self.verify_each(ledger, &VerifiedBatches::default())?;
+        self.verify_each(ledger, &VerifiedSignatures::default())?;
         if let Err(place) = self.signatures.binary_search_by_key(&public, |signature| signature.key) {
             let signature = KeySignature::alone(key, &signed_message(ledger, &self.bytes));
             self.signatures.insert(place, signature);
@@ -204,12 +204,12 @@ impl SignedCommand {
 
     /// Demands exactly the required signatures, each valid under `verify_strict` for `ledger`.
     pub fn verify(&self, ledger: LedgerId) -> Result<(), EnvelopeError> {
-        self.verify_with(ledger, &VerifiedBatches::default())
+        self.verify_with(ledger, &VerifiedSignatures::default())
     }
 
     /// [`SignedCommand::verify`] among others: a signature over a batch that is in `batches` is not verified
     /// again, and one that is good comes into it.
-    pub fn verify_with(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError> {
+    pub fn verify_with(&self, ledger: LedgerId, batches: &VerifiedSignatures) -> Result<(), EnvelopeError> {
         let required = self.command.required_signers();
         if !self.signatures.iter().map(|signature| &signature.key).eq(required.iter()) {
             return Err(EnvelopeError::WrongSigners {
@@ -221,7 +221,7 @@ impl SignedCommand {
     }
 
     /// Demands that each signature is valid, whether they are all there or not.
-    fn verify_each(&self, ledger: LedgerId, batches: &VerifiedBatches) -> Result<(), EnvelopeError> {
+    fn verify_each(&self, ledger: LedgerId, batches: &VerifiedSignatures) -> Result<(), EnvelopeError> {
         self.signatures.iter().try_for_each(|signature| signature.verify(ledger, self, batches))
     }
 
@@ -269,7 +269,7 @@ impl KeySignature {
         &self,
         ledger: LedgerId,
         signed: &SignedCommand,
-        batches: &VerifiedBatches,
+        batches: &VerifiedSignatures,
     ) -> Result<(), EnvelopeError> {
         let good = match &self.batch {
             None => self.is_over(&signed_message(ledger, &signed.bytes), batches),
@@ -281,7 +281,7 @@ impl KeySignature {
         if good { Ok(()) } else { Err(EnvelopeError::BadSignature(self.key)) }
     }
 
-    fn is_over(&self, message: &[u8], batches: &VerifiedBatches) -> bool {
+    fn is_over(&self, message: &[u8], batches: &VerifiedSignatures) -> bool {
         let signature = Signature::from_bytes(&self.bytes);
         batches.key(&self.key).is_some_and(|key| key.verify_strict(message, &signature).is_ok())
     }

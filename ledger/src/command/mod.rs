@@ -16,7 +16,7 @@ mod names;
 mod requirements;
 mod wire;
 
-pub use batch::{BatchPath, COMMANDS_SIGNED_AT_ONCE_MAX, VerifiedBatches};
+pub use batch::{BatchPath, COMMANDS_SIGNED_AT_ONCE_MAX, VerifiedSignatures};
 pub use bounds::{
     BOUNDS_MAX, Bound, BoundError, BoundKind, Bounds, CONCURRENCY_LIMIT_MAX, LIMIT_MAX, Per, RATE_LIMIT_MAX,
     RATE_WINDOW_MS_MAX,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Head, Roster, RosterId, Statement, StatementError, VOTERS_MAX, Voter};
-use crate::command::{LedgerId, MalformedCommand};
+use crate::command::{LedgerId, MalformedCommand, VerifiedSignatures};
 use crate::hash::Hash;
 
 /// Most statements that prove one thing: those of two disjoint voter sets.
@@ -78,7 +78,7 @@ pub struct HeadQuorum {
 /// none with a block beyond `head`.
 ///
 /// Then no block after `head.block` was acknowledged before the nonce was made. Every statement must hold:
-/// a surplus one that does not is an error, since its clock would count.
+/// a surplus one that does not is an error, since its clock would count. What is `seen` is not verified again.
 pub fn verify_fresh(
     ledger: LedgerId,
     roster: &Roster,
@@ -86,8 +86,9 @@ pub fn verify_fresh(
     nonce_root: Hash,
     head: &Head,
     statements: &[Statement],
+    seen: &VerifiedSignatures,
 ) -> Result<Freshness, QuorumError> {
-    let nodes = verify_each(ledger, |node| roster.voter(node), statements)?;
+    let nodes = verify_each(ledger, |node| roster.voter(node), statements, seen)?;
     let mut freshness = Freshness { clock_min_ms: u64::MAX, clock_max_ms: 0 };
     for statement in statements {
         let node = statement.node;
@@ -150,7 +151,17 @@ impl<'a> HeadVoters<'a> {
 
     /// Demands that `statements` are enough, each of a voter and each with exactly `head`.
     pub fn verify(&self, head: &Head, statements: &[Statement]) -> Result<(), QuorumError> {
-        let nodes = verify_each(head.ledger, |node| self.voter(node), statements)?;
+        self.verify_with(head, statements, &VerifiedSignatures::default())
+    }
+
+    /// The same, but for what was found good before.
+    pub fn verify_with(
+        &self,
+        head: &Head,
+        statements: &[Statement],
+        seen: &VerifiedSignatures,
+    ) -> Result<(), QuorumError> {
+        let nodes = verify_each(head.ledger, |node| self.voter(node), statements, seen)?;
         if let Some(other) = statements.iter().find(|statement| statement.head != *head) {
             return Err(QuorumError::OtherHead(other.node));
         }
@@ -180,6 +191,7 @@ fn verify_each<'a>(
     ledger: LedgerId,
     voter: impl Fn(u64) -> Option<&'a Voter>,
     statements: &[Statement],
+    seen: &VerifiedSignatures,
 ) -> Result<BTreeSet<u64>, QuorumError> {
     let mut nodes = BTreeSet::new();
     for statement in statements {
@@ -191,7 +203,7 @@ fn verify_each<'a>(
         if statement.head.ledger != ledger {
             return Err(QuorumError::WrongLedger(node));
         }
-        statement.verify(voter).map_err(|source| QuorumError::Statement { node, source })?;
+        statement.verify_with(voter, seen).map_err(|source| QuorumError::Statement { node, source })?;
     }
     Ok(nodes)
 }

@@ -4,10 +4,10 @@
 //! for kind 1: nonce root 32, clock 8, tail block 8, tail roster block 8, tail roster digest 32; then the
 //! head, 164. On the wire: body, key id 4, signature 64. Integers are big-endian.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey};
 
 use super::{Head, RosterId, Voter};
-use crate::command::{LedgerId, Name, PublicKey};
+use crate::command::{LedgerId, Name, PublicKey, VerifiedSignatures};
 use crate::hash::Hash;
 
 /// What precedes a statement's body in the signed message.
@@ -81,14 +81,22 @@ impl Statement {
 
     /// Verifies as a statement of `voter`.
     pub fn verify(&self, voter: &Voter) -> Result<(), StatementError> {
+        self.verify_with(voter, &VerifiedSignatures::default())
+    }
+
+    /// The same, but for what was found good before.
+    pub fn verify_with(&self, voter: &Voter, seen: &VerifiedSignatures) -> Result<(), StatementError> {
         if self.node != voter.node || self.key_id != key_id(&voter.name, &voter.key) {
             return Err(StatementError::WrongKey);
         }
-        VerifyingKey::from_bytes(&voter.key.0)
-            .and_then(|key| {
-                key.verify_strict(&self.signed_message(), &Signature::from_bytes(&self.signature))
-            })
-            .map_err(|_| StatementError::BadSignature)
+        let key = seen.key(&voter.key).ok_or(StatementError::BadSignature)?;
+        let message = self.signed_message();
+        let verify = || key.verify_strict(&message, &Signature::from_bytes(&self.signature)).is_ok();
+        if seen.verified(voter.key, &self.signature, &message, verify) {
+            Ok(())
+        } else {
+            Err(StatementError::BadSignature)
+        }
     }
 
     /// The wire form.

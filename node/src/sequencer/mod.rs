@@ -14,7 +14,7 @@ use std::time::Duration;
 use chancery_ledger::authority::{
     Admission, BLOCK_COMMANDS_MAX, BLOCK_SIZE_BYTES_MAX, Block, Cause, Outcome, Refusal,
 };
-use chancery_ledger::command::{Body, SignedCommand, VerifiedBatches};
+use chancery_ledger::command::{Body, SignedCommand, VerifiedSignatures};
 use chancery_ledger::head::HeadQuorum;
 use openraft::ReadPolicy;
 use openraft::errors::ClientWriteError;
@@ -89,7 +89,7 @@ pub struct Sequencer {
     store: AppliedStore,
     clocks: Arc<ClockWatch>,
     /// Of commands that came lately: those signed together come together.
-    batches: Arc<VerifiedBatches>,
+    batches: Arc<VerifiedSignatures>,
 }
 
 /// What the sequencer works with.
@@ -177,7 +177,7 @@ impl Sequencer {
 /// What the state says of `signed` in a block stamped `stamp_ms`, and the command back.
 async fn look(
     store: &AppliedStore,
-    batches: &Arc<VerifiedBatches>,
+    batches: &Arc<VerifiedSignatures>,
     signed: SignedCommand,
     stamp_ms: u64,
 ) -> Result<(SignedCommand, Result<Admission, Refusal>), Submitted> {

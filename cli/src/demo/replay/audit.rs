@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chancery_client::{Ledger, WatchError};
 use chancery_ledger::authority::{BLOCK_LEAVES_MAX, Decided, Entry, Replay, Verdict, VerifiedEntry};
-use chancery_ledger::command::{Authorize, Body, VerifiedBatches};
+use chancery_ledger::command::{Authorize, Body, VerifiedSignatures};
 use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide, explain};
 use chancery_ledger::head::Head;
 use chancery_ledger::state::MemoryLeaves;
@@ -53,7 +53,7 @@ pub(super) async fn run(ledger: &Ledger, head: &Head) -> Result<Audit> {
     let unread = |why: String| Failure::local(format!("the log: {why}"));
     let mut audit = Audit::default();
     let mut replay: Option<Replay<MemoryLeaves>> = None;
-    let batches = VerifiedBatches::default();
+    let batches = VerifiedSignatures::default();
     let mut watch = ledger.watch(0).await.map_err(|error| unread(error.to_string()))?;
     let mut block = Vec::new();
     let mut index = 0;

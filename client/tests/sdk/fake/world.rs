@@ -5,7 +5,7 @@ use chancery_ledger::answer::{Answer, PastAnswer};
 use chancery_ledger::authority::{Admission, Applied, Block, Cause, Entry, Leaf, Outcome, State, Summary};
 use chancery_ledger::command::{
     Body, Command, Genesis, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
-    SignedCommand, VerifiedBatches,
+    SignedCommand, VerifiedSignatures,
 };
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Interval, Request, decide, staleness_after};
@@ -131,7 +131,7 @@ impl World {
 
     /// Both roster blocks, if the command may be.
     fn apply_change(&mut self, signed: SignedCommand, next: &VoterSet) -> Outcome {
-        match self.state.admit(&self.nodes, &signed, NOW_MS, &VerifiedBatches::default()).unwrap() {
+        match self.state.admit(&self.nodes, &signed, NOW_MS, &VerifiedSignatures::default()).unwrap() {
             Ok(Admission::Admit) => {}
             Ok(Admission::Before(cause)) => return Outcome::Before(cause),
             Err(refusal) => return Outcome::Refused(refusal),
