@@ -25,6 +25,7 @@ use crate::endpoints::{Attempt, Failure, Try, call};
 use crate::permit::Bounds;
 use crate::proven::Known;
 use crate::rosters::NeedsRoster;
+use crate::session::MESSAGE_OVERHEAD_BYTES;
 use crate::{Args, Ledger, Permit, RostersError};
 
 /// Room in an answer beside the read set, in bytes: two lists of 62 statements, and the nonce's path.
@@ -323,7 +324,6 @@ impl Ledger {
         let known = self.known();
         let deadline = Instant::now() + attempt.time;
         let size_bytes_max = self.proof_size_bytes_max() + ANSWER_OVERHEAD_BYTES;
-        let mut client = attempt.endpoint.client(size_bytes_max + 16);
         let mut message = question(request);
         match freshness {
             Freshness::Nonce(nonce) => message.nonce = nonce.0.to_vec(),
@@ -332,8 +332,17 @@ impl Ledger {
                 message.since_block = known.newest.block;
             }
         }
-        let reply = call(attempt.time, client.check(attempt.request(message))).await?;
-        let answer = decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?;
+        let answer = match freshness {
+            Freshness::Nonce(_) if self.options().check_sessions => {
+                let client = attempt.endpoint.client(size_bytes_max + MESSAGE_OVERHEAD_BYTES);
+                attempt.endpoint.sessions.ask(client, message, attempt.time, size_bytes_max).await?
+            }
+            Freshness::Nonce(_) | Freshness::Within(_) => {
+                let mut client = attempt.endpoint.client(size_bytes_max + 16);
+                let reply = call(attempt.time, client.check(attempt.request(message))).await?;
+                decode_answer(&reply.answer, size_bytes_max).map_err(ProofError::from)?
+            }
+        };
         let Answer { head, statements, head_statements, .. } = &answer;
         let signed = HeadProof {
             head: *head,

@@ -19,6 +19,7 @@ use crate::context::{Context, ContextError};
 use crate::convictions::Convicted;
 use crate::receipt::ReceiptError;
 use crate::rosters::RostersError;
+use crate::session::Sessions;
 
 /// Longest time to make a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -185,6 +186,7 @@ fn never_connected(status: &Status) -> bool {
 pub(crate) struct Endpoint {
     pub(crate) name: String,
     channel: Channel,
+    pub(crate) sessions: Sessions,
 }
 
 impl Endpoint {
@@ -263,7 +265,7 @@ fn open(name: &str, tls: &ClientTlsConfig) -> Result<Endpoint, ConnectError> {
         .keep_alive_while_idle(true)
         .buffer_size(CALLS_MAX)
         .connect_lazy();
-    Ok(Endpoint { name: name.into(), channel })
+    Ok(Endpoint { name: name.into(), channel, sessions: Sessions::default() })
 }
 
 /// The tries of one call.

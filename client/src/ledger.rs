@@ -26,6 +26,9 @@ pub struct Options {
     pub submit_timeout: Duration,
     /// How long everything else may take.
     pub read_timeout: Duration,
+    /// Whether checks under a nonce share one stream to each node: what proves a round comes once for all of them, and
+    /// many cost less. If not, each is a call of its own.
+    pub check_sessions: bool,
     /// Most tries of one call, over all endpoints.
     pub tries_max: usize,
     /// For how long a command may take effect, in milliseconds: at most 24 hours.
@@ -48,6 +51,7 @@ impl Default for Options {
             check_timeout: Duration::from_secs(5),
             submit_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(5),
+            check_sessions: true,
             tries_max: 24,
             command_lifetime_ms: 60_000,
             execute_within: Duration::from_secs(30),

@@ -49,6 +49,7 @@ mod proven;
 mod read;
 mod receipt;
 mod rosters;
+mod session;
 mod signing;
 mod submit;
 mod watch;

@@ -948,7 +948,12 @@ impl Run {
         count(std::slice::from_ref(&expected));
         let state = self.house.state();
         let admitted = state
-            .admit(&self.house.replicas[0].nodes, &command.0, self.house.now_ms, &VerifiedSignatures::default())
+            .admit(
+                &self.house.replicas[0].nodes,
+                &command.0,
+                self.house.now_ms,
+                &VerifiedSignatures::default(),
+            )
             .unwrap();
         match expected {
             Seen::Applied(_) => assert!(admitted.is_ok()),

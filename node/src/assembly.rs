@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use chancery_ledger::authority::ledger_record;
 use chancery_ledger::command::Limits;
+use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::head::{Roster, Voter};
 use chancery_ledger::state::Recording;
 use ed25519_dalek::SigningKey;
@@ -176,6 +178,8 @@ impl Foundation {
             timeout: request_timeout,
             proof_size_bytes_max: limits.proof_size_bytes_max as usize,
             clock: Arc::clone(clocks.clock()),
+            keys: VerifiedSignatures::default(),
+            quickest: AtomicU64::default(),
         });
         let status = Arc::new(StatusReport {
             raft: raft.clone(),

@@ -11,18 +11,23 @@
 mod past;
 mod prove;
 mod recent;
+mod session;
 
 pub use past::{PastError, PastQuestion};
+use prove::{Remembering, prove_now};
 pub use recent::Recent;
+pub use session::{RoundAnswers, SESSION_CHECKS_MAX, Session};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, HeadProof, Nonce};
+use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::decide::Request;
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
+use chancery_ledger::head::{Head, HeadQuorum, Roster, RosterId, Statement, Voter};
 use chancery_ledger::log::nonces::{NONCES_MAX, NonceTree};
 use chancery_ledger::state::Root;
 use futures_util::StreamExt;
@@ -46,6 +51,16 @@ const QUEUE_MAX: usize = NONCES_MAX as usize;
 /// tails may have been cut.
 const TAIL_PATIENCE: Duration = Duration::from_millis(250);
 
+/// A round that so many checks share shows that there is load.
+const SHARED_BY: usize = 4;
+
+/// After such a one there is a pause as long as it took, and no longer than this, so that more checks share the next:
+/// what a round costs, they share.
+const PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// How long a round waits for the voters that it asked first, before it asks the others too.
+const FIRST_PATIENCE: Duration = Duration::from_millis(20);
+
 /// Why a check has no answer. None of these is a denial.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CheckError {
@@ -66,9 +81,26 @@ const NO_QUESTION: [u8; 32] = [0; 32];
 /// Who waits for a round.
 enum Waiting {
     /// A check under a nonce.
-    Check { request: Box<Request>, nonce: Nonce, reply: oneshot::Sender<Result<Answer, CheckError>> },
+    Check { request: Box<Request>, nonce: Nonce, reply: Reply },
     /// Whoever needs a newer proof of a newer head.
     Head { reply: oneshot::Sender<Result<Arc<HeadProof>, CheckError>> },
+}
+
+/// Where the answer to a check goes, encoded.
+enum Reply {
+    /// To one call.
+    Call(oneshot::Sender<Result<Vec<u8>, CheckError>>),
+    /// To a session, under this number, with the others of its round.
+    Session(Session, u64),
+}
+
+impl Reply {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Call(reply) => reply.is_closed(),
+            Self::Session(session, _) => session.is_closed(),
+        }
+    }
 }
 
 impl Waiting {
@@ -86,6 +118,8 @@ pub struct Checks {
     queue: mpsc::Sender<Waiting>,
     rounds: Arc<Rounds>,
     recent: Arc<Recent>,
+    /// How many sessions there were.
+    sessions: Arc<AtomicU64>,
 }
 
 /// What the rounds work with.
@@ -104,6 +138,10 @@ pub struct Rounds {
     pub proof_size_bytes_max: usize,
     /// This node's clock, for how old a proof is.
     pub clock: Arc<dyn Clock>,
+    /// The others' keys, decoded.
+    pub keys: VerifiedSignatures,
+    /// The node that answered last.
+    pub quickest: AtomicU64,
 }
 
 impl Checks {
@@ -114,7 +152,7 @@ impl Checks {
         let (newest, known) = watch::channel(None);
         tokio::spawn(run(Arc::clone(&rounds), newest, waiting));
         let recent = Arc::new(Recent::new(queue.clone(), known, Arc::clone(&rounds.clock)));
-        Self { queue, rounds, recent }
+        Self { queue, rounds, recent, sessions: Arc::default() }
     }
 
     /// The newest head, proven: for whoever follows the log.
@@ -122,16 +160,16 @@ impl Checks {
         &self.recent
     }
 
-    /// Answers `request` under `nonce`, by a round that starts after this is called.
+    /// The encoded answer to `request` under `nonce`, by a round that starts after this is called.
     pub async fn check(
         &self,
         request: Request,
         nonce: Nonce,
         deadline: Instant,
-    ) -> Result<Answer, CheckError> {
+    ) -> Result<Vec<u8>, CheckError> {
         let (reply, answer) = oneshot::channel();
         self.queue
-            .try_send(Waiting::Check { request: Box::new(request), nonce, reply })
+            .try_send(Waiting::Check { request: Box::new(request), nonce, reply: Reply::Call(reply) })
             .map_err(|_| CheckError::Busy)?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
@@ -145,7 +183,10 @@ async fn run(
     newest: watch::Sender<Option<Arc<HeadProof>>>,
     mut queue: mpsc::Receiver<Waiting>,
 ) {
+    // Under load a round waits for others to share it; a lone check waits for nobody.
+    let mut not_before = Instant::now();
     while let Some(first) = queue.recv().await {
+        sleep_until(not_before).await;
         // Everything that arrived before this moment is in the round; what comes later waits for the next.
         let mut batch = vec![first];
         while batch.len() < QUEUE_MAX {
@@ -156,11 +197,15 @@ async fn run(
         if batch.is_empty() {
             continue;
         }
+        let began = Instant::now();
         let ended = rounds.run(&batch).await;
         while sabotage::active(Sabotage::JoinRunningRound)
             && let Ok(late) = queue.try_recv()
         {
             batch.push(late);
+        }
+        if batch.len() >= SHARED_BY {
+            not_before = Instant::now() + began.elapsed().min(PAUSE_MAX);
         }
         match ended {
             // The next round can start while the answers of this one are made.
@@ -169,14 +214,18 @@ async fn run(
                 let rounds = Arc::clone(&rounds);
                 crate::blocking::spawn(move || rounds.answer(&round, batch));
             }
-            Err(error) => {
-                for waiting in batch {
-                    match waiting {
-                        Waiting::Check { reply, .. } => drop(reply.send(Err(error.clone()))),
-                        Waiting::Head { reply } => drop(reply.send(Err(error.clone()))),
-                    }
-                }
-            }
+            Err(error) => refuse(batch, &error),
+        }
+    }
+}
+
+/// Tells everybody why there is no answer.
+fn refuse(batch: Vec<Waiting>, error: &CheckError) {
+    for waiting in batch {
+        match waiting {
+            Waiting::Check { reply: Reply::Call(reply), .. } => drop(reply.send(Err(error.clone()))),
+            Waiting::Check { reply: Reply::Session(session, id), .. } => session.refuse(id, error.clone()),
+            Waiting::Head { reply } => drop(reply.send(Err(error.clone()))),
         }
     }
 }
@@ -186,7 +235,6 @@ struct Round {
     nonces: NonceTree,
     proof: Arc<HeadProof>,
     view: AppliedView,
-    root: Root,
 }
 
 impl Rounds {
@@ -215,29 +263,13 @@ impl Rounds {
                 self.heads.quorum(block, deadline).await.map_err(|error: HeadsError| no_quorum(&error))?
             }
         };
-        let (view, root) = self.state_of(block).await?;
         // Statements with the head count for it already; only the others' signatures are added.
         let head = quorum.head;
         let counted: BTreeSet<u64> = statements.iter().filter(|s| s.head == head).map(|s| s.node).collect();
         let head_statements =
             quorum.statements.iter().filter(|s| !counted.contains(&s.node)).copied().collect();
         let proof = Arc::new(HeadProof { head, statements, head_statements });
-        Ok(Round { nonces, proof, view, root })
-    }
-
-    /// What to read the state after `block` from.
-    async fn state_of(&self, block: u64) -> Result<(AppliedView, Root), CheckError> {
-        let view = self.store.view();
-        let (view, root) = crate::blocking::spawn(move || {
-            let root = view.root_of(block);
-            (view, root)
-        })
-        .await
-        .map_err(|error| CheckError::NoProof(error.to_string()))?;
-        let root = root.map_err(|error| CheckError::NoProof(error.to_string()))?;
-        let root =
-            root.ok_or_else(|| CheckError::NoProof(format!("the state of block {block} is kept no more")))?;
-        Ok((view, root))
+        Ok(Round { nonces, proof, view: self.store.view() })
     }
 
     /// Statements of a quorum over `nonce_root`, all naming one roster, and the highest block that they name,
@@ -252,10 +284,11 @@ impl Rounds {
         let ask =
             |voter: Voter| async move { (voter.node, self.statement(&voter, nonce_root, deadline).await) };
         let mut voters: BTreeMap<u64, Voter> = BTreeMap::new();
-        for voter in rosters.newest().1.voters() {
-            voters.insert(voter.node, voter.clone());
-            asked.push(ask(voter.clone()));
-        }
+        voters.extend(rosters.newest().1.voters().map(|voter| (voter.node, voter.clone())));
+        // A quorum is asked first: its statements are enough as a rule, and each costs a signature and a call.
+        let (first, mut others) = self.first_asked(rosters.newest().1);
+        asked.extend(first.into_iter().map(ask));
+        let others_at = deadline.min(Instant::now() + FIRST_PATIENCE);
         let mut failures: Vec<String> = Vec::new();
         let mut again_at = deadline;
         loop {
@@ -272,6 +305,10 @@ impl Rounds {
             if again_at == deadline && (least.is_some() || split) {
                 again_at = deadline.min(Instant::now() + TAIL_PATIENCE);
             }
+            // Others may answer where one failed, or show a quorum whose logs reach less far.
+            if asked.is_empty() || least.is_some() || split || !failures.is_empty() {
+                asked.extend(others.drain(..).map(ask));
+            }
             if asked.is_empty() && least.is_none() && !split {
                 tracing::debug!(own, ?failures, "a round without a quorum");
                 return Err(CheckError::NoQuorum(failures.join("; ")));
@@ -279,6 +316,9 @@ impl Rounds {
             tokio::select! {
                 Some((node, statement)) = asked.next(), if !asked.is_empty() => match statement {
                     Ok(statement) => {
+                        if node != own {
+                            self.quickest.store(node, Ordering::Relaxed);
+                        }
                         known.insert(node, statement);
                     }
                     Err(why) => failures.push(format!("node {node}: {why}")),
@@ -295,6 +335,7 @@ impl Rounds {
                         }
                     }
                 }
+                () = sleep_until(others_at), if !others.is_empty() => asked.extend(others.drain(..).map(ask)),
                 () = sleep_until(again_at), if again_at < deadline => {
                     // The same nonce again, only to those whose tails may have been cut, or were behind.
                     let reached = *applied.borrow();
@@ -315,6 +356,22 @@ impl Rounds {
         }
     }
 
+    /// The voters of `roster` that a round asks first, which are a quorum, and the others. This node is the first, then
+    /// the one that answered last, then those that come after this one: so that not all ask the same.
+    fn first_asked(&self, roster: &Roster) -> (Vec<Voter>, Vec<Voter>) {
+        let (own, quickest) = (self.signer.voter().node, self.quickest.load(Ordering::Relaxed));
+        let mut others: Vec<Voter> = roster.voters().cloned().collect();
+        others.sort_by_key(|voter| (voter.node != own, voter.node != quickest, voter.node < own, voter.node));
+        others.dedup_by_key(|voter| voter.node);
+        let mut nodes = BTreeSet::new();
+        let enough = others.iter().position(|voter| {
+            nodes.insert(voter.node);
+            roster.has_quorum(&nodes)
+        });
+        let rest = others.split_off(enough.map_or(others.len(), |last| last + 1));
+        (others, rest)
+    }
+
     async fn statement(
         &self,
         voter: &Voter,
@@ -329,7 +386,7 @@ impl Rounds {
             self.peers.statement(node, nonce_root, deadline).await.map_err(|error| error.to_string())?;
         let statement = Statement::decode(&bytes).map_err(|error| error.to_string())?;
         if !sabotage::active(Sabotage::SkipSignatureCheck) {
-            statement.verify(voter).map_err(|error| error.to_string())?;
+            statement.verify_with(voter, &self.keys).map_err(|error| error.to_string())?;
         }
         let known = self.store.read_state(|state| state.head_of(statement.head.block).copied());
         self.heads.observe(known.as_ref(), &statement).map_err(|error| error.to_string())?;
@@ -350,11 +407,26 @@ impl Rounds {
 
     /// Makes every answer of a round. Runs on a thread that may block.
     fn answer(&self, round: &Round, batch: Vec<Waiting>) {
+        let root = match root_of(&round.view, round.proof.head.block) {
+            Ok(root) => root,
+            Err(error) => return refuse(batch, &error),
+        };
+        let nodes = Remembering::new(&round.view);
+        let mut sessions = session::Answers::default();
         let mut index = 0;
         for waiting in batch {
             match waiting {
                 Waiting::Check { request, reply, .. } => {
-                    let _ = reply.send(self.prove(round, index, &request));
+                    let answer = prove(round, (&nodes, root), index, &request);
+                    match reply {
+                        Reply::Call(reply) => {
+                            let _ = reply.send(answer.and_then(|answer| self.encoded(&answer)));
+                        }
+                        Reply::Session(session, id) => {
+                            let part = answer.and_then(|answer| self.encoded_beside(&answer));
+                            sessions.add(session, id, part);
+                        }
+                    }
                     index += 1;
                 }
                 Waiting::Head { reply } => {
@@ -362,15 +434,26 @@ impl Rounds {
                 }
             }
         }
+        sessions.send(&round.proof);
     }
+}
 
-    fn prove(&self, round: &Round, index: u32, request: &Request) -> Result<Answer, CheckError> {
-        let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
-        let nonce_path = round.nonces.path(index).or_else(late);
-        let nonce_path =
-            nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
-        self.prove_now(&round.proof, (&round.view, round.root), Some(nonce_path), request)
-    }
+fn prove(
+    round: &Round,
+    state: (&Remembering<'_>, Root),
+    index: u32,
+    request: &Request,
+) -> Result<Answer, CheckError> {
+    let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
+    let nonce_path = round.nonces.path(index).or_else(late);
+    let nonce_path = nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
+    prove_now(&round.proof, state, Some(nonce_path), request)
+}
+
+/// The root of the state after `block`, which is still kept. It may wait for the disk.
+fn root_of(view: &AppliedView, block: u64) -> Result<Root, CheckError> {
+    let root = view.root_of(block).map_err(|error| CheckError::NoProof(error.to_string()))?;
+    root.ok_or_else(|| CheckError::NoProof(format!("the state of block {block} is kept no more")))
 }
 
 /// The roster that a fresh statement names.

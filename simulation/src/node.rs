@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_ledger::answer::{Answer, Nonce};
+use chancery_ledger::answer::{Answer, Nonce, decode_answer};
 use chancery_ledger::decide::Request;
 use chancery_node::checks::{CheckError, Checks};
 use chancery_node::config::Tuning;
@@ -148,7 +148,11 @@ impl Desk {
                 let _ = reply.send(self.submissions.submit(&command, Instant::now() + patience).await);
             }
             Call::Check { request, nonce, patience, reply } => {
-                let _ = reply.send(self.checks.check(*request, nonce, Instant::now() + patience).await);
+                let answer = self.checks.check(*request, nonce, Instant::now() + patience).await;
+                let decoded = answer.and_then(|bytes| {
+                    decode_answer(&bytes, usize::MAX).map_err(|error| CheckError::NoProof(error.to_string()))
+                });
+                let _ = reply.send(decoded);
             }
             Call::AddLearner { node, reply } => {
                 let at = RaftNode { address: address(node), name: host(node) };

@@ -150,7 +150,12 @@ fn verify_portions<E>(ledger: LedgerId, waiting: &Mutex<Receiver<Portion<E>>>, b
     }
 }
 
-fn verify<E>(ledger: LedgerId, first: u64, entries: Vec<Vec<u8>>, batches: &VerifiedSignatures) -> Verified<E> {
+fn verify<E>(
+    ledger: LedgerId,
+    first: u64,
+    entries: Vec<Vec<u8>>,
+    batches: &VerifiedSignatures,
+) -> Verified<E> {
     let mut verified = Vec::with_capacity(entries.len());
     for (index, bytes) in (first..).zip(entries) {
         match VerifiedEntry::verify(ledger, bytes, batches) {

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Answer, PastAnswer};
+use super::{Answer, HeadProof, PastAnswer};
 use crate::authority::Leaf;
 use crate::command::{MalformedCommand, decode_strict, grant_ref_from_wire, grant_ref_to_wire};
 use crate::hash::Hash;
@@ -25,6 +25,30 @@ pub enum AnswerError {
     Tree(#[from] PrunedDecodeError),
 }
 
+impl HeadProof {
+    /// What [`Answer::encode_beside`] leaves out: the head, the statements, and the further signatures.
+    pub fn to_wire(&self) -> (Vec<u8>, Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let Self { head, statements, head_statements } = self;
+        (head.encode().to_vec(), statements_to_wire(statements), statements_to_wire(head_statements))
+    }
+
+    /// Reads what [`HeadProof::to_wire`] gave.
+    ///
+    /// # Errors
+    /// It is not that.
+    pub fn from_wire(
+        head: &[u8],
+        statements: &[Vec<u8>],
+        head_statements: &[Vec<u8>],
+    ) -> Result<Self, AnswerError> {
+        Ok(Self {
+            head: Head::decode(head)?,
+            statements: decode_statements::<AnswerError>(statements)?,
+            head_statements: decode_statements::<AnswerError>(head_statements)?,
+        })
+    }
+}
+
 impl Answer {
     /// The encoding.
     pub fn encode(&self) -> Vec<u8> {
@@ -32,6 +56,21 @@ impl Answer {
             head: self.head.encode().to_vec(),
             statements: statements_to_wire(&self.statements),
             head_statements: statements_to_wire(&self.head_statements),
+            ..self.to_wire_beside()
+        }
+        .encode_to_vec()
+    }
+
+    /// The encoding but for the head and the statements, which a [`HeadProof`] beside it has.
+    pub fn encode_beside(&self) -> Vec<u8> {
+        self.to_wire_beside().encode_to_vec()
+    }
+
+    fn to_wire_beside(&self) -> wire::Answer {
+        wire::Answer {
+            head: Vec::new(),
+            statements: Vec::new(),
+            head_statements: Vec::new(),
             nonce_path: self.nonce_path.as_ref().map(|path| wire::NoncePath {
                 index: path.index,
                 count: path.count,
@@ -41,7 +80,6 @@ impl Answer {
             hint: self.hint.map(grant_ref_to_wire),
             language: self.language.clone(),
         }
-        .encode_to_vec()
     }
 }
 
@@ -65,14 +103,33 @@ impl PastAnswer {
 /// Decodes an answer of at most `size_bytes_max`, strictly.
 pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, AnswerError> {
     let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
+    let proof = HeadProof::from_wire(&w.head, &w.statements, &w.head_statements)?;
+    answer_with(proof, w, size_bytes_max)
+}
+
+/// Decodes what [`Answer::encode_beside`] made, of at most `size_bytes_max`, strictly; `proof` is what it leaves out.
+pub fn decode_answer_beside(
+    bytes: &[u8],
+    proof: &HeadProof,
+    size_bytes_max: usize,
+) -> Result<Answer, AnswerError> {
+    let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
+    if !(w.head.is_empty() && w.statements.is_empty() && w.head_statements.is_empty()) {
+        return Err(MalformedCommand::OutOfBounds("a head beside the round's").into());
+    }
+    answer_with(proof.clone(), w, size_bytes_max)
+}
+
+fn answer_with(proof: HeadProof, w: wire::Answer, size_bytes_max: usize) -> Result<Answer, AnswerError> {
     let path = |path: wire::NoncePath| {
         let hashes = path.hashes.iter().map(|bytes| hash(bytes)).collect::<Result<_, _>>()?;
         Ok::<_, AnswerError>(NoncePath { index: path.index, count: path.count, hashes })
     };
+    let HeadProof { head, statements, head_statements } = proof;
     Ok(Answer {
-        head: Head::decode(&w.head)?,
-        statements: decode_statements::<AnswerError>(&w.statements)?,
-        head_statements: decode_statements::<AnswerError>(&w.head_statements)?,
+        head,
+        statements,
+        head_statements,
         nonce_path: w.nonce_path.map(path).transpose()?,
         tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
         hint: w.hint.as_ref().map(grant_ref_from_wire).transpose()?,

@@ -40,7 +40,11 @@ impl VerifiedEntry {
     ///
     /// # Errors
     /// It is none, or a signature is missing, too many, or bad.
-    pub fn verify(ledger: LedgerId, bytes: Vec<u8>, batches: &VerifiedSignatures) -> Result<Self, EntryFault> {
+    pub fn verify(
+        ledger: LedgerId,
+        bytes: Vec<u8>,
+        batches: &VerifiedSignatures,
+    ) -> Result<Self, EntryFault> {
         let entry = Entry::decode(&bytes)?;
         Ok(Self::check(ledger, bytes, entry, batches)?)
     }

@@ -1,10 +1,11 @@
 //! Who calls: the Ed25519 key of a client's certificate, and what the ledger says that key may ask.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chancery_ledger::authority::{PrincipalRecord, active_principal};
 use chancery_ledger::command::{Name, PublicKey, Role};
-use chancery_ledger::state::Recording;
+use chancery_ledger::state::{Recording, Root};
 use rustls_pki_types::CertificateDer;
 use tonic::{Request, Status};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -33,26 +34,52 @@ pub(super) fn key_of<T>(request: &Request<T>) -> Result<PublicKey, Status> {
     caller.map(|caller| caller.id).ok_or_else(|| Status::unauthenticated("no client certificate"))
 }
 
+/// Callers whose records are remembered.
+const REMEMBERED_MAX: usize = 1024;
+
 /// Looks callers up in the applied state. Whoever is not an active principal learns nothing from it.
 #[derive(Clone)]
 pub(super) struct Callers {
-    pub(super) store: AppliedStore,
+    store: AppliedStore,
+    /// Those who were found lately, with the state that they were found in: while there is no newer one, they are
+    /// who they were.
+    remembered: Arc<Mutex<HashMap<PublicKey, (Root, Arc<PrincipalRecord>)>>>,
 }
 
 impl Callers {
+    pub(super) fn of(store: AppliedStore) -> Self {
+        Self { store, remembered: Arc::default() }
+    }
+
     /// The active principal with the caller's key.
     pub(super) async fn principal(&self, key: PublicKey) -> Result<Arc<PrincipalRecord>, Status> {
         let view = self.store.view();
-        let found = crate::blocking::spawn(move || {
-            let root = view.read_state(|state| state.summary().root);
-            active_principal(&Recording::new(&view, root), key)
-        });
+        let root = view.read_state(|state| state.summary().root);
+        if let Some((found_in, principal)) = self.remembered().get(&key)
+            && *found_in == root
+        {
+            return Ok(Arc::clone(principal));
+        }
+        let found = crate::blocking::spawn(move || active_principal(&Recording::new(&view, root), key));
         match found.await {
-            Ok(Ok(Some(principal))) => Ok(Arc::new(principal)),
+            Ok(Ok(Some(principal))) => {
+                let principal = Arc::new(principal);
+                let mut remembered = self.remembered();
+                if remembered.len() >= REMEMBERED_MAX {
+                    remembered.clear();
+                }
+                remembered.insert(key, (root, Arc::clone(&principal)));
+                Ok(principal)
+            }
             Ok(Ok(None)) => Err(Status::permission_denied("the certificate's key is no active principal")),
             Ok(Err(error)) => Err(Status::internal(error.to_string())),
             Err(error) => Err(Status::internal(error.to_string())),
         }
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<PublicKey, (Root, Arc<PrincipalRecord>)>> {
+        // INVARIANT: nothing panics while it is held.
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The caller, if it is an operator.

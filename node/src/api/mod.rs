@@ -4,6 +4,7 @@ mod caller;
 mod members;
 mod server;
 mod service;
+mod session;
 mod watch;
 
 pub use members::LEADER_KEY;

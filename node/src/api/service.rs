@@ -19,8 +19,8 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use super::caller::{Callers, key_of};
-use super::members;
 use super::watch::Watchers;
+use super::{members, session};
 use crate::checks::{CheckError, Checks, PastError, PastQuestion};
 use crate::membership::Memberships;
 use crate::roster_proofs::ProvenRosters;
@@ -64,7 +64,7 @@ impl LedgerService {
         bounds: ServiceBounds,
     ) -> Self {
         let ServiceBounds { call: timeout, watch: watch_patience } = bounds;
-        let callers = Callers { store: store.clone() };
+        let callers = Callers::of(store.clone());
         let watchers = Watchers::new(store.clone(), Arc::clone(checks.recent()), watch_patience);
         Self { store, submissions, checks, status, members, rosters, callers, watchers, timeout }
     }
@@ -180,7 +180,20 @@ impl api::ledger_server::Ledger for LedgerService {
             None => self.checks.check(request, Nonce(hash("nonce", &nonce)?.0), deadline).await,
         };
         let answer = answer.map_err(|error| check_failure(&error))?;
-        Ok(Response::new(api::CheckReply { answer: answer.encode() }))
+        Ok(Response::new(api::CheckReply { answer }))
+    }
+
+    type CheckSessionStream = session::Answers;
+
+    async fn check_session(
+        &self,
+        request: Request<tonic::Streaming<api::SessionQuestions>>,
+    ) -> Result<Response<session::Answers>, Status> {
+        let key = key_of(&request)?;
+        // Whoever may ask nothing has no session.
+        self.callers.principal(key).await?;
+        let (callers, checks) = (self.callers.clone(), self.checks.clone());
+        Ok(Response::new(session::serve(key, callers, checks, request.into_inner(), self.timeout)))
     }
 
     async fn check_past(
@@ -293,7 +306,7 @@ impl api::ledger_server::Ledger for LedgerService {
 }
 
 /// What a check asks.
-fn question(asked: api::CheckRequest) -> Result<decide::Request, Status> {
+pub(super) fn question(asked: api::CheckRequest) -> Result<decide::Request, Status> {
     let name = |field: &str, text: String| {
         Name::new(text).map_err(|error| Status::invalid_argument(format!("{field} {error}")))
     };
@@ -323,11 +336,11 @@ fn question(asked: api::CheckRequest) -> Result<decide::Request, Status> {
     })
 }
 
-fn hash(field: &str, bytes: &[u8]) -> Result<Hash, Status> {
+pub(super) fn hash(field: &str, bytes: &[u8]) -> Result<Hash, Status> {
     Hash::from_slice(bytes).ok_or_else(|| Status::invalid_argument(format!("{field} is not 32 bytes long")))
 }
 
-fn check_failure(error: &CheckError) -> Status {
+pub(super) fn check_failure(error: &CheckError) -> Status {
     match error {
         CheckError::Busy => Status::resource_exhausted(error.to_string()),
         CheckError::NoQuorum(_) => Status::unavailable(error.to_string()),

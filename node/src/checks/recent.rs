@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chancery_ledger::answer::{Answer, HeadProof};
+use chancery_ledger::answer::HeadProof;
 use chancery_ledger::decide::Request;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::{CheckError, Checks, Waiting};
+use super::{CheckError, Checks, Waiting, prove_now, root_of};
 use crate::clock::Clock;
 
 /// The newest proven head.
@@ -72,7 +72,7 @@ impl Recent {
 }
 
 impl Checks {
-    /// Answers `request` by a kept proof whose oldest clock is at most `within_ms` before this node's, and whose
+    /// The encoded answer to `request` by a kept proof whose oldest clock is at most `within_ms` before this node's, and whose
     /// head is at or after `since_block`.
     pub async fn check_recent(
         &self,
@@ -80,11 +80,14 @@ impl Checks {
         within_ms: u64,
         since_block: u64,
         deadline: Instant,
-    ) -> Result<Answer, CheckError> {
+    ) -> Result<Vec<u8>, CheckError> {
         let proof = self.recent.within(within_ms, since_block, deadline).await?;
-        let (view, root) = self.rounds.state_of(proof.head.block).await?;
         let rounds = Arc::clone(&self.rounds);
-        let answer = crate::blocking::spawn(move || rounds.prove_now(&proof, (&view, root), None, &request));
+        let view = rounds.store.view();
+        let answer = crate::blocking::spawn(move || {
+            let root = root_of(&view, proof.head.block)?;
+            rounds.encoded(&prove_now(&proof, (&view, root), None, &request)?)
+        });
         answer.await.map_err(|error| CheckError::NoProof(error.to_string()))?
     }
 

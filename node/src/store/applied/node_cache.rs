@@ -5,6 +5,7 @@
 //! dropped and the young one is old. That keeps what was used lately, at the cost of one map operation.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chancery_ledger::state::{Node, NodeId};
@@ -22,9 +23,32 @@ pub(super) struct NodeCache {
 
 #[derive(Default)]
 struct Shard {
-    young: HashMap<NodeId, Arc<Node>>,
+    young: Nodes,
     young_bytes: usize,
-    old: HashMap<NodeId, Arc<Node>>,
+    old: Nodes,
+}
+
+/// Nodes by number.
+pub(crate) type Nodes = HashMap<NodeId, Arc<Node>, BuildHasherDefault<Scatter>>;
+
+/// Numbers of nodes are counted, and nobody chooses them: one multiplication scatters them well enough.
+#[derive(Default)]
+pub(crate) struct Scatter(u64);
+
+impl Hasher for Scatter {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
 }
 
 impl NodeCache {

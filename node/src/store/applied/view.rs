@@ -95,6 +95,11 @@ impl AppliedView {
         if block < self.oldest_state() {
             return Ok(None);
         }
+        // Most ask for the newest, which is in memory.
+        let newest = self.read_state(|state| (state.head().block == block).then(|| state.summary().root));
+        if newest.is_some() {
+            return Ok(newest);
+        }
         Ok(self.summary_of(block)?.map(|summary| summary.root))
     }
 
