@@ -30,6 +30,9 @@ const QUESTIONS_MAX: usize = 256;
 /// Questions that wait for an answer. When they are as many, no further one is sent.
 const WAITING_MAX: usize = 1024;
 
+/// How often it is looked, when there is no room, whether there is.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Messages that wait for the connection to take them.
 const MESSAGES_MAX: usize = 4;
 
@@ -135,6 +138,8 @@ impl Waiting {
                     Ok(None) => return None,
                     Err(status) => return Some(status),
                 },
+                // Whether somebody waits no more, nobody tells.
+                () = tokio::time::sleep(LOOK_AGAIN), if !room => {}
                 count = asked.recv_many(&mut batch, QUESTIONS_MAX), if room => {
                     if count == 0 {
                         return None;

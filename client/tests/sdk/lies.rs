@@ -10,25 +10,37 @@ use chancery_ledger::trust::TrustError;
 
 use crate::fake::{Authority, Cluster, Fault, Node, World, name};
 
+/// What is wrong with the answer, asked for by itself and in a session.
 async fn unproven(cluster: &Cluster, fault: Fault) -> ProofError {
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
-    cluster.nodes[0].misbehave(fault);
-    match ledger.check("bot", "pay", "a", b"").await {
-        Err(CheckError::Unproven { source, .. }) => *source,
-        other => panic!("{other:?}"),
+    let mut found = Vec::new();
+    for check_sessions in [false, true] {
+        let options = Options { tries_max: 1, check_sessions, ..cluster.options() };
+        let ledger = cluster.connect_with(options).await;
+        cluster.nodes[0].misbehave(fault.clone());
+        match ledger.check("bot", "pay", "a", b"").await {
+            Err(CheckError::Unproven { source, .. }) => found.push(*source),
+            other => panic!("{other:?}"),
+        }
     }
+    let (in_session, alone) = (found.pop().unwrap(), found.pop().unwrap());
+    assert_eq!(std::mem::discriminant(&in_session), std::mem::discriminant(&alone), "{in_session}, {alone}");
+    alone
 }
 
 #[tokio::test]
 async fn no_flipped_bit_is_believed() {
     let cluster = Cluster::start(1).await.with_grant();
-    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
-    let size = ledger.check("bot", "pay", "a", b"").await.unwrap().checked().answer.encode().len();
-    for at in 0..size {
-        let mask = 1 << (at % 8);
-        cluster.nodes[0].misbehave(Fault::Flip { at, mask });
-        let result = ledger.check("bot", "pay", "a", b"").await;
-        assert!(matches!(result, Err(CheckError::Unproven { .. })), "byte {at}: {result:?}");
+    for check_sessions in [false, true] {
+        cluster.nodes[0].misbehave(Fault::None);
+        let options = Options { tries_max: 1, check_sessions, ..cluster.options() };
+        let ledger = cluster.connect_with(options).await;
+        let size = ledger.check("bot", "pay", "a", b"").await.unwrap().checked().answer.encode().len();
+        for at in 0..size {
+            let mask = 1 << (at % 8);
+            cluster.nodes[0].misbehave(Fault::Flip { at, mask });
+            let result = ledger.check("bot", "pay", "a", b"").await;
+            assert!(matches!(result, Err(CheckError::Unproven { .. })), "byte {at}: {result:?}");
+        }
     }
 }
 

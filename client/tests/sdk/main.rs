@@ -21,6 +21,7 @@ mod lies;
 mod permits;
 mod reading;
 mod rosters;
+mod sessions;
 mod submits;
 mod times;
 mod watching;

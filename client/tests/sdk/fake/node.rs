@@ -1,10 +1,11 @@
 //! One node's client port.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chancery_ledger::answer::Nonce;
+use chancery_ledger::answer::{Nonce, decode_answer};
 use chancery_ledger::authority::Outcome;
 use chancery_ledger::command::{GenerationId, Name, SignedCommand};
 use chancery_ledger::decide::Request as Question;
@@ -15,16 +16,17 @@ use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_proto::v1::api::{
     AddLearnerProgress, AddLearnerRequest, CheckPastReply, CheckPastRequest, CheckReply, CheckRequest,
     Failure, LeafReply, LeafRequest, Learner, LogStatus, NotKept, NotReached, Refused, RemoveLearnerReply,
-    RemoveLearnerRequest, RostersReply, RostersRequest, StatusReply, StatusRequest, SubmitReply,
-    SubmitRequest, TransferLeadershipReply, TransferLeadershipRequest, WatchEvent, WatchLeaf, WatchRequest,
-    WatchStart, submit_reply,
+    RemoveLearnerRequest, RostersReply, RostersRequest, SessionAnswer, SessionAnswers, SessionFailure,
+    SessionQuestion, SessionQuestions, StatusReply, StatusRequest, SubmitReply, SubmitRequest,
+    TransferLeadershipReply, TransferLeadershipRequest, WatchEvent, WatchLeaf, WatchRequest, WatchStart,
+    session_answer, submit_reply,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Authority, NOW_MS, World};
 
@@ -43,6 +45,8 @@ pub enum Fault {
     Slow(Duration),
     /// Never answers.
     Silent,
+    /// Ends a session where it should answer in it.
+    EndSessions,
     /// A gRPC error.
     Status(tonic::Code),
     /// All voters' clocks are off by this much.
@@ -85,6 +89,8 @@ pub struct Shared {
     pub world: Arc<Mutex<World>>,
     pub fault: Arc<Mutex<Fault>>,
     pub nonces: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Sessions that were begun.
+    pub sessions: Arc<AtomicUsize>,
     pub commands: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Blocks since which it was asked for rosters.
     pub rosters: Arc<Mutex<Vec<u64>>>,
@@ -110,6 +116,7 @@ impl Node {
             world,
             fault: Arc::default(),
             nonces: Arc::default(),
+            sessions: Arc::default(),
             commands: Arc::default(),
             rosters: Arc::default(),
             watches: Arc::default(),
@@ -142,6 +149,10 @@ impl Node {
         let _ = (&mut self.task).await;
     }
 
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.load(Ordering::SeqCst)
+    }
+
     pub fn asked(&self) -> usize {
         self.shared.nonces.lock().unwrap().len()
     }
@@ -171,6 +182,29 @@ impl Shared {
             }),
         }
     }
+}
+
+/// An answer with its proof beside it; what is none is sent as it is.
+fn beside(id: u64, answered: Result<CheckReply, Status>) -> SessionAnswers {
+    let mut message = SessionAnswers::default();
+    let outcome = match answered {
+        Ok(CheckReply { answer }) => match decode_answer(&answer, usize::MAX) {
+            Ok(whole) => {
+                message.head = whole.head.encode().to_vec();
+                message.statements = whole.statements.iter().map(|statement| statement.encode()).collect();
+                message.head_statements =
+                    whole.head_statements.iter().map(|statement| statement.encode()).collect();
+                session_answer::Outcome::Answer(whole.encode_beside())
+            }
+            Err(_) => session_answer::Outcome::Answer(answer),
+        },
+        Err(status) => session_answer::Outcome::Failure(SessionFailure {
+            code: status.code().into(),
+            message: status.message().into(),
+        }),
+    };
+    message.answers = vec![SessionAnswer { id, outcome: Some(outcome) }];
+    message
 }
 
 #[tonic::async_trait]
@@ -215,6 +249,35 @@ impl Ledger for Shared {
             _ => {}
         }
         Ok(Response::new(CheckReply { answer }))
+    }
+
+    type CheckSessionStream =
+        Pin<Box<dyn tokio_stream::Stream<Item = Result<SessionAnswers, Status>> + Send>>;
+
+    /// Answers each question as a call would, each in a round of its own.
+    async fn check_session(
+        &self,
+        request: Request<Streaming<SessionQuestions>>,
+    ) -> Result<Response<Self::CheckSessionStream>, Status> {
+        self.sessions.fetch_add(1, Ordering::SeqCst);
+        let (node, mut asked) = (self.clone(), request.into_inner());
+        let (to, answers) = tokio::sync::mpsc::channel(64);
+        tokio::spawn(async move {
+            while let Ok(Some(SessionQuestions { questions })) = asked.message().await {
+                for SessionQuestion { id, check } in questions {
+                    let (node, to) = (node.clone(), to.clone());
+                    tokio::spawn(async move {
+                        let answered = node.check(Request::new(check.unwrap())).await;
+                        if matches!(*node.fault.lock().unwrap(), Fault::EndSessions) {
+                            let _ = to.send(Err(Status::unavailable("the session is over"))).await;
+                            return;
+                        }
+                        let _ = to.send(Ok(beside(id, answered.map(Response::into_inner)))).await;
+                    });
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(answers))))
     }
 
     async fn check_past(
