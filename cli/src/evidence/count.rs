@@ -10,6 +10,7 @@ use chancery_ledger::hash::Hash;
 use clap::Args;
 use serde_json::json;
 
+use super::state;
 use crate::check::ask_request;
 use crate::consistency::Consistency;
 use crate::exit::{Exit, Failure, Result};
@@ -24,7 +25,7 @@ pub(super) struct NoPermit {
     #[arg(value_parser = parse_name)]
     agent: Name,
     /// From when on: `at-block=N` or `at-time=MS` (milliseconds since 1970).
-    #[arg(long, value_name = "MOMENT", required_unless_present = "from_file")]
+    #[arg(long, value_name = "MOMENT", required_unless_present = "from_file", value_parser = moment)]
     from: Option<Consistency>,
     /// The same from evidence of the agent that was kept, whatever it shows.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
@@ -35,6 +36,14 @@ pub(super) struct NoPermit {
     /// Where the evidence goes.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
+}
+
+/// Here `--from` is a moment; elsewhere it is where a log is published.
+fn moment(text: &str) -> std::result::Result<Consistency, String> {
+    let wrong = |error| {
+        if text.contains('/') { format!("{error}; here it is a moment, and {}", state::WHY) } else { error }
+    };
+    text.parse().map_err(wrong)
 }
 
 impl NoPermit {
