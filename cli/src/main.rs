@@ -238,6 +238,7 @@ mod tests {
             "init ledger --operators 3 --operator-threshold 2",
             "member list",
             "member prepare 4 --ledger ledger --addresses a:1,a:2 --peer 1=a:1 --peer 2=b:1",
+            "member prepare 4 --ledger ledger --addresses a:1,a:2,a:3 --witnesses-from node-1/node.toml",
             "member add ledger/node-4/member.toml --with-key b.key --with-key c.key",
             "member remove node-2 --half-signed change.json --operator 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --for 8h",
             "member replace 3 ledger/node-4/member.toml --quorum 3",
