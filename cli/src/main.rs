@@ -111,7 +111,7 @@ enum Command {
     /// Why may this agent do this, or why not? In words, from the proof.
     Explain(explain::Explain),
     /// Write the evidence of a check, or of what a person asks, to a file.
-    Evidence(evidence::Evidence),
+    Evidence(Box<evidence::Evidence>),
     /// What an agent was granted, proven complete.
     Lookup(lookup::Lookup),
     /// What an agent had in front of it: roots, and proofs of what was there and what was not. Offline.
