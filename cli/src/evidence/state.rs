@@ -20,7 +20,7 @@ pub(super) const WHY: &str = "what held at a moment is proven by a node's state,
                               log has neither";
 
 /// What to do.
-pub(super) const HINT: &str = "ask the nodes, without --from and --trust; of a published log `recorded-by` and \
+const HINT: &str = "ask the nodes, without --from and --trust; of a published log `recorded-by` and \
                                `revoked-by` can be shown, and all of it by `chancery audit`";
 
 impl NotPublished {
@@ -28,7 +28,12 @@ impl NotPublished {
     pub(super) fn refuse(&self) -> Result<()> {
         match (&self.from, &self.trust) {
             (None, None) => Ok(()),
-            _ => Err(Failure::usage(WHY).code("needs_a_node").hint(HINT)),
+            _ => Err(needs_a_node()),
         }
     }
+}
+
+/// Why, and what to do.
+pub(super) fn needs_a_node() -> Failure {
+    Failure::usage(WHY).code("needs_a_node").hint(HINT)
 }
