@@ -28,6 +28,14 @@ impl Claim {
             Some(_) => published.witnessed_checkpoint()?,
             None => published.checkpoint()?,
         };
+        Self::of(signed, published, trust)
+    }
+
+    /// What `published` tells of a checkpoint that somebody has: the rosters up to it, and so who must have cosigned it.
+    ///
+    /// # Errors
+    /// The rosters cannot be read, or it is of another log.
+    pub(crate) fn of(signed: SignedCheckpoint, published: &Published, trust: &Trust) -> Result<Self, Fault> {
         let origin = signed.checkpoint().origin().as_str();
         if origin != trust.origin {
             return Err(Finding::new(Code::Origin, "checkpoint", &trust.origin, origin).into());

@@ -7,6 +7,7 @@
 //! * [`Claim`] is its newest checkpoint, cosigned by a quorum of voters whom the roster chain proves.
 //! * [`audit()`] compares every entry with its tile, each tile with the one above it and the highest with the
 //!   checkpoint, has an [`engine`] apply the log again, and compares what several sources show.
+//! * [`Proofs`] proves single leaves by the tiles, for evidence that needs no node.
 //! * [`archive()`] writes what is published to a folder, which is a source again.
 
 mod ahead;
@@ -17,6 +18,7 @@ mod compare;
 pub mod engine;
 pub mod finding;
 mod leaves;
+mod proofs;
 mod published;
 pub mod source;
 
@@ -24,4 +26,5 @@ pub use archive::{ArchiveError, Archived, archive};
 pub use audit::{AuditError, Audited, Progress, SOURCES_MAX, audit};
 pub use claim::Claim;
 pub use finding::{Code, Finding};
+pub use proofs::{Proofs, ProofsError};
 pub use published::{Fault, Published};

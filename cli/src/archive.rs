@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use chancery_audit::{ArchiveError, Archived, Published, archive, source};
+use chancery_audit::{ArchiveError, Archived, Fault, archive};
 use clap::Args;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure, Result};
 use crate::output::{Page, Report, style};
+use crate::published;
 use crate::verify::load_trust;
 
 /// Write a log's tiles, entries and newest checkpoint to a folder that any web server can serve. What is there already is not
@@ -28,8 +29,7 @@ impl Archive {
     /// Runs `chancery archive`, which blocks.
     pub(crate) fn run(&self) -> Result<Report> {
         let trust = load_trust(&self.trust)?;
-        let source = source::open(&self.from).map_err(|error| Failure::usage(error.to_string()))?;
-        let archived = archive(&Published::new(source), &trust, &self.folder, &mut |_, _| {});
+        let archived = archive(&published::open(&self.from)?, &trust, &self.folder, &mut |_, _| {});
         let Archived { before, size, root } = archived.map_err(failure)?;
         let added = size.saturating_sub(before);
         let page = Page::new(format!("{} {}", style::good("archived"), self.folder.display()))
@@ -47,18 +47,12 @@ impl Archive {
 }
 
 fn failure(error: ArchiveError) -> Failure {
-    match &error {
-        ArchiveError::Wrong(finding) => {
-            let failure = Failure::new(Exit::Invalid, error.to_string()).code(finding.code.name());
-            match finding.index {
-                Some(index) => failure.fact("index", json!(index)),
-                None => failure,
-            }
-        }
+    match error {
+        ArchiveError::Wrong(finding) => published::wrong(&finding),
+        ArchiveError::Source(error) => published::failure(Fault::Source(error)),
         ArchiveError::Damaged(_) => Failure::new(Exit::Invalid, error.to_string()).code("damaged"),
-        ArchiveError::Source(_)
-        | ArchiveError::Write { .. }
-        | ArchiveError::Busy(_)
-        | ArchiveError::Bundle(_) => Failure::local(error.to_string()),
+        ArchiveError::Write { .. } | ArchiveError::Busy(_) | ArchiveError::Bundle(_) => {
+            Failure::local(error.to_string())
+        }
     }
 }

@@ -30,8 +30,10 @@ mod member;
 mod node;
 mod output;
 mod principal;
+mod published;
 mod revoke;
 mod status;
+mod tlog_proof;
 mod verify;
 mod watch;
 
@@ -109,7 +111,7 @@ enum Command {
     /// Why may this agent do this, or why not? In words, from the proof.
     Explain(explain::Explain),
     /// Write the evidence of a check, or of what a person asks, to a file.
-    Evidence(evidence::Evidence),
+    Evidence(Box<evidence::Evidence>),
     /// What an agent was granted, proven complete.
     Lookup(lookup::Lookup),
     /// What an agent had in front of it: roots, and proofs of what was there and what was not. Offline.
@@ -119,6 +121,9 @@ enum Command {
     Watch(watch::Watch),
     /// Write a published log to a folder that any web server can serve.
     Archive(archive::Archive),
+    /// Proofs from a published log, by its tiles alone.
+    #[command(subcommand)]
+    Log(tlog_proof::LogCommand),
     /// Verify evidence files, offline.
     Verify(verify::Verify),
     /// Audit a published log: everything in it, by nobody's word.
@@ -180,6 +185,7 @@ async fn run(arguments: &Arguments) -> exit::Result<Report> {
         Command::Knowledge(knowledge) => knowledge.run(),
         Command::Watch(watch) => watch.run(named, format).await,
         Command::Archive(archive) => tokio::task::block_in_place(|| archive.run()),
+        Command::Log(log) => tokio::task::block_in_place(|| log.run()),
         Command::Verify(verify) => verify.run(),
         Command::Audit(audit) => tokio::task::block_in_place(|| audit.run(format)),
     }
@@ -232,6 +238,7 @@ mod tests {
             "init ledger --operators 3 --operator-threshold 2",
             "member list",
             "member prepare 4 --ledger ledger --addresses a:1,a:2 --peer 1=a:1 --peer 2=b:1",
+            "member prepare 4 --ledger ledger --addresses a:1,a:2,a:3 --witnesses-from node-1/node.toml",
             "member add ledger/node-4/member.toml --with-key b.key --with-key c.key",
             "member remove node-2 --half-signed change.json --operator 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --for 8h",
             "member replace 3 ledger/node-4/member.toml --quorum 3",
@@ -262,6 +269,11 @@ mod tests {
             "evidence revoked-by 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a --log http://a:1 --file e.json",
             "evidence revoked-by --index 7 --by 1800000000000 --log http://a:1 --log http://b:1 --file e.json",
             "evidence recorded-by 7 --checkpoint kept --file e.json",
+            "evidence recorded-by 7 --from http://a:1 --trust trust.toml --file e.json",
+            "evidence recorded-by 7 --from archive --trust trust.toml --checkpoint kept --file e.json",
+            "evidence revoked-by --index 7 --from archive --trust trust.toml --by 1800000000000 --file e.json",
+            "log proof 7 --from http://a:1 --trust trust.toml --file e.tlog-proof",
+            "log proof 7 --from archive --trust trust.toml --checkpoint kept --entry e --file e.tlog-proof",
             "evidence in-force-at bot mail/send customer/42 --at 1800000000000 --file e.json",
             "evidence not-revoked-at bot mail/send customer/42 --at 1800000000000 --file e.json",
             "evidence halted bot mail/send customer/42 --file e.json",
@@ -305,7 +317,13 @@ mod tests {
             "evidence revoked-by --log http://a:1 --file e.json",
             "evidence revoked-by --index 7 --file e.json",
             "evidence recorded-by 7 --log http://a:1 --checkpoint kept --file e.json",
+            "evidence recorded-by 7 --from archive --file e.json",
+            "evidence recorded-by 7 --trust trust.toml --file e.json",
+            "evidence recorded-by 7 --log http://a:1 --trust trust.toml --file e.json",
+            "evidence recorded-by 7 --from archive --trust trust.toml --log http://a:1 --file e.json",
+            "log proof 7 --from http://a:1 --file e.tlog-proof",
             "evidence in-force-at bot mail/send customer/42 --file e.json",
+            "evidence no-permit bot --from http://a:1 --file e.json",
             "evidence no-permit bot --file e.json",
             "lookup",
             "lookup --action mail/send",

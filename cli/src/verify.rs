@@ -266,8 +266,12 @@ pub(crate) fn recorded_by_json(
 pub(crate) fn describe_no_permit(page: Page, path: &Path, trust: &Trust, shown: &ShownNoPermit) -> Page {
     let claim = claim::of_no_permit(shown);
     let page = claim.head(page.text(format!("{} {}", style::good("verified"), path.display())));
-    let page = output::proven(page.field("from", ""), trust, &shown.from.shown.proven);
-    claim.tail(output::proven(page.field("to", ""), trust, &shown.to.shown.proven))
+    let end = |page: Page, label: &str, counted: &Counted| {
+        let state = format!("block {}, {}", counted.block, utc(counted.time_ms));
+        output::proven(page.field(label, state), trust, &counted.shown.proven)
+    };
+    let page = end(page, "from", &shown.from);
+    claim.tail(end(page, "to", &shown.to))
 }
 
 /// The same for machines.

@@ -136,7 +136,40 @@ fn too_little_history(folder: &Path) {
     );
 }
 
-/// A statement of `node`, by its own key.
+/// A node that joins asks the witnesses that the others ask, or those of the file that is named.
+fn joins_with_witnesses(home: &Path, dir: &Path, trust: &Trust) {
+    let prepare = |number: &str, addresses: &str, more: &[&str]| {
+        let asked =
+            ["member", "prepare", number, "--ledger", dir.to_str().unwrap(), "--addresses", addresses];
+        let made = chancery(home, &[&asked[..], more].concat());
+        let config = dir.join(format!("node-{number}/node.toml"));
+        (made.status.code(), NodeConfig::load(&config).ok().map(|config| config.tiles))
+    };
+    let (served, unserved) = ("127.0.0.1:1,127.0.0.1:2,127.0.0.1:3", "127.0.0.1:1,127.0.0.1:2");
+    let (code, tiles) = prepare("4", served, &[]);
+    let asked = tiles.unwrap().unwrap().witnesses.unwrap();
+    assert_eq!((code, asked.rule().unwrap()), (Some(0), trust.witnesses.clone().unwrap()));
+    let (code, tiles) = prepare("5", unserved, &[]);
+    assert_eq!((code, tiles), (Some(0), Some(None)), "who does not serve the log asks nobody");
+
+    // Another file's, though the others ask two.
+    let mut config = NodeConfig::load(&dir.join("node-1/node.toml")).unwrap();
+    let witnesses = config.tiles.as_mut().unwrap().witnesses.as_mut().unwrap();
+    witnesses.servers.truncate(1);
+    let named = witnesses.clone();
+    let file = home.join("other.toml");
+    std::fs::write(&file, toml::to_string(&config).unwrap()).unwrap();
+    let from = ["--witnesses-from", file.to_str().unwrap()];
+    let (code, tiles) = prepare("6", served, &from);
+    assert_eq!((code, tiles.unwrap().unwrap().witnesses), (Some(0), Some(named)));
+    assert_eq!(prepare("7", unserved, &from), (Some(2), None));
+    config.tiles.as_mut().unwrap().witnesses = None;
+    std::fs::write(&file, toml::to_string(&config).unwrap()).unwrap();
+    assert_eq!(prepare("7", served, &from), (Some(2), None));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(prepare("7", served, &from), (Some(2), None));
+}
+
 #[test]
 fn witnesses_are_asked_by_the_nodes_and_demanded_by_the_trust_file() {
     let home = tempfile::tempdir().unwrap();
@@ -168,6 +201,7 @@ fn witnesses_are_asked_by_the_nodes_and_demanded_by_the_trust_file() {
     }
     let context = Context::open(dir.join("contexts/operator")).unwrap();
     assert_eq!(context.trust.witnesses, trust.witnesses);
+    joins_with_witnesses(home.path(), &dir, &trust);
 
     let unserved = ["--node", "127.0.0.1:1,127.0.0.1:2", "--witness", &one_option];
     let ftp = format!("ftp://w.example={one}");
@@ -185,6 +219,7 @@ fn witnesses_are_asked_by_the_nodes_and_demanded_by_the_trust_file() {
     }
 }
 
+/// A statement of `node`, by its own key.
 fn sign(dir: &Path, trust: &Trust, node: u64, counter: u64, fresh: Option<Fresh>, head: Head) -> Statement {
     let seed = std::fs::read_to_string(dir.join(format!("node-{node}/signing.key"))).unwrap();
     let mut key = [0; 32];

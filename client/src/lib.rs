@@ -68,7 +68,7 @@ pub use ledger::{Ledger, Options};
 pub use members::{LearnerLag, LearnerProgress, MembersError};
 pub use past::{Past, PastError};
 pub use permit::{Deadline, Permit, PermitError};
-pub use read::{LearnerStatus, LogStatus, NodeStatus, PeerStatus, ReadError};
+pub use read::{LearnerStatus, LogStatus, NodeStatus, PeerStatus, ReadError, WitnessStatus};
 pub use receipt::{Dead, Receipt, ReceiptError};
 pub use rosters::RostersError;
 pub use submit::SubmitError;

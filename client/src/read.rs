@@ -7,6 +7,7 @@ use chancery_ledger::decide::Denial;
 use chancery_ledger::evidence::{Evidence, EvidenceError, Leaf, Record};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, Roster, RosterId};
+use chancery_ledger::trust::WITNESSES_MAX;
 use chancery_proto::v1::api::{self, LeafRequest, StatusReply, StatusRequest};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -74,6 +75,21 @@ pub struct NodeStatus {
     pub learners: Vec<LearnerStatus>,
     /// Where its Raft log is.
     pub log: LogStatus,
+    /// The witnesses that it asks for cosignatures.
+    pub witnesses: Vec<WitnessStatus>,
+}
+
+/// What a node says of a witness that it asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WitnessStatus {
+    /// Its key's name.
+    pub name: String,
+    /// Leaves of the newest checkpoint that the node knows it to have cosigned; `None` if of none since the node started.
+    pub size: Option<u64>,
+    /// Milliseconds since it last cosigned for the node; `None` if it did not since the node started.
+    pub cosigned_ms: Option<u64>,
+    /// Why it did not the last time that it was asked; `None` if it did, or has something newer.
+    pub error: Option<String>,
 }
 
 /// A node that replicates without a vote.
@@ -287,6 +303,12 @@ impl NodeStatus {
             name: printable(&learner.name),
             address: printable(&learner.address),
         };
+        let witness = |witness: api::WitnessStatus| WitnessStatus {
+            name: printable(&witness.name),
+            size: witness.size,
+            cosigned_ms: witness.cosigned_ms,
+            error: (!witness.error.is_empty()).then(|| printable(&witness.error)),
+        };
         let (block, digest) = (reply.roster_block, Hash::from_slice(&reply.roster_digest));
         let roster = reply.roster.and_then(|roster| roster_from_wire(roster).ok());
         let named = digest.map(|digest| RosterId { block, digest }).zip(roster);
@@ -311,6 +333,7 @@ impl NodeStatus {
                 snapshot_block: log.snapshot_block,
                 purged_index: log.purged_index,
             },
+            witnesses: reply.witnesses.into_iter().take(WITNESSES_MAX).map(witness).collect(),
         })
     }
 }

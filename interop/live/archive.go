@@ -20,19 +20,19 @@ type archive struct {
 }
 
 // begin archives what a node has published while the log grows, and the leader is down. Of such a log the newest checkpoint has
-// seldom the witness' cosignature yet: the nodes' are enough for that.
+// seldom the witness' cosignature yet: it is the newest that has.
 func (a *archive) begin(ctx context.Context, after time.Duration, c *cluster, w *watcher) (err error) {
 	pause(ctx, after)
 	if ctx.Err() != nil {
 		return errors.New("nothing was archived while the log grew")
 	}
 	for i, url := range w.urls {
-		if _, err := get(ctx, url+"checkpoint"); err == nil {
+		if _, err := get(ctx, url+"witnessed-checkpoint"); err == nil {
 			a.from = i
 			break
 		}
 	}
-	a.begun, err = a.write(ctx, c, w, a.from, c.nodesTrustFile())
+	a.begun, err = a.write(ctx, c, w, a.from, c.trustFile())
 	return err
 }
 

@@ -173,5 +173,8 @@ func after(
 	if err := archive.fsck(ctx, a.fsck, folder, cluster, watch, witnessed, newest); err != nil {
 		return err
 	}
+	if err := ownProofs(ctx, cluster, watch, archive, witnessed, newest, folder); err != nil {
+		return err
+	}
 	return audited(ctx, cluster, watch, archive, witnessed)
 }

@@ -1,8 +1,8 @@
 //! A node put together on a disk, a clock and a network, which may be the machine's or a simulator's.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chancery_ledger::authority::ledger_record;
@@ -189,6 +189,7 @@ impl Foundation {
             clocks: Arc::clone(&clocks),
             peers: peers.clone(),
             snapshots,
+            witnesses: OnceLock::new(),
         });
         let peer_server = PeerServer {
             raft: raft.clone(),

@@ -162,6 +162,7 @@ impl Node {
             let checkpoints = Checkpoints { log_key, signer, peers, store: applied.clone() };
             let witnesses = tiles_config.witnesses.as_ref().map(Witnesses::configured).transpose()?;
             let witnessed = witnesses.map(|witnesses| {
+                status.witnesses.get_or_init(|| witnesses.book());
                 let (witness, witnessed) = watch::channel(None);
                 tokio::spawn(witnesses.run(applied.clone(), publish.clone(), witness, stopped.clone()));
                 witnessed

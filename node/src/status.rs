@@ -1,7 +1,7 @@
 //! What a node says of itself when an operator asks. It proves nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chancery_ledger::command::roster_to_wire;
 use chancery_ledger::head::Roster;
@@ -17,6 +17,7 @@ use crate::signer::Signer;
 use crate::store::applied::AppliedStore;
 use crate::store::snapshot::Snapshots;
 use crate::store::{LogError, RaftLog};
+use crate::tile_log::WitnessBook;
 use openraft::async_runtime::WatchReceiver as _;
 
 /// Gathers a node's status.
@@ -35,6 +36,8 @@ pub struct StatusReport {
     pub peers: Peers,
     /// How far they reach.
     pub snapshots: Snapshots,
+    /// What the witnesses do that this node asks; nothing, if it asks none.
+    pub witnesses: OnceLock<Arc<WitnessBook>>,
 }
 
 impl StatusReport {
@@ -80,6 +83,7 @@ impl StatusReport {
                 snapshot_block: self.snapshots.current().map(|current| current.manifest().head().block),
                 purged_index: index(&metrics.purged),
             }),
+            witnesses: self.witnesses.get().map(|book| book.statuses()).unwrap_or_default(),
         })
     }
 

@@ -8,6 +8,7 @@
 mod archived;
 #[path = "../../../ledger/tests/house/mod.rs"]
 mod house;
+mod proofs;
 mod publication;
 mod resumed;
 mod served;

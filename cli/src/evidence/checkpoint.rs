@@ -1,15 +1,14 @@
 //! Where a cosigned checkpoint comes from: a node's tile log, or a file that was kept.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use chancery_ledger::checkpoint::{NOTE_BYTES_MAX, SignedCheckpoint};
-use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use crate::exit::{Exit, Failure, Result};
-use crate::files;
+use crate::published;
 
 /// For one request.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,59 +18,44 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// The checkpoint.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct Source {
-    /// Where a node serves its log: `http://host:port`. More than once for several, of which any will do.
-    #[arg(long = "log", value_name = "URL")]
-    logs: Vec<String>,
-    /// A checkpoint that was kept.
-    #[arg(long, value_name = "FILE")]
-    checkpoint: Option<PathBuf>,
+/// A checkpoint that was kept, and has the leaf at `index`. Nothing of it is verified.
+pub(super) fn kept_covering(path: &Path, index: u64) -> Result<SignedCheckpoint> {
+    let checkpoint = published::kept_checkpoint(path)?;
+    let size = checkpoint.checkpoint().size();
+    if index < size {
+        return Ok(checkpoint);
+    }
+    let why = format!("{}: its {size} leaves do not include {index}", path.display());
+    Err(Failure::new(Exit::Denied, why).code("not_covered"))
 }
 
-impl Source {
-    /// A checkpoint that has the leaf at `index`. Nothing of it is verified.
-    pub(super) async fn covering(&self, index: u64) -> Result<SignedCheckpoint> {
-        if let Some(path) = &self.checkpoint {
-            let checkpoint = parse(&files::read(path)?)
-                .map_err(|why| Failure::usage(format!("{}: {why}", path.display())))?;
-            let size = checkpoint.checkpoint().size();
-            return if index < size {
-                Ok(checkpoint)
-            } else {
-                let why = format!("{}: its {size} leaves do not include {index}", path.display());
-                Err(Failure::new(Exit::Denied, why).code("not_covered"))
-            };
-        }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let mut said = Vec::new();
-            for log in &self.logs {
-                match fetch(log).await {
-                    Ok(checkpoint) if index < checkpoint.checkpoint().size() => return Ok(checkpoint),
-                    Ok(checkpoint) => {
-                        let size = checkpoint.checkpoint().size();
-                        said.push(format!(
-                            "{log}: a checkpoint of {size} leaves, which do not include {index}"
-                        ));
-                    }
-                    Err(why) => said.push(format!("{log}: {why}")),
+/// The first checkpoint that any of these serves and that has the leaf at `index`. Nothing of it is verified.
+pub(super) async fn served_covering(logs: &[String], index: u64) -> Result<SignedCheckpoint> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut said = Vec::new();
+        for log in logs {
+            match fetch(log).await {
+                Ok(checkpoint) if index < checkpoint.checkpoint().size() => return Ok(checkpoint),
+                Ok(checkpoint) => {
+                    let size = checkpoint.checkpoint().size();
+                    said.push(format!("{log}: a checkpoint of {size} leaves, which do not include {index}"));
                 }
+                Err(why) => said.push(format!("{log}: {why}")),
             }
-            if Instant::now() >= deadline {
-                return Err(Failure::new(Exit::Unknown, said.join("; ")).code("no_checkpoint"));
-            }
-            sleep(ASK_EVERY).await;
         }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(Exit::Unknown, said.join("; ")).code("no_checkpoint"));
+        }
+        sleep(ASK_EVERY).await;
     }
 }
 
 async fn fetch(log: &str) -> std::result::Result<SignedCheckpoint, String> {
     let url = format!("{}/checkpoint", log.trim_end_matches('/'));
     let fetched = tokio::task::spawn_blocking(move || get(&url)).await;
-    parse(&fetched.map_err(|error| error.to_string())??)
+    let note = fetched.map_err(|error| error.to_string())??;
+    SignedCheckpoint::parse(&note).map_err(|error| error.to_string())
 }
 
 fn get(url: &str) -> std::result::Result<Vec<u8>, String> {
@@ -84,8 +68,4 @@ fn get(url: &str) -> std::result::Result<Vec<u8>, String> {
     let read = response.into_body().into_reader().take(limit).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
     Ok(bytes)
-}
-
-fn parse(bytes: &[u8]) -> std::result::Result<SignedCheckpoint, String> {
-    SignedCheckpoint::parse(bytes).map_err(|error| error.to_string())
 }

@@ -10,6 +10,7 @@ use chancery_ledger::hash::Hash;
 use clap::Args;
 use serde_json::json;
 
+use super::state;
 use crate::check::ask_request;
 use crate::consistency::Consistency;
 use crate::exit::{Exit, Failure, Result};
@@ -24,7 +25,7 @@ pub(super) struct NoPermit {
     #[arg(value_parser = parse_name)]
     agent: Name,
     /// From when on: `at-block=N` or `at-time=MS` (milliseconds since 1970).
-    #[arg(long, value_name = "MOMENT", required_unless_present = "from_file")]
+    #[arg(long, value_name = "MOMENT", required_unless_present = "from_file", value_parser = moment)]
     from: Option<Consistency>,
     /// The same from evidence of the agent that was kept, whatever it shows.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
@@ -35,10 +36,24 @@ pub(super) struct NoPermit {
     /// Where the evidence goes.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
+    /// Of a published log, which does not answer this.
+    #[arg(long, value_name = "FILE", hide = true)]
+    trust: Option<PathBuf>,
+}
+
+/// Here `--from` is a moment; elsewhere it is where a log is published.
+fn moment(text: &str) -> std::result::Result<Consistency, String> {
+    let wrong = |error| {
+        if text.contains('/') { format!("{error}; here it is a moment, and {}", state::WHY) } else { error }
+    };
+    text.parse().map_err(wrong)
 }
 
 impl NoPermit {
     pub(super) async fn run(&self, named: Option<&str>) -> Result<Report> {
+        if self.trust.is_some() {
+            return Err(state::needs_a_node());
+        }
         let ledger = ledger::connect(context::load(named)?).await?;
         let from = match (&self.from_file, self.from) {
             (Some(path), _) => evidence::Evidence::from_json(&files::read(path)?)

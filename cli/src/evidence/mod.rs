@@ -5,8 +5,10 @@
 
 mod checkpoint;
 mod count;
+mod log;
 mod moment;
 mod recorded;
+mod state;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 

@@ -6,6 +6,7 @@ use chancery_ledger::answer::Moment;
 use chancery_ledger::decide::{Decision, Denial};
 use clap::Args;
 
+use super::state::NotPublished;
 use crate::check::Question;
 use crate::consistency::Consistency;
 use crate::exit::{Exit, Failure, Result};
@@ -24,6 +25,8 @@ pub(super) struct InForceAt {
     /// Where the evidence goes.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    not_published: NotPublished,
 }
 
 /// That the grants were not revoked then.
@@ -37,6 +40,8 @@ pub(super) struct NotRevokedAt {
     /// Where the evidence goes.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    not_published: NotPublished,
 }
 
 /// That a halt covered it.
@@ -50,10 +55,13 @@ pub(super) struct Halted {
     /// Where the evidence goes.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    not_published: NotPublished,
 }
 
 impl InForceAt {
     pub(super) async fn run(&self, named: Option<&str>) -> Result<Report> {
+        self.not_published.refuse()?;
         let is_shown = |decision: &Decision| matches!(decision, Decision::Permit(_));
         let moment = Consistency::At(Moment::Time(self.at_ms));
         write(named, &self.question, moment, &self.file, is_shown).await
@@ -62,6 +70,7 @@ impl InForceAt {
 
 impl NotRevokedAt {
     pub(super) async fn run(&self, named: Option<&str>) -> Result<Report> {
+        self.not_published.refuse()?;
         let is_shown = |decision: &Decision| live_chain(decision).is_some();
         let moment = Consistency::At(Moment::Time(self.at_ms));
         write(named, &self.question, moment, &self.file, is_shown).await
@@ -70,6 +79,7 @@ impl NotRevokedAt {
 
 impl Halted {
     pub(super) async fn run(&self, named: Option<&str>) -> Result<Report> {
+        self.not_published.refuse()?;
         let is_shown = |decision: &Decision| matches!(decision, Decision::Denied(Denial::Halted { .. }));
         let moment = match self.at_ms {
             Some(at_ms) => Consistency::At(Moment::Time(at_ms)),

@@ -2,18 +2,16 @@
 
 use std::path::PathBuf;
 
-use chancery_client::Ledger;
-use chancery_ledger::authority::Entry;
 use chancery_ledger::command::{Body, GrantId};
 use chancery_ledger::evidence::{self, RecordedByError, ShownRecordedBy};
 use clap::Args;
 use serde_json::json;
 
-use super::checkpoint::Source;
+use super::log::{InLog, Log, Source};
 use crate::exit::{Exit, Failure, Result};
 use crate::grant::parse_grant;
 use crate::output::{self, Report, utc};
-use crate::{context, files, ledger, verify};
+use crate::{files, verify};
 
 /// Of which time, by what, and to where.
 #[derive(Debug, Args)]
@@ -53,10 +51,10 @@ pub(super) struct RecordedBy {
 
 impl RevokedBy {
     pub(super) async fn run(&self, named: Option<&str>) -> Result<Report> {
-        let ledger = ledger::connect(context::load(named)?).await?;
+        let log = self.by.source.open(named).await?;
         let index = match (self.index, self.grant) {
             (Some(index), _) => index,
-            (None, Some(grant)) => revocation_of(&ledger, grant).await?,
+            (None, Some(grant)) => log.revocation_of(grant).await?,
             // INVARIANT: clap demands one or the other.
             (None, None) => return Err(Failure::usage("a grant or --index")),
         };
@@ -66,33 +64,26 @@ impl RevokedBy {
                 Body::RevokeGrant { .. } | Body::RevokeAgent { .. } | Body::RetireAgent { .. }
             )
         };
-        self.by.write(&ledger, index, is_revocation).await
+        self.by.write(&log, index, is_revocation).await
     }
 }
 
 impl RecordedBy {
     pub(super) async fn run(&self, named: Option<&str>) -> Result<Report> {
-        let ledger = ledger::connect(context::load(named)?).await?;
-        self.by.write(&ledger, self.index, |_| true).await
+        let log = self.by.source.open(named).await?;
+        self.by.write(&log, self.index, |_| true).await
     }
 }
 
 impl By {
     async fn write(
         &self,
-        ledger: &Ledger,
+        log: &Log<'_>,
         index: u64,
         is_asked: impl Fn(&ShownRecordedBy) -> bool,
     ) -> Result<Report> {
-        let signed = self.source.covering(index).await?;
-        // The newest voters may have cosigned.
-        let trust = ledger.rosters().await.map_err(|error| ledger::read_failure(&error))?;
-        let checkpoint = signed.checkpoint();
-        let last = checkpoint.size().saturating_sub(1);
-        let read = async |index| ledger.leaf_of(checkpoint, index).await;
-        let (leaf, _) = read(index).await.map_err(|error| ledger::read_failure(&error))?;
-        let (state, _) = read(last).await.map_err(|error| ledger::read_failure(&error))?;
-        let made = evidence::RecordedBy::new(&trust, &signed, [leaf, state]);
+        let InLog { trust, checkpoint, leaves } = log.leaf(index).await?;
+        let made = evidence::RecordedBy::new(&trust, &checkpoint, leaves);
         let invalid = |error: RecordedByError| Failure::new(Exit::Invalid, error.to_string());
         let file = made.map_err(invalid)?;
         let shown = file.verify(&trust).map_err(invalid)?;
@@ -112,29 +103,4 @@ impl By {
         let json = verify::recorded_by_json(&self.file, &trust, &file, &shown);
         Ok(Report::done(page, output::with(json, "evidence", json!(self.file))))
     }
-}
-
-/// Where the grant was first revoked, as a node streams its log; the leaf is proven later.
-async fn revocation_of(ledger: &Ledger, grant: GrantId) -> Result<u64> {
-    let none = || {
-        let why = "no revocation of that grant is in the log: it may have been revoked with one that it was delegated \
-                   from, or with all of its agent's; then name the --index that its denial tells";
-        Failure::new(Exit::Denied, why).code("not_revoked")
-    };
-    // What is in the log now, and not what may come.
-    let size = ledger.status().await.into_iter().filter_map(|(_, said)| said.ok()?.head);
-    let size = size.map(|head| head.log_size).max().ok_or_else(none)?;
-    let failed = |error| crate::watch::failure(&error);
-    let mut watch = ledger.watch(0).await.map_err(failed)?;
-    while watch.next_index() < size {
-        let next = tokio::time::timeout(ledger.options().read_timeout, watch.next_change()).await;
-        let change = next.map_err(|_| Failure::new(Exit::Unknown, "the log did not come in time"))?;
-        let change = change.map_err(failed)?;
-        if let Entry::Command { signed, .. } = &change.entry
-            && matches!(&signed.command().body, Body::RevokeGrant { grant: revoked, .. } if *revoked == grant)
-        {
-            return Ok(change.index);
-        }
-    }
-    Err(none())
 }

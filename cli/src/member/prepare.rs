@@ -8,7 +8,7 @@ use std::str::FromStr;
 use chancery_ledger::authority::Block;
 use chancery_ledger::command::LedgerId;
 use chancery_ledger::trust::Trust;
-use chancery_node::config::{NodeConfig, PeerConfig, Tuning};
+use chancery_node::config::{NodeConfig, PeerConfig, Tuning, WitnessesConfig};
 use clap::Args;
 use serde_json::json;
 
@@ -36,6 +36,10 @@ pub(crate) struct Prepare {
     /// node that `init` or this command made.
     #[arg(long = "peer", value_name = "NODE=PEERS", value_parser = parse_peer)]
     peers: Vec<(u64, Address)>,
+    /// The `node.toml` of a node whose witnesses the new one asks too, if it serves the log. By default the first of those
+    /// that are here and name any.
+    #[arg(long, value_name = "FILE")]
+    witnesses_from: Option<PathBuf>,
     /// The folder to make. By default below the ledger's.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -67,7 +71,7 @@ impl Prepare {
             peers,
             name: Some(node_name(self.node)),
             tuning: Tuning::default(),
-            witnesses: None,
+            witnesses: self.witnesses(&trust)?,
         };
         let log_key = self.addresses.tiles.as_ref().map(|_| keys::load(&self.ledger.join("log.key")));
         let log_key = log_key.transpose()?;
@@ -84,6 +88,31 @@ impl Prepare {
         let member = folder.join("member.toml");
         files::write_public(&member, description.to_toml()?.as_bytes())?;
         Ok(report(&folder, &member, &description))
+    }
+
+    /// Those of the file that is named, which must name some; else those that another node of this ledger asks. A trust file
+    /// that demands witnesses believes no checkpoint that they were not asked for.
+    fn witnesses(&self, trust: &Trust) -> Result<Option<WitnessesConfig>> {
+        let of = |config: NodeConfig| config.tiles.and_then(|tiles| tiles.witnesses);
+        if let Some(path) = &self.witnesses_from {
+            let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+            let config = NodeConfig::load(path).map_err(|error| wrong(error.to_string()))?;
+            let named = of(config).ok_or_else(|| wrong("it names no witnesses".into()))?;
+            if self.addresses.tiles.is_none() {
+                return Err(Failure::usage("a node that does not serve the log asks no witnesses")
+                    .hint("--addresses PEERS,CLIENTS,AUDITORS has it serve the log"));
+            }
+            return Ok(Some(named));
+        }
+        let joined = self.ledger.read_dir().into_iter().flatten().flatten().map(|folder| folder.path());
+        let joined =
+            joined.filter(|folder| Description::load(&folder.join("member.toml"), trust.ledger).is_ok());
+        let founders = trust.genesis.voters().map(|voter| self.ledger.join(node_name(voter.node)));
+        let mut folders: Vec<_> = joined.collect();
+        folders.sort();
+        let configs =
+            founders.chain(folders).filter_map(|folder| NodeConfig::load(&folder.join("node.toml")).ok());
+        Ok(configs.into_iter().find_map(of))
     }
 
     /// Those of the arguments; else those of whatever node of this ledger has its folder here.

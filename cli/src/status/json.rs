@@ -1,6 +1,6 @@
 //! The status for machines.
 
-use chancery_client::{LearnerStatus, LogStatus, NodeStatus, PeerStatus};
+use chancery_client::{LearnerStatus, LogStatus, NodeStatus, PeerStatus, WitnessStatus};
 use serde_json::{Value, json};
 
 use super::survey::{Said, Survey};
@@ -33,6 +33,7 @@ fn node(endpoint: &str, node: &NodeStatus) -> Value {
         "log": log(&node.log),
         "peers": peers,
         "version": node.version,
+        "witnesses": node.witnesses.iter().map(witness).collect::<Vec<_>>(),
     })
 }
 
@@ -46,6 +47,15 @@ fn peer(peer: &PeerStatus) -> Value {
         "clock_offset_ms": peer.clock_offset_ms,
         "clock_error_ms": peer.clock_error_ms,
         "lag_entries": peer.lag_entries,
+    })
+}
+
+fn witness(witness: &WitnessStatus) -> Value {
+    json!({
+        "name": witness.name,
+        "size": witness.size,
+        "cosigned_ms": witness.cosigned_ms,
+        "error": witness.error,
     })
 }
 

@@ -5,15 +5,17 @@ mod json;
 mod survey;
 mod trouble;
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 
 use crate::exit::{Exit, Result};
 use crate::member::headline;
-use crate::output::{Page, Report, Table, style};
+use crate::output::{Page, Report, Table, seconds, style};
 use crate::{context, ledger};
 
-use chancery_client::{LearnerStatus, NodeStatus, PeerStatus};
+use chancery_client::{LearnerStatus, NodeStatus, PeerStatus, WitnessStatus};
 use survey::Survey;
 
 /// Who votes and leads, where each node is, and what is wrong.
@@ -78,6 +80,14 @@ fn page(survey: &Survey, troubles: &[trouble::Trouble]) -> Page {
         let lag = survey.lag(*node).map_or_else(String::new, |lag| format!(", lacks {lag} entries"));
         page = page.text(format!("{} learns from {address}{lag}", style::name(name)));
     }
+    let mut witnesses = Table::new(&["witness", "asked by", ">leaves", ">cosigned", "failed by"]);
+    let asked = survey.answers().flat_map(|node| node.witnesses.iter().map(move |witness| (node, witness)));
+    for (node, witness) in asked {
+        witnesses.row(witness_row(node, witness));
+    }
+    if survey.answers().any(|node| !node.witnesses.is_empty()) {
+        page = page.table(witnesses);
+    }
     page = page.text(style::dim("What nodes say of themselves; nothing of it is proven. `check` proves."));
     if troubles.is_empty() {
         return page.text(format!("{} nothing is wrong", style::good("ok")));
@@ -114,6 +124,18 @@ fn row(survey: &Survey, endpoint: &str, node: &NodeStatus) -> [String; 11] {
         number(node.log.purged_index),
         signs,
         endpoint.to_owned(),
+    ]
+}
+
+/// How a witness does, by one of the nodes that ask it.
+fn witness_row(node: &NodeStatus, witness: &WitnessStatus) -> [String; 5] {
+    let since = witness.cosigned_ms.map(|ms| format!("{} ago", seconds(Duration::from_millis(ms))));
+    [
+        style::name(&witness.name),
+        node.name.clone(),
+        number(witness.size),
+        since.unwrap_or_else(|| "-".into()),
+        witness.error.as_deref().map_or_else(|| "-".into(), style::warn),
     ]
 }
 

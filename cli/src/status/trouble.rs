@@ -1,16 +1,20 @@
 //! What is wrong, in words: found in what nodes say, worst first.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use chancery_client::NodeStatus;
+use chancery_client::{NodeStatus, WitnessStatus};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::VoterSet;
 
 use super::survey::Survey;
-use crate::output::style;
+use crate::output::{seconds, style};
 
 /// Entries that a voter may lack without a word: about what is in flight.
 const LAG_ENTRIES_MAX: u64 = 128;
+
+/// How long a witness may fail without a word: it is asked again after a minute at the latest.
+const WITNESS_FAILS_MS_MAX: u64 = 120_000;
 
 /// Something that an operator should see to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,7 +62,32 @@ pub(super) fn find(survey: &Survey) -> Vec<Trouble> {
         of_one(survey, status, &mut found);
     }
     clocks_and_lag(survey, &mut found);
+    witnesses(survey, &mut found);
     found
+}
+
+/// A witness that fails every node that asks it, and cosigned for none of them for long. One that nobody has anything new for
+/// says nothing, and is not meant.
+fn witnesses(survey: &Survey, found: &mut Vec<Trouble>) {
+    let mut by_name: BTreeMap<&str, Vec<&WitnessStatus>> = BTreeMap::new();
+    for witness in survey.answers().flat_map(|status| &status.witnesses) {
+        by_name.entry(&witness.name).or_default().push(witness);
+    }
+    for (name, told) in by_name {
+        let newest_ms = told.iter().filter_map(|witness| witness.cosigned_ms).min();
+        let Some(errors) = told.iter().map(|witness| witness.error.as_deref()).collect::<Option<Vec<_>>>()
+        else {
+            continue;
+        };
+        let since = match newest_ms {
+            Some(since_ms) if since_ms <= WITNESS_FAILS_MS_MAX => continue,
+            Some(since_ms) => format!("has not cosigned for {}", seconds(Duration::from_millis(since_ms))),
+            None => "has not cosigned since the nodes that ask it started".into(),
+        };
+        let why = errors.first().copied().unwrap_or_default();
+        let message = format!("witness {} {since}: {why}", style::name(name));
+        found.push(Trouble { code: "witness", node: None, message, is_grave: false });
+    }
 }
 
 /// Two heads of one block are two histories: never by accident.
@@ -222,6 +251,7 @@ mod tests {
             roster: Some((roster.id(0), roster.clone())),
             learners: Vec::new(),
             log: LogStatus::default(),
+            witnesses: Vec::new(),
         }
     }
 
@@ -291,6 +321,29 @@ mod tests {
         assert_eq!(codes(&lagging), [("lag", Some(3))]);
         let mute = survey(&uniform(1..=3), |nodes| nodes[2].silent_because = Some("its clock".into()));
         assert_eq!(codes(&mute), [("no_margin", None), ("does_not_sign", Some(3))]);
+    }
+
+    #[test]
+    fn a_witness_that_fails_everybody_for_long_is_told_once() {
+        let asking = |told: [(Option<u64>, Option<&str>); 3]| {
+            survey(&uniform(1..=3), |nodes| {
+                for (node, (cosigned_ms, error)) in nodes.iter_mut().zip(told) {
+                    let (size, error) = (cosigned_ms.map(|_| 7), error.map(Into::into));
+                    node.witnesses =
+                        vec![WitnessStatus { name: "w.example/1".into(), size, cosigned_ms, error }];
+                }
+            })
+        };
+        let (late, gone) = (Some(120_001), Some("gone"));
+        assert_eq!(codes(&asking([(late, None), (None, None), (None, None)])), [], "a log that stands still");
+        assert_eq!(
+            codes(&asking([(late, gone), (None, gone), (Some(5), None)])),
+            [],
+            "it does for one of them"
+        );
+        assert_eq!(codes(&asking([(late, gone), (None, gone), (Some(120_000), gone)])), [], "not for long");
+        assert_eq!(codes(&asking([(late, gone), (None, gone), (late, gone)])), [("witness", None)]);
+        assert_eq!(codes(&asking([(None, gone); 3])), [("witness", None)], "and never did");
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chancery_ledger::checkpoint::{SignedCheckpoint, VerifierKey};
+use chancery_ledger::checkpoint::{KeyName, SignatureType, SignedCheckpoint, VerifierKey};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
 use chancery_ledger::log::{Frontier, TILE_WIDTH, TilePath, decode_entry_bundle, leaf_hash};
 use chancery_ledger::trust::Trust;
+use ed25519_dalek::SigningKey;
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Cluster, NODES, PATIENCE, register};
@@ -118,6 +120,38 @@ async fn whatever_node_dies_checkpoints_are_of_one_log() {
             served.extend(decode_entry_bundle(&bundle, width).unwrap().into_iter().map(<[u8]>::to_vec));
         }
         assert_eq!(served, entries[..at(size)], "node {node}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_is_told_of_a_witness_that_nobody_reaches() {
+    let key = VerifierKey::new(
+        KeyName::new("w.example/gone").unwrap(),
+        SignatureType::Cosignature,
+        SigningKey::from_bytes(&[7; 32]).verifying_key(),
+    );
+    // Nobody listens on the port of nobody.
+    let witness = format!("http://127.0.0.1:1/={}", key.unwrap());
+    let mut cluster = Cluster::found_with(NODES, &["--witness", &witness], |_| {}).await;
+    cluster.start_all();
+    cluster.wait_until_serving(NODES).await;
+    register(&cluster.connect("issuer").await, "bot").await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = cluster.operate(&["status"]).await.done();
+        let nodes = status["nodes"].as_array().unwrap();
+        let told: Vec<_> = nodes.iter().map(|node| &node["witnesses"][0]).collect();
+        if told.len() == at(NODES) && told.iter().all(|witness| witness["error"].is_string()) {
+            for witness in told {
+                assert_eq!((&witness["name"], &witness["size"]), (&"w.example/gone".into(), &Value::Null));
+            }
+            let troubles = status["troubles"].as_array().unwrap();
+            let about = troubles.iter().filter(|trouble| trouble["code"] == "witness").count();
+            assert_eq!(about, 1, "{status}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 

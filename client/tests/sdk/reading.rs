@@ -51,6 +51,11 @@ async fn the_status_of_each_endpoint_is_told() {
     let first = status[0].1.as_ref().unwrap();
     assert_eq!(first.head.unwrap().ledger, ledger.trust().ledger);
     assert_eq!((first.leader, first.silent_because.as_deref(), first.name.as_str()), (None, None, "node-1 "));
+    // What it says of witnesses is no longer than there can be any.
+    assert_eq!(first.witnesses.len(), chancery_ledger::trust::WITNESSES_MAX);
+    let witness = &first.witnesses[0];
+    assert_eq!((witness.name.as_str(), witness.size), ("w.example/1 ", None));
+    assert!(witness.error.as_ref().is_some_and(|error| error.len() < 2_000));
     assert!(matches!(status[1].1, Err(Failure::Unreachable(_))));
     assert!(matches!(status[2].1, Err(Failure::Failed { code: tonic::Code::Internal, .. })));
 }

@@ -37,13 +37,16 @@ pub(super) fn key_of<T>(request: &Request<T>) -> Result<PublicKey, Status> {
 /// Callers whose records are remembered.
 const REMEMBERED_MAX: usize = 1024;
 
+/// Principals, each with the state that it was found in.
+type Remembered = HashMap<PublicKey, (Root, Arc<PrincipalRecord>)>;
+
 /// Looks callers up in the applied state. Whoever is not an active principal learns nothing from it.
 #[derive(Clone)]
 pub(super) struct Callers {
     store: AppliedStore,
     /// Those who were found lately, with the state that they were found in: while there is no newer one, they are
     /// who they were.
-    remembered: Arc<Mutex<HashMap<PublicKey, (Root, Arc<PrincipalRecord>)>>>,
+    remembered: Arc<Mutex<Remembered>>,
 }
 
 impl Callers {
@@ -77,7 +80,7 @@ impl Callers {
         }
     }
 
-    fn remembered(&self) -> MutexGuard<'_, HashMap<PublicKey, (Root, Arc<PrincipalRecord>)>> {
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
         // INVARIANT: nothing panics while it is held.
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,4 +16,4 @@ mod tests;
 
 pub use checkpoints::{Checkpoints, Published, checkpoint_of};
 pub use server::TileServer;
-pub use witnesses::{Witnessed, Witnesses};
+pub use witnesses::{WitnessBook, Witnessed, Witnesses};

@@ -9,7 +9,8 @@ use chancery_ledger::head::HeadVoters;
 use chancery_ledger::trust::{Cosigned, CosignedError, Trust, Witnesses as Rule};
 use chancery_node::config::{TilesConfig, WitnessConfig, WitnessesConfig};
 use chancery_node::store::applied::{AppliedOptions, AppliedStore};
-use chancery_node::tile_log::{Published, TileServer, Witnessed, Witnesses, checkpoint_of};
+use chancery_node::tile_log::{Published, TileServer, WitnessBook, Witnessed, Witnesses, checkpoint_of};
+use chancery_proto::v1::api::WitnessStatus;
 use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -38,6 +39,7 @@ pub(crate) struct Log {
     asking: Option<JoinHandle<()>>,
     address: Option<SocketAddr>,
     _folder: TempDir,
+    book: Option<Arc<WitnessBook>>,
 }
 
 impl Log {
@@ -51,7 +53,7 @@ impl Log {
         }
         let (published, _) = watch::channel(None);
         let (stop, _) = watch::channel(false);
-        Self { leader, store, published, stop, asking: None, address: None, _folder: folder }
+        Self { leader, store, published, stop, asking: None, address: None, _folder: folder, book: None }
     }
 
     /// Of a node that asks these, so many of which are enough.
@@ -67,10 +69,28 @@ impl Log {
         let config =
             WitnessesConfig { quorum: Some(quorum), servers: witnesses.iter().map(server).collect() };
         let asked = Witnesses::configured(&config).unwrap();
+        self.book = Some(asked.book());
         let (witness, witnessed) = watch::channel(None);
         let run = asked.run(self.store.clone(), self.published.clone(), witness, self.stop.subscribe());
         self.asking = Some(tokio::spawn(run));
         self.serve(Some(witnessed)).await;
+    }
+
+    /// What the node says of a witness, once it is what is waited for.
+    pub(crate) async fn told(
+        &self,
+        place: usize,
+        is_awaited: impl Fn(&WitnessStatus) -> bool,
+    ) -> WitnessStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let told = self.book.as_ref().expect("a log that asks").statuses().swap_remove(place);
+            if is_awaited(&told) {
+                return told;
+            }
+            assert!(Instant::now() < deadline, "{told:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Begins to serve.

@@ -155,6 +155,45 @@ async fn a_witness_that_comes_back_is_asked_for_what_is_newest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_each_witness_does_is_told_to_who_asks() {
+    let witnesses = [
+        Fake::start("w.example/good").await,
+        Fake::down("w.example/down"),
+        Fake::start_as("w.example/broken", Manner::Says(500, "x".repeat(5_000))).await,
+        Fake::start("w.example/ahead").await,
+    ];
+    let mut log = Log::asking(&witnesses, 1).await;
+    let untold = log.told(0, |_| true).await;
+    assert_eq!(
+        (untold.size, untold.cosigned_ms, untold.error.as_str()),
+        (None, None, ""),
+        "nothing was asked"
+    );
+    log.grow(2);
+    let published = log.signed();
+    // Another node was there with more.
+    log.grow(2);
+    witnesses[3].has_cosigned(&log.signed());
+    let ahead = log.size();
+    log.publish_signed(&published);
+    let good = log.told(0, |told| told.size.is_some()).await;
+    assert_eq!((good.name.as_str(), good.size), ("w.example/good", Some(published.checkpoint().size())));
+    assert!(good.cosigned_ms.is_some_and(|ms| ms < 60_000) && good.error.is_empty(), "{good:?}");
+    for place in [1, 2] {
+        let bad = log.told(place, |told| !told.error.is_empty()).await;
+        assert_eq!((bad.name.as_str(), bad.size, bad.cosigned_ms), (witnesses[place].label(), None, None));
+        assert!(bad.error.chars().count() <= 240, "{bad:?}");
+    }
+    let other = log.told(3, |told| told.size.is_some()).await;
+    assert_eq!((other.size, other.cosigned_ms, other.error.as_str()), (Some(ahead), None, ""));
+
+    // Who comes back is no trouble any more.
+    witnesses[1].come_up().await;
+    let back = log.told(1, |told| told.cosigned_ms.is_some()).await;
+    assert_eq!((back.size, back.error.as_str()), (Some(published.checkpoint().size()), ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_slow_witnesses_of_a_busy_log_cosign_is_published_beside_the_newest() {
     let go = Arc::new(Semaphore::new(0));
     let witnesses = [

@@ -19,7 +19,7 @@ use chancery_proto::v1::api::{
     RemoveLearnerRequest, RostersReply, RostersRequest, SessionAnswer, SessionAnswers, SessionFailure,
     SessionQuestion, SessionQuestions, StatusReply, StatusRequest, SubmitReply, SubmitRequest,
     TransferLeadershipReply, TransferLeadershipRequest, WatchEvent, WatchLeaf, WatchRequest, WatchStart,
-    session_answer, submit_reply,
+    WitnessStatus, session_answer, submit_reply,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -376,6 +376,14 @@ impl Ledger for Shared {
             roster_digest: head_roster.digest.0.to_vec(),
             learners: vec![Learner { node: 9, name: "new\u{7}".into(), address: "127.0.0.1:9".into() }],
             log: Some(LogStatus { last_index: Some(7), ..LogStatus::default() }),
+            witnesses: vec![
+                WitnessStatus {
+                    name: "w.example/1\u{7}".into(),
+                    error: "x".repeat(2_000),
+                    ..WitnessStatus::default()
+                };
+                40
+            ],
             ..Default::default()
         }))
     }

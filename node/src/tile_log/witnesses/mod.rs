@@ -6,6 +6,7 @@
 //! while that checkpoint is the newest. A log that grows all the time has a newer one by then: so the newest checkpoint
 //! that enough witnesses cosigned is kept too, and served beside the newest.
 
+mod book;
 mod call;
 mod witness;
 
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Published;
 use crate::config::{ConfigError, WitnessesConfig};
 use crate::store::applied::AppliedStore;
+pub use book::WitnessBook;
 use call::WitnessUrl;
 use witness::{Cosigned, Witness};
 
@@ -40,6 +42,7 @@ pub type Witnessed = Option<Arc<str>>;
 pub struct Witnesses {
     witnesses: Vec<(WitnessUrl, VerifierKey)>,
     quorum: usize,
+    book: Arc<WitnessBook>,
 }
 
 impl Witnesses {
@@ -51,8 +54,14 @@ impl Witnesses {
         let rule = config.rule()?;
         let urls = config.servers.iter().map(|server| WitnessUrl::parse(&server.url));
         let urls = urls.collect::<Result<Vec<_>, _>>()?;
+        let book = Arc::new(WitnessBook::new(rule.keys().iter().map(|key| key.name().to_string())));
         let witnesses = urls.into_iter().zip(rule.keys().iter().cloned()).collect();
-        Ok(Self { witnesses, quorum: rule.quorum() as usize })
+        Ok(Self { witnesses, quorum: rule.quorum() as usize, book })
+    }
+
+    /// Where it is written down what each of them does.
+    pub fn book(&self) -> Arc<WitnessBook> {
+        Arc::clone(&self.book)
     }
 
     /// Asks until `stopped`.
@@ -66,7 +75,7 @@ impl Witnesses {
         let (offer, offered) = watch::channel(None);
         let (answer, answers) = mpsc::channel(self.witnesses.len().max(1));
         for (number, (url, key)) in self.witnesses.into_iter().enumerate() {
-            let witness = Witness::new(number, url, key, store.clone());
+            let witness = Witness::new(number, url, key, store.clone(), Arc::clone(&self.book));
             tokio::spawn(witness.run(offered.clone(), answer.clone(), stopped.clone()));
         }
         drop((offered, answer));

@@ -8,6 +8,7 @@ use chancery_ledger::log::prove_consistency;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use super::book::WitnessBook;
 use super::call::{Answer, Call, CallError, WitnessUrl};
 use crate::blocking;
 use crate::store::applied::AppliedStore;
@@ -35,6 +36,7 @@ pub(super) struct Witness {
     key: VerifierKey,
     call: Call,
     store: AppliedStore,
+    book: Arc<WitnessBook>,
     /// Leaves of the last checkpoint of this log that it cosigned, as far as is known here.
     size: u64,
     /// After a failure, until the next cosignature.
@@ -58,8 +60,14 @@ enum NotCosigned {
 }
 
 impl Witness {
-    pub(super) fn new(number: usize, url: WitnessUrl, key: VerifierKey, store: AppliedStore) -> Self {
-        Self { number, key, call: Call::new(url), store, size: 0, backoff: None }
+    pub(super) fn new(
+        number: usize,
+        url: WitnessUrl,
+        key: VerifierKey,
+        store: AppliedStore,
+        book: Arc<WitnessBook>,
+    ) -> Self {
+        Self { number, key, call: Call::new(url), store, book, size: 0, backoff: None }
     }
 
     /// Asks for a cosignature of what is offered, one at a time and the newest first, until `stopped`.
@@ -90,6 +98,7 @@ impl Witness {
             let size = signed.checkpoint().size();
             match self.cosigned(signed).await {
                 Ok(line) => {
+                    self.book.cosigned(self.number, size);
                     self.recovered();
                     if answers.send(Cosigned { witness: self.number, size, line }).await.is_err() {
                         return;
@@ -97,6 +106,7 @@ impl Witness {
                 }
                 Err(overtaken @ NotCosigned::Overtaken(_)) => {
                     tracing::debug!(witness = %self.key.name(), size, %overtaken, "no cosignature of a witness");
+                    self.book.overtaken(self.number, self.size);
                     self.recovered();
                 }
                 Err(why) => {
@@ -148,6 +158,7 @@ impl Witness {
 
     /// How long to leave it alone. Only the first failure of many is told aloud.
     fn failed(&mut self, why: &NotCosigned) -> Duration {
+        self.book.failed(self.number, &why.to_string());
         let witness = self.key.name();
         let wait = match self.backoff {
             None => {
