@@ -7,12 +7,14 @@
 
 mod fault;
 mod floor;
+mod full;
 mod load;
 mod machine;
 mod measures;
 mod micro;
 mod plan;
 mod processes;
+mod replay;
 mod report;
 mod run;
 mod system;

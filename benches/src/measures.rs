@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use crate::floor::composed::{AnswerShape, CallCost, WriteShape};
 use crate::floor::units::Units;
+use crate::full::Full;
 use crate::load::Sample;
 use crate::micro::Micros;
 use crate::micro::state_tree::Applied;
 use crate::machine::{Machine, SyncLatency};
+use crate::replay::Replay;
 use crate::workloads::batching::Batching;
 
 /// Everything that was measured, raw: what `results.json` holds.
@@ -32,6 +34,10 @@ pub(crate) struct Measured {
     pub(crate) batching: BTreeMap<String, Vec<Batching>>,
     pub(crate) answer: AnswerShape,
     pub(crate) receipt: WriteShape,
+    /// The replay of recorded tool calls, one for each turn.
+    pub(crate) replays: Vec<Replay>,
+    /// With a million grants, if that was asked for.
+    pub(crate) full: Option<Full>,
     /// Open-loop load, in operations a second.
     pub(crate) open_per_second: f64,
     /// What was left out, and why.

@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     /// A recording of tool calls, for the replay; without it there is none.
     #[arg(long)]
     pub(crate) recording: Option<PathBuf>,
+    /// Only what is called so, or begins so: chancery/check. May be given several times.
+    #[arg(long)]
+    pub(crate) only: Vec<String>,
     /// Also what takes a million grants.
     #[arg(long)]
     pub(crate) full: bool,
@@ -42,6 +45,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether `what` is to be measured.
+    pub(crate) fn wants(&self, what: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| what.starts_with(only.as_str()))
+    }
+
     /// How long one measurement takes.
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds.clamp(0.1, 600.0))

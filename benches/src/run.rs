@@ -16,7 +16,7 @@ use crate::micro::answer::ProvenAnswer;
 use crate::micro::state_tree::{Applied, House};
 use crate::measures::{Measured, Settings};
 use crate::plan::Plan;
-use crate::report;
+use crate::{full, replay, report};
 use crate::system::chancery::Chancery;
 use crate::system::etcd::Etcd;
 use crate::system::{self};
@@ -51,6 +51,7 @@ pub(crate) async fn run(plan: Plan) -> Result<()> {
         stage.turn(turn).await?;
     }
     stage.apply_alone().await?;
+    stage.full().await?;
     report::write(&stage.plan.results, &stage.measured)
 }
 
@@ -81,6 +82,14 @@ impl Stage {
             theirs::prepare(etcd, connections).await?;
         }
         let (answer, receipt) = shapes::look(&clients).await?;
+        match &plan.recording {
+            Some(recording) if recording.is_file() => {}
+            Some(recording) => return Err(BenchError::of("replay")(format!("{} is no file", recording.display()))),
+            None => left_out.push("the replay of recorded tool calls: none was given; `make bench FILE=trajectories.jsonl`".into()),
+        }
+        if !plan.full {
+            left_out.push("a million grants: `make bench FULL=1`".into());
+        }
         let answer_of_4 = Arc::new(ProvenAnswer::get(&chancery).await?);
         let settings = Settings {
             runs: plan.runs,
@@ -103,6 +112,8 @@ impl Stage {
             batching: Default::default(),
             answer,
             receipt,
+            replays: Vec::new(),
+            full: None,
             open_per_second: 0.0,
             left_out,
         };
@@ -116,7 +127,13 @@ impl Stage {
         self.measured.sync.push(blocking(&folder, sync_latency).await?);
         self.measured.units.push(blocking(&folder, units::measure).await?);
         let answer_of_4 = Arc::clone(&self.answer_of_4);
-        self.measured.micros.push(blocking(&folder, move |_| Ok(answer_of_4.measure())).await?);
+        self.measured.micros.push(blocking(&folder, move |_| {
+                let micros = answer_of_4.measure();
+                #[cfg(feature = "tokens")]
+                let micros = micros.into_iter().chain(crate::micro::tokens::measure()?).collect();
+                Ok(micros)
+            })
+            .await?);
         let all = usize::from(self.plan.callers);
 
         self.ours(ours::Kind::Check, "check", all).await?;
@@ -146,7 +163,32 @@ impl Stage {
         self.chancery.slow_syncs(true).await?;
         self.ours(ours::Kind::Grant, "grant-alone-slow-sync", 1).await?;
         self.ours(ours::Kind::Grant, "grant-slow-sync", all).await?;
-        self.chancery.slow_syncs(false).await
+        self.chancery.slow_syncs(false).await?;
+        self.replay().await
+    }
+
+    async fn replay(&mut self) -> Result<()> {
+        let Some(recording) = self.plan.recording.as_ref().filter(|_| self.plan.wants("replay")) else { return Ok(()) };
+        let replay = replay::run(&self.plan.program, self.scratch.path(), recording).await?;
+        let words = format!(
+            "{:32} {:>9.1} s  a decision p50 {:.2} ms, p99 {:.2} ms",
+            "replay", replay.seconds, replay.decision_p50_ms, replay.decision_p99_ms
+        );
+        say(self.began, &words);
+        self.measured.replays.push(replay);
+        Ok(())
+    }
+
+    async fn full(&mut self) -> Result<()> {
+        if !self.plan.full {
+            return Ok(());
+        }
+        // Its memory and processors are the large ledger's now.
+        self.etcd = None;
+        let folder = self.scratch.path().join("large");
+        std::fs::create_dir_all(&folder).map_err(BenchError::at(&folder))?;
+        self.measured.full = Some(full::measure(&self.plan, &folder, 24, &self.clients, &self.chancery).await?);
+        Ok(())
     }
 
     /// What applying blocks costs, of the sizes that the measured ones had.
@@ -180,9 +222,11 @@ impl Stage {
         let checks = Arc::new(Commands::new(ours::Kind::Check, &self.clients));
         let nodes_cpu = || system::cpu(&self.chancery.processes);
         let what = "chancery/check-half-load";
-        let sample = load::open(&checks, all, rate, self.measuring(what, &nodes_cpu)).await?;
-        self.keep(what, sample, Some(checks.batching()));
-        let Some(etcd) = &self.etcd else { return Ok(()) };
+        if self.plan.wants(what) {
+            let sample = load::open(&checks, all, rate, self.measuring(what, &nodes_cpu)).await?;
+            self.keep(what, sample, Some(checks.batching()));
+        }
+        let Some(etcd) = self.etcd.as_ref().filter(|_| self.plan.wants("etcd/get-half-load")) else { return Ok(()) };
         let gets = Arc::new(theirs::Keyed::new(theirs::Kind::Get, etcd, usize::from(self.plan.connections))?);
         let nodes_cpu = || system::cpu(&etcd.processes);
         let what = "etcd/get-half-load";
@@ -195,6 +239,9 @@ impl Stage {
         let operation = Arc::new(Commands::new(kind, &self.clients));
         let nodes_cpu = || system::cpu(&self.chancery.processes);
         let what = format!("chancery/{name}");
+        if !self.plan.wants(&what) {
+            return Ok(());
+        }
         let sample = load::closed(&operation, callers, self.measuring(&what, &nodes_cpu)).await?;
         self.keep(&what, sample, Some(operation.batching()));
         Ok(())
@@ -205,6 +252,9 @@ impl Stage {
         let operation = Arc::new(theirs::Keyed::new(kind, etcd, usize::from(self.plan.connections))?);
         let nodes_cpu = || system::cpu(&etcd.processes);
         let what = format!("etcd/{name}");
+        if !self.plan.wants(&what) {
+            return Ok(());
+        }
         let sample = load::closed(&operation, callers, self.measuring(&what, &nodes_cpu)).await?;
         self.keep(&what, sample, None);
         Ok(())
@@ -223,6 +273,9 @@ impl Stage {
     async fn floor_of<O: Operation>(&mut self, name: &str, calls: Arc<O>, callers: usize) -> Result<()> {
         let nodes_cpu = || system::cpu(&self.floor.processes);
         let what = format!("floor/{name}");
+        if !self.plan.wants(&what) {
+            return Ok(());
+        }
         let sample = load::closed(&calls, callers, self.measuring(&what, &nodes_cpu)).await?;
         self.keep(&what, sample, None);
         Ok(())

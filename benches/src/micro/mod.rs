@@ -2,6 +2,8 @@
 
 pub(crate) mod answer;
 pub(crate) mod state_tree;
+#[cfg(feature = "tokens")]
+pub(crate) mod tokens;
 
 use std::collections::BTreeMap;
 

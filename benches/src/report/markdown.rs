@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::verdicts::{self, cpu};
 use crate::floor::composed::{Floor, Side};
-use crate::measures::Measured;
+use crate::measures::{Measured, median};
+use crate::replay::Replay;
 
 /// Under how much load, and how it is called.
 const ROWS: [(&str, &str); 22] = [
@@ -38,6 +39,7 @@ pub(super) fn text(measured: &Measured) -> String {
     let _ = writeln!(text, "{}\n", machine(measured));
     aims(&mut text, measured);
     loads(&mut text, measured);
+    replays(&mut text, measured);
     floors(&mut text, measured);
     units(&mut text, measured);
     for left_out in &measured.left_out {
@@ -101,6 +103,18 @@ fn loads(text: &mut String, measured: &Measured) {
         );
     }
     text.push('\n');
+}
+
+fn replays(text: &mut String, measured: &Measured) {
+    let of = |field: fn(&Replay) -> f64| median(measured.replays.iter().map(field));
+    let all = (of(|replay| replay.seconds), of(|replay| replay.decision_p50_ms), of(|replay| replay.decision_p99_ms));
+    if let (Some(seconds), Some(p50), Some(p99)) = all {
+        let _ = writeln!(text, "## The replay of recorded tool calls\n\n{}\n", machine(measured));
+        let _ = writeln!(
+            text,
+            "One after the other, as `make replay` does: {seconds:.1} s with everything; a recorded decision {p50:.2} ms (p50), {p99:.2} ms (p99).\n"
+        );
+    }
 }
 
 fn floors(text: &mut String, measured: &Measured) {

@@ -1,7 +1,8 @@
 //! The floors of the operations, and what was aimed for held against what was measured.
 
 use crate::floor::composed::{Calls, Floor};
-use crate::measures::Measured;
+use crate::full::Full;
+use crate::measures::{Measured, median};
 
 /// One line of the table of aims.
 pub(super) struct Verdict {
@@ -128,7 +129,53 @@ pub(super) fn all(measured: &Measured) -> Vec<Verdict> {
             held: Some(rest <= 100.0),
         });
     }
+    if let (Some(whole), Some(biscuit), Some(tenuo)) =
+        (measured.micro("answer-of-4/whole"), measured.micro("biscuit-auth-of-4"), measured.micro("tenuo-of-4"))
+    {
+        verdicts.push(Verdict {
+            measure: "the client's CPU for that, beside tokens of a chain of 4 that nobody was asked about",
+            aim: "less than biscuit-auth's and tenuo's".into(),
+            measured: format!("{whole:.0} µs, biscuit-auth {biscuit:.0} µs, tenuo {tenuo:.0} µs"),
+            held: Some(whole < biscuit && whole < tenuo),
+        });
+    }
+    if let Some(full) = &measured.full {
+        verdicts.extend(with_a_million(full));
+    }
     verdicts
+}
+
+fn with_a_million(full: &Full) -> Vec<Verdict> {
+    let ratio = full.ratio().unwrap_or(0.0);
+    let resident = full.steps.iter().map(|step| step.resident_mib).max().unwrap_or(0);
+    let steps: Vec<_> = full.steps.iter().map(|step| step.resident_mib.to_string()).collect();
+    let restart = median(full.restarts_s.iter().copied()).unwrap_or(0.0);
+    vec![
+        Verdict {
+            measure: "check p50 with 1,000,000 grants",
+            aim: "≤ 1.3× that with 10,000".into(),
+            measured: format!("{ratio:.2}×"),
+            held: Some(ratio <= 1.3),
+        },
+        Verdict {
+            measure: "memory of a node with 1,000,000 grants",
+            aim: "≤ 512 MiB, and flat".into(),
+            measured: format!("{resident} MiB; every 100,000 grants: {}", steps.join(", ")),
+            held: Some(resident <= 512),
+        },
+        Verdict {
+            measure: "restart until all nodes serve, with 1,000,000 grants",
+            aim: "≤ 5 s".into(),
+            measured: format!("{restart:.1} s"),
+            held: Some(restart <= 5.0),
+        },
+        Verdict {
+            measure: "bytes on disk for a grant",
+            aim: "said".into(),
+            measured: format!("{:.0}", full.disk_bytes_per_grant),
+            held: None,
+        },
+    ]
 }
 
 /// What a lone write cannot be faster than, with 2 ms added to each sync, in microseconds.

@@ -1,6 +1,8 @@
 //! Chancery: founded and run by its own program, each client with a context of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +32,7 @@ const FAILPOINT_FOLLOWED_WITHIN: Duration = Duration::from_millis(50);
 pub(crate) struct Chancery {
     /// They end before their folder goes.
     pub(crate) processes: Vec<Process>,
+    program: PathBuf,
     folder: PathBuf,
     contexts: AtomicU64,
 }
@@ -47,21 +50,44 @@ impl Chancery {
         if !made.status.success() {
             return Err(BenchError::of(SYSTEM)(String::from_utf8_lossy(&made.stderr)));
         }
-        let failpoints = folder.join("failpoints");
-        let mut processes = Vec::new();
-        for node in 1..=NODES {
-            let config = ledger.join(format!("node-{node}")).join("node.toml");
-            let arguments = ["node", "--config", &config.display().to_string()].map(str::to_owned);
-            let environment = [
-                ("HOME", folder.display().to_string()),
-                ("CHANCERY_FAILPOINTS_FILE", failpoints.display().to_string()),
-            ];
-            let log = folder.join(format!("node-{node}.log"));
-            processes.push(Process::start(program, &arguments, &environment, log)?);
-        }
-        let chancery = Self { processes, folder: folder.to_owned(), contexts: AtomicU64::new(0) };
+        let mut chancery = Self {
+            processes: Vec::new(),
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            contexts: AtomicU64::new(0),
+        };
+        chancery.start_nodes()?;
         chancery.wait().await?;
         Ok(chancery)
+    }
+
+    /// Kills every node and starts it again. How long it took from the start until all of them served proven answers.
+    pub(crate) async fn restart(&mut self) -> Result<Duration> {
+        self.processes.clear();
+        let began = Instant::now();
+        self.start_nodes()?;
+        self.wait().await?;
+        Ok(began.elapsed())
+    }
+
+    /// Bytes on the disk of the node that has most.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let nodes = (1..=NODES).map(|node| size_of(&self.folder().join(format!("node-{node}")).join("data")));
+        nodes.max().unwrap_or(0)
+    }
+
+    fn start_nodes(&mut self) -> Result<()> {
+        for node in 1..=NODES {
+            let config = self.folder().join(format!("node-{node}")).join("node.toml");
+            let arguments = ["node", "--config", &config.display().to_string()].map(str::to_owned);
+            let environment = [
+                ("HOME", self.folder.display().to_string()),
+                ("CHANCERY_FAILPOINTS_FILE", self.folder.join("failpoints").display().to_string()),
+            ];
+            let log = self.folder.join(format!("node-{node}.log"));
+            self.processes.push(Process::start(&self.program, &arguments, &environment, log)?);
+        }
+        Ok(())
     }
 
     /// A connection of its own as a first principal, which calls node `node` as long as that serves.
@@ -113,4 +139,20 @@ impl Chancery {
             sleep(ASK_EVERY).await;
         }
     }
+}
+
+/// Bytes that the files below `folder` take on the disk, a file with several names once.
+fn size_of(folder: &Path) -> u64 {
+    let (mut folders, mut seen, mut bytes) = (vec![folder.to_owned()], BTreeSet::new(), 0);
+    while let Some(folder) = folders.pop() {
+        // What goes while it is looked at has no size.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) if seen.insert(found.ino()) => bytes += found.blocks() * 512,
+                _ => {}
+            }
+        }
+    }
+    bytes
 }

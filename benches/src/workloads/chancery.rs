@@ -26,6 +26,9 @@ pub(crate) const GRANTS_EACH: usize = 10;
 /// Agents that get and lose grants while it is measured.
 const CHANGED_AGENTS: usize = 1_000;
 
+/// Grants of each agent that is there only to fill the ledger.
+pub(crate) const FILLED_EACH: usize = 100;
+
 /// Grants of theirs to begin with, so that revocations do not run out of them.
 const TO_REVOKE: usize = 4_000;
 
@@ -113,6 +116,21 @@ impl Clients {
         };
         clients.all(to_revoke, grant).await?;
         Ok(clients)
+    }
+
+    /// Grants `count` more, to agents of whom each gets a hundred, the numbers of whom begin at `first`.
+    pub(crate) async fn fill(self: &Arc<Self>, first: usize, count: usize) -> Result<()> {
+        let agents = count.div_ceil(FILLED_EACH);
+        let register = |_, issuer: Ledger, agent: String| async move {
+            let registered = issuer.register_agent(name(&agent)?, name("bench/owner")?, None).await;
+            registered.map(drop).map_err(|error| error.to_string())
+        };
+        self.all((first..first + agents).map(filled_agent), register).await?;
+        let grants = (0..count).map(|number| (filled_agent(first + number % agents), action(number / agents)));
+        let grant = |clients: Arc<Self>, issuer: Ledger, (agent, action): (String, String)| async move {
+            clients.grant(&issuer, &agent, &action).await.map(drop)
+        };
+        self.all(grants, grant).await
     }
 
     /// Has the issuers do something for each of `all`, several at once.
@@ -269,6 +287,10 @@ fn agent(number: usize) -> String {
 
 fn changed_agent(number: usize) -> String {
     format!("bench/changed-{number}")
+}
+
+fn filled_agent(number: usize) -> String {
+    format!("bench/filled-{number}")
 }
 
 fn action(number: usize) -> String {
