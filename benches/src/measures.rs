@@ -21,6 +21,8 @@ pub(crate) struct Measured {
     pub(crate) settings: Settings,
     /// Latency of a synced write before each turn.
     pub(crate) sync: Vec<SyncLatency>,
+    /// What the nodes do while nobody asks, before each turn: part of one processor, of Chancery's and etcd's.
+    pub(crate) idle: Vec<(f64, f64)>,
     /// What the units of the floor cost in each turn.
     pub(crate) units: Vec<Units>,
     /// What was measured in this process alone, in each turn: CPU time in microseconds.
@@ -68,6 +70,12 @@ impl Measured {
     /// The median over the turns of what `of` takes from each; none if it was not measured.
     pub(crate) fn median(&self, what: &str, of: impl Fn(&Sample) -> f64) -> Option<f64> {
         median(self.samples.get(what)?.iter().map(of))
+    }
+
+    /// The median over the turns of one thing by another of the same turn: what disturbs a turn disturbs both.
+    pub(crate) fn ratio(&self, (what, by): (&str, &str), of: impl Fn(&Sample) -> f64) -> Option<f64> {
+        let turns = self.samples.get(what)?.iter().zip(self.samples.get(by)?);
+        median(turns.map(|(one, other)| of(one) / of(other)))
     }
 
     /// The least and the greatest of it.

@@ -26,6 +26,9 @@ use crate::workloads::{etcd as theirs, shapes};
 /// Part of the lower of the two peaks at which latency is compared.
 const PART_OF_PEAK: f64 = 0.5;
 
+/// For how long the nodes are looked at while nobody asks.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// A message between two nodes: a statement, or an acknowledgement.
 const BETWEEN_NODES: Sizes = Sizes { request: 96, reply: 384 };
 
@@ -104,6 +107,7 @@ impl Stage {
             machine: Machine::describe(scratch.path()),
             settings,
             sync: Vec::new(),
+            idle: Vec::new(),
             units: Vec::new(),
             micros: Vec::new(),
             answer_of_4: answer_of_4.shape,
@@ -123,6 +127,8 @@ impl Stage {
     /// Every system under every load, once.
     async fn turn(&mut self, turn: u32) -> Result<()> {
         say(self.began, &format!("turn {turn} of {}", self.plan.runs));
+        let idle = self.idle().await;
+        self.measured.idle.push(idle);
         let folder = self.scratch.path().to_owned();
         self.measured.sync.push(blocking(&folder, sync_latency).await?);
         self.measured.units.push(blocking(&folder, units::measure).await?);
@@ -189,6 +195,15 @@ impl Stage {
         std::fs::create_dir_all(&folder).map_err(BenchError::at(&folder))?;
         self.measured.full = Some(full::measure(&self.plan, &folder, 24, &self.clients, &self.chancery).await?);
         Ok(())
+    }
+
+    /// What the nodes of each do while nobody asks, as part of one processor.
+    async fn idle(&self) -> (f64, f64) {
+        let etcd = || self.etcd.as_ref().map_or(Duration::ZERO, |etcd| system::cpu(&etcd.processes));
+        let (ours, theirs) = (system::cpu(&self.chancery.processes), etcd());
+        tokio::time::sleep(IDLE).await;
+        let part = |after: Duration, before| after.saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64();
+        (part(system::cpu(&self.chancery.processes), ours), part(etcd(), theirs))
     }
 
     /// What applying blocks costs, of the sizes that the measured ones had.
