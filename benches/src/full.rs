@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::Result;
 use crate::load::{self, Measured as Measuring};
@@ -28,7 +28,7 @@ const CALLERS: usize = 4;
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// What it came to.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Full {
     pub(crate) grants: usize,
     /// Median latency of a check with few grants and with all, in each turn.
@@ -43,7 +43,7 @@ pub(crate) struct Full {
 }
 
 /// One look at the nodes.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) grants: usize,
     pub(crate) seconds: f64,
@@ -52,7 +52,13 @@ pub(crate) struct Step {
 }
 
 /// Measures on a cluster of its own, beside one with few grants, so that both take turns.
-pub(crate) async fn measure(plan: &Plan, folder: &Path, place: u16, few: &Arc<Clients>, few_nodes: &Chancery) -> Result<Full> {
+pub(crate) async fn measure(
+    plan: &Plan,
+    folder: &Path,
+    place: u16,
+    few: &Arc<Clients>,
+    few_nodes: &Chancery,
+) -> Result<Full> {
     let began = Instant::now();
     let mut large = Chancery::start(&plan.program, folder, place).await?;
     let clients = Clients::prepare(&large, usize::from(plan.connections)).await?;
@@ -63,7 +69,10 @@ pub(crate) async fn measure(plan: &Plan, folder: &Path, place: u16, few: &Arc<Cl
         clients.fill(grants / FILLED_EACH, more).await?;
         grants += more;
         let look = look(&large, grants, began);
-        eprintln!("{:6.1} s  {} grants: {} MiB resident, {} MiB on disk", look.seconds, grants, look.resident_mib, look.disk_mib);
+        eprintln!(
+            "{:6.1} s  {} grants: {} MiB resident, {} MiB on disk",
+            look.seconds, grants, look.resident_mib, look.disk_mib
+        );
         full.steps.push(look);
     }
     for _ in 0..plan.runs {

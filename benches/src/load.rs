@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -41,7 +41,7 @@ pub(crate) trait Operation: Send + Sync + 'static {
 }
 
 /// What one run of one measurement came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// Operations that ended in the time.
     pub(crate) operations: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Sample {
 }
 
 /// Latencies, in microseconds.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50_us: f64,
     pub(crate) p90_us: f64,
@@ -177,7 +177,8 @@ pub(crate) async fn open<O: Operation>(
     let apart = Duration::from_secs_f64(1.0 / per_second.max(1.0));
     let (begins, lasts) = (Instant::now(), WARM_UP + measured.time);
     let pacing = Pacing { begins, apart, lasts, callers };
-    let (runtime, shared) = (Handle::current(), (Arc::clone(operation), Arc::clone(&counted), Arc::clone(&latencies)));
+    let (runtime, shared) =
+        (Handle::current(), (Arc::clone(operation), Arc::clone(&counted), Arc::clone(&latencies)));
     // A thread of its own: the runtime's timers are as coarse as a millisecond.
     let pacer = std::thread::spawn(move || {
         let (operation, counted, latencies) = shared;

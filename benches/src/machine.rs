@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{BenchError, Result};
 
@@ -16,7 +16,7 @@ const SYNCS: usize = 200;
 const SYNC_SIZE_BYTES: usize = 16 * 1024;
 
 /// What the machine is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// The processor's model.
     pub(crate) cpu: String,
@@ -33,7 +33,7 @@ pub(crate) struct Machine {
 }
 
 /// Latency of a synced write, in microseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct SyncLatency {
     /// Half are faster.
     pub(crate) p50_us: f64,
@@ -51,7 +51,9 @@ impl Machine {
             line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
         };
         let memory = read("/proc/meminfo");
-        let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+        let kib = memory
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
         Self {
             cpu: field("model name").unwrap_or_else(|| "unknown".into()),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
@@ -80,7 +82,9 @@ pub(crate) fn sync_latency(folder: &Path) -> Result<SyncLatency> {
     let mut took: Vec<Duration> = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {
         let began = Instant::now();
-        file.write_all(&[7; SYNC_SIZE_BYTES]).and_then(|()| file.sync_data()).map_err(BenchError::at(&path))?;
+        file.write_all(&[7; SYNC_SIZE_BYTES])
+            .and_then(|()| file.sync_data())
+            .map_err(BenchError::at(&path))?;
         took.push(began.elapsed());
     }
     fs::remove_file(&path).map_err(BenchError::at(&path))?;

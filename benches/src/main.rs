@@ -41,6 +41,12 @@ struct Arguments {
 enum What {
     /// Measures, and writes the results.
     Run(Plan),
+    /// Writes the tables and plots again, from what was measured before.
+    Report {
+        /// The folder of results.json.
+        #[arg(long)]
+        results: PathBuf,
+    },
     /// Answers empty calls: one of the floor's three processes. The bench starts it.
     #[command(hide = true)]
     FloorServer {
@@ -64,6 +70,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match Arguments::parse().what {
             What::Run(plan) => bounded(plan).await,
+            What::Report { results } => report::again(&results),
             What::FloorServer { node, listen } => floor::server::serve(&node, listen).await,
         }
     });

@@ -2,26 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::floor::composed::{AnswerShape, CallCost, WriteShape};
 use crate::floor::units::Units;
 use crate::full::Full;
 use crate::load::Sample;
+use crate::machine::{Machine, SyncLatency};
 use crate::micro::Micros;
 use crate::micro::state_tree::Applied;
-use crate::machine::{Machine, SyncLatency};
 use crate::replay::Replay;
 use crate::workloads::batching::Batching;
 
 /// Everything that was measured, raw: what `results.json` holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) machine: Machine,
     pub(crate) settings: Settings,
     /// Latency of a synced write before each turn.
     pub(crate) sync: Vec<SyncLatency>,
     /// What the nodes do while nobody asks, before each turn: part of one processor, of Chancery's and etcd's.
+    #[serde(default)]
     pub(crate) idle: Vec<(f64, f64)>,
     /// What the units of the floor cost in each turn.
     pub(crate) units: Vec<Units>,
@@ -47,7 +48,7 @@ pub(crate) struct Measured {
 }
 
 /// How it was measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) runs: u32,
     pub(crate) seconds: f64,

@@ -13,7 +13,8 @@ use std::time::Duration;
 use crate::fault::{BenchError, Result};
 
 /// Starts `"$@"`, says its process id, and kills it when nobody holds the standard input any more.
-const KEEPER: &str = r#""$@" </dev/null >/dev/null & child=$!; echo "$child"; read -r _; kill -9 "$child"; wait "$child""#;
+const KEEPER: &str =
+    r#""$@" </dev/null >/dev/null & child=$!; echo "$child"; read -r _; kill -9 "$child"; wait "$child""#;
 
 /// Lines of a process's log that a failure tells.
 const LAST_LINES: usize = 8;
@@ -64,7 +65,10 @@ impl Process {
             Err(_) => {
                 drop(keeper.stdin.take());
                 let _ = keeper.wait();
-                Err(BenchError::System { system: "process", reason: format!("{} did not start", program.display()) })
+                Err(BenchError::System {
+                    system: "process",
+                    reason: format!("{} did not start", program.display()),
+                })
             }
         }
     }

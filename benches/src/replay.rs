@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ const SYSTEM: &str = "replay";
 const REPLAY_MAX: Duration = Duration::from_secs(180);
 
 /// What one came to.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Replay {
     /// All of it, with three nodes started, the log audited and every record verified from its file, in seconds.
     pub(crate) seconds: f64,
@@ -40,7 +40,8 @@ pub(crate) async fn run(program: &Path, folder: &Path, recording: &Path) -> Resu
         .spawn()
         .map_err(BenchError::at(program))?;
     let ended = timeout(REPLAY_MAX, child.wait_with_output()).await;
-    let output = ended.map_err(|_| BenchError::of(SYSTEM)("it does not end"))?.map_err(BenchError::of(SYSTEM))?;
+    let output =
+        ended.map_err(|_| BenchError::of(SYSTEM)("it does not end"))?.map_err(BenchError::of(SYSTEM))?;
     let seconds = began.elapsed().as_secs_f64();
     let (said, words) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
@@ -55,7 +56,9 @@ pub(crate) async fn run(program: &Path, folder: &Path, recording: &Path) -> Resu
         found.last().map(|us| us / 1e3)
     };
     match (field("decision_p50_us"), field("decision_p99_us")) {
-        (Some(decision_p50_ms), Some(decision_p99_ms)) => Ok(Replay { seconds, decision_p50_ms, decision_p99_ms }),
+        (Some(decision_p50_ms), Some(decision_p99_ms)) => {
+            Ok(Replay { seconds, decision_p50_ms, decision_p99_ms })
+        }
         _ => Err(BenchError::of(SYSTEM)("it does not say how long a decision took")),
     }
 }

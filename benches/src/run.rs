@@ -12,16 +12,16 @@ use crate::floor::calls::{Servers, Sizes};
 use crate::floor::units;
 use crate::load::{self, Measured as Measuring, Operation, Sample};
 use crate::machine::{Machine, sync_latency};
+use crate::measures::{Measured, Settings};
 use crate::micro::answer::ProvenAnswer;
 use crate::micro::state_tree::{Applied, House};
-use crate::measures::{Measured, Settings};
 use crate::plan::Plan;
-use crate::{full, replay, report};
 use crate::system::chancery::Chancery;
 use crate::system::etcd::Etcd;
 use crate::system::{self};
 use crate::workloads::chancery::{self as ours, Clients, Commands};
 use crate::workloads::{etcd as theirs, shapes};
+use crate::{full, replay, report};
 
 /// Part of the lower of the two peaks at which latency is compared.
 const PART_OF_PEAK: f64 = 0.5;
@@ -87,8 +87,13 @@ impl Stage {
         let (answer, receipt) = shapes::look(&clients).await?;
         match &plan.recording {
             Some(recording) if recording.is_file() => {}
-            Some(recording) => return Err(BenchError::of("replay")(format!("{} is no file", recording.display()))),
-            None => left_out.push("the replay of recorded tool calls: none was given; `make bench FILE=trajectories.jsonl`".into()),
+            Some(recording) => {
+                return Err(BenchError::of("replay")(format!("{} is no file", recording.display())));
+            }
+            None => left_out.push(
+                "the replay of recorded tool calls: none was given; `make bench FILE=trajectories.jsonl`"
+                    .into(),
+            ),
         }
         if !plan.full {
             left_out.push("a million grants: `make bench FULL=1`".into());
@@ -133,18 +138,21 @@ impl Stage {
         self.measured.sync.push(blocking(&folder, sync_latency).await?);
         self.measured.units.push(blocking(&folder, units::measure).await?);
         let answer_of_4 = Arc::clone(&self.answer_of_4);
-        self.measured.micros.push(blocking(&folder, move |_| {
+        self.measured.micros.push(
+            blocking(&folder, move |_| {
                 let micros = answer_of_4.measure();
                 #[cfg(feature = "tokens")]
                 let micros = micros.into_iter().chain(crate::micro::tokens::measure()?).collect();
                 Ok(micros)
             })
-            .await?);
+            .await?,
+        );
         let all = usize::from(self.plan.callers);
 
         self.ours(ours::Kind::Check, "check", all).await?;
         self.theirs(theirs::Kind::Get, "get", all).await?;
-        let answer = Sizes { request: self.measured.answer.request_bytes, reply: self.measured.answer.reply_bytes };
+        let answer =
+            Sizes { request: self.measured.answer.request_bytes, reply: self.measured.answer.reply_bytes };
         self.unary("unary-check", answer, all).await?;
         self.streamed("streamed-check", answer, all).await?;
         self.theirs(theirs::Kind::SerializableGet, "serializable-get", all).await?;
@@ -152,7 +160,8 @@ impl Stage {
 
         self.ours(ours::Kind::Grant, "grant", all).await?;
         self.theirs(theirs::Kind::Put, "put", all).await?;
-        let receipt = Sizes { request: self.measured.receipt.request_bytes, reply: self.measured.receipt.reply_bytes };
+        let receipt =
+            Sizes { request: self.measured.receipt.request_bytes, reply: self.measured.receipt.reply_bytes };
         self.unary("unary-write", receipt, all).await?;
         self.streamed("between-nodes", BETWEEN_NODES, all).await?;
         self.ours(ours::Kind::Revoke, "revoke", all).await?;
@@ -174,7 +183,9 @@ impl Stage {
     }
 
     async fn replay(&mut self) -> Result<()> {
-        let Some(recording) = self.plan.recording.as_ref().filter(|_| self.plan.wants("replay")) else { return Ok(()) };
+        let Some(recording) = self.plan.recording.as_ref().filter(|_| self.plan.wants("replay")) else {
+            return Ok(());
+        };
         let replay = replay::run(&self.plan.program, self.scratch.path(), recording).await?;
         let words = format!(
             "{:32} {:>9.1} s  a decision p50 {:.2} ms, p99 {:.2} ms",
@@ -193,7 +204,8 @@ impl Stage {
         self.etcd = None;
         let folder = self.scratch.path().join("large");
         std::fs::create_dir_all(&folder).map_err(BenchError::at(&folder))?;
-        self.measured.full = Some(full::measure(&self.plan, &folder, 24, &self.clients, &self.chancery).await?);
+        self.measured.full =
+            Some(full::measure(&self.plan, &folder, 24, &self.clients, &self.chancery).await?);
         Ok(())
     }
 
@@ -208,7 +220,11 @@ impl Stage {
 
     /// What applying blocks costs, of the sizes that the measured ones had.
     async fn apply_alone(&mut self) -> Result<()> {
-        let kinds = [("grant", ours::Kind::Grant), ("revoke", ours::Kind::Revoke), ("authorize", ours::Kind::Authorize)];
+        let kinds = [
+            ("grant", ours::Kind::Grant),
+            ("revoke", ours::Kind::Revoke),
+            ("authorize", ours::Kind::Authorize),
+        ];
         let kinds = kinds.map(|(name, kind)| {
             let what = format!("chancery/{name}");
             let size = self.measured.shared(&what).per_batch.round().clamp(1.0, 500.0);
@@ -241,7 +257,9 @@ impl Stage {
             let sample = load::open(&checks, all, rate, self.measuring(what, &nodes_cpu)).await?;
             self.keep(what, sample, Some(checks.batching()));
         }
-        let Some(etcd) = self.etcd.as_ref().filter(|_| self.plan.wants("etcd/get-half-load")) else { return Ok(()) };
+        let Some(etcd) = self.etcd.as_ref().filter(|_| self.plan.wants("etcd/get-half-load")) else {
+            return Ok(());
+        };
         let gets = Arc::new(theirs::Keyed::new(theirs::Kind::Get, etcd, usize::from(self.plan.connections))?);
         let nodes_cpu = || system::cpu(&etcd.processes);
         let what = "etcd/get-half-load";

@@ -57,7 +57,12 @@ impl Servers {
                 "--listen".into(),
                 address(node, place).to_string(),
             ];
-            processes.push(Process::start(&program, &arguments, &[], folder.join(format!("floor-{node}.log")))?);
+            processes.push(Process::start(
+                &program,
+                &arguments,
+                &[],
+                folder.join(format!("floor-{node}.log")),
+            )?);
         }
         let context = ledger.join("contexts/gate");
         let read = |name: &str| {

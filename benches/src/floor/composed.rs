@@ -5,7 +5,7 @@
 //! several operations (a round, a block) counts by how many shared it when Chancery was measured. Decoding, deciding, the
 //! database, Raft, locks and threads are not in it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::units::Units;
 use crate::workloads::batching::Batching;
@@ -37,14 +37,14 @@ pub(crate) struct Floor {
 }
 
 /// CPU time of a message and its answer, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct CallCost {
     pub(crate) node_us: f64,
     pub(crate) client_us: f64,
 }
 
 /// What messages cost.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Calls {
     /// A unary call with a question and an answer of their sizes.
     pub(crate) check: CallCost,
@@ -57,7 +57,7 @@ pub(crate) struct Calls {
 }
 
 /// What an answer shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AnswerShape {
     pub(crate) request_bytes: usize,
     pub(crate) reply_bytes: usize,
@@ -72,7 +72,7 @@ pub(crate) struct AnswerShape {
 }
 
 /// What a command and its receipt are made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WriteShape {
     pub(crate) request_bytes: usize,
     pub(crate) reply_bytes: usize,
@@ -126,13 +126,38 @@ impl Floor {
         floor.call(what, 1.0, carried);
         floor.add(Side::Node, "signatures under a round, of a quorum", QUORUM * round, units.sign_us);
         floor.add(Side::Node, "verification of the other's, by the node that serves", round, units.verify_us);
-        floor.add(Side::Node, "message to the other node, both ends", round, between_nodes.node_us + between_nodes.client_us);
-        floor.add(Side::Node, "hashes of nonces: the question, its leaf, an inner node", 5.0, units.node_hash_us);
-        floor.add(Side::Client, "verifications of a round's statements", QUORUM * connection, units.verify_us);
+        floor.add(
+            Side::Node,
+            "message to the other node, both ends",
+            round,
+            between_nodes.node_us + between_nodes.client_us,
+        );
+        floor.add(
+            Side::Node,
+            "hashes of nonces: the question, its leaf, an inner node",
+            5.0,
+            units.node_hash_us,
+        );
+        floor.add(
+            Side::Client,
+            "verifications of a round's statements",
+            QUORUM * connection,
+            units.verify_us,
+        );
         let path = batching.per_batch.max(1.0).log2().ceil();
         floor.add(Side::Client, "hashes up to the round's root", path + 3.0, units.node_hash_us);
-        floor.add(Side::Client, "hashes of the pruned tree: inner nodes and leaves", count(shape.inner_nodes + shape.leaves), units.node_hash_us);
-        floor.add(Side::Client, "KiB of its values hashed", count(shape.value_bytes) / 1024.0, units.hash_kib_us);
+        floor.add(
+            Side::Client,
+            "hashes of the pruned tree: inner nodes and leaves",
+            count(shape.inner_nodes + shape.leaves),
+            units.node_hash_us,
+        );
+        floor.add(
+            Side::Client,
+            "KiB of its values hashed",
+            count(shape.value_bytes) / 1024.0,
+            units.hash_kib_us,
+        );
         floor
     }
 
@@ -142,8 +167,18 @@ impl Floor {
         let mut floor = Self::default();
         floor.add(Side::Client, "verifications of statements", count(shape.signatures), units.verify_us);
         floor.add(Side::Client, "hashes of the question and up to the round's root", 3.0, units.node_hash_us);
-        floor.add(Side::Client, "hashes of the pruned tree: inner nodes and leaves", count(shape.inner_nodes + shape.leaves), units.node_hash_us);
-        floor.add(Side::Client, "KiB of its values hashed", count(shape.value_bytes) / 1024.0, units.hash_kib_us);
+        floor.add(
+            Side::Client,
+            "hashes of the pruned tree: inner nodes and leaves",
+            count(shape.inner_nodes + shape.leaves),
+            units.node_hash_us,
+        );
+        floor.add(
+            Side::Client,
+            "KiB of its values hashed",
+            count(shape.value_bytes) / 1024.0,
+            units.hash_kib_us,
+        );
         floor
     }
 
@@ -167,7 +202,12 @@ impl Floor {
         let signature = share(batching.per_signature);
         floor.call("unary call: command and receipt", 1.0, calls.write);
         floor.add(Side::Client, "signature of the command", signature, units.sign_us);
-        floor.add(Side::Node, "verification of the command, on each node", NODES * signature, units.verify_us);
+        floor.add(
+            Side::Node,
+            "verification of the command, on each node",
+            NODES * signature,
+            units.verify_us,
+        );
         floor.add(Side::Node, "signature of the block", block, units.sign_us);
         floor.add(Side::Node, "verification of it, on two nodes", QUORUM * block, units.verify_us);
         let message = calls.between_nodes.node_us + calls.between_nodes.client_us;
@@ -178,10 +218,25 @@ impl Floor {
         let leaf = count(shape.leaf_bytes) / 1024.0;
         floor.add(Side::Node, "KiB of leaves hashed, on each node", NODES * leaf, units.hash_kib_us);
         floor.add(Side::Node, "hashes of the log's tree, on each node", NODES, units.node_hash_us);
-        floor.add(Side::Node, "hashes of the state tree, on each node", NODES * tree_nodes, units.node_hash_us);
-        floor.add(Side::Client, "verifications of the head's signatures", QUORUM * connection, units.verify_us);
+        floor.add(
+            Side::Node,
+            "hashes of the state tree, on each node",
+            NODES * tree_nodes,
+            units.node_hash_us,
+        );
+        floor.add(
+            Side::Client,
+            "verifications of the head's signatures",
+            QUORUM * connection,
+            units.verify_us,
+        );
         floor.add(Side::Client, "KiB of the leaf hashed", leaf, units.hash_kib_us);
-        floor.add(Side::Client, "hashes up to the log's root", count(shape.inclusion_hashes), units.node_hash_us);
+        floor.add(
+            Side::Client,
+            "hashes up to the log's root",
+            count(shape.inclusion_hashes),
+            units.node_hash_us,
+        );
         floor
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer, SigningKey};
 use rustix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::fault::{BenchError, Result};
@@ -29,7 +29,7 @@ const SYNCS: u32 = 150;
 const SYNC_SIZE_BYTES: usize = 8 * 1024;
 
 /// What one of each costs: CPU time in microseconds if not said otherwise.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Units {
     /// An Ed25519 signature.
     pub(crate) sign_us: f64,
@@ -72,14 +72,20 @@ pub(crate) fn measure(folder: &Path) -> Result<Units> {
 fn syncs(folder: &Path, preallocated: bool) -> Result<(f64, f64)> {
     let path = folder.join("floor-sync");
     let block = [7; SYNC_SIZE_BYTES];
-    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).map_err(BenchError::at(&path))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(&path)
+        .map_err(BenchError::at(&path))?;
     let write = |file: &File, number: u64| {
         let offset = number * u64::try_from(SYNC_SIZE_BYTES).unwrap_or(0);
         file.write_all_at(&block, offset).and_then(|()| file.sync_data())
     };
     if preallocated {
         for number in 0..u64::from(SYNCS) {
-            file.write_all_at(&block, number * u64::try_from(SYNC_SIZE_BYTES).unwrap_or(0)).map_err(BenchError::at(&path))?;
+            file.write_all_at(&block, number * u64::try_from(SYNC_SIZE_BYTES).unwrap_or(0))
+                .map_err(BenchError::at(&path))?;
         }
         file.sync_all().map_err(BenchError::at(&path))?;
     }

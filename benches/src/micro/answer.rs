@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use chancery_client::chancery_ledger::answer::{Nonce, decode_answer, verify};
-use chancery_client::chancery_ledger::command::{Bounds, GrantId, Name, Patterns, PublicKey, Requirements, Terms};
+use chancery_client::chancery_ledger::command::{
+    Bounds, GrantId, Name, Patterns, PublicKey, Requirements, Terms,
+};
 use chancery_client::chancery_ledger::decide::{Interval, Request, decide};
 use chancery_client::chancery_ledger::state::PrunedView;
 use chancery_client::chancery_ledger::trust::Trust;
@@ -66,7 +68,9 @@ impl ProvenAnswer {
     pub(crate) fn measure(&self) -> Micros {
         let whole = each(TIMES, || {
             let answer = decode_answer(black_box(&self.bytes), ANSWER_SIZE_BYTES_MAX);
-            let _ = black_box(answer.map(|answer| verify(&self.trust, &self.request, self.nonce, &answer).is_ok()));
+            let _ = black_box(
+                answer.map(|answer| verify(&self.trust, &self.request, self.nonce, &answer).is_ok()),
+            );
         });
         let decoding = each(TIMES, || {
             let _ = black_box(decode_answer(black_box(&self.bytes), ANSWER_SIZE_BYTES_MAX));
@@ -87,7 +91,10 @@ impl ProvenAnswer {
         let request = Request { hint: answer.hint, ..self.request.clone() };
         let view = PrunedView::new(&answer.tree);
         let decided = decide(&view, &request, self.interval).is_ok();
-        root == fresh.nonce_root && answer.tree.root_hash() == answer.head.state_root && decided && view.finish().is_ok()
+        root == fresh.nonce_root
+            && answer.tree.root_hash() == answer.head.state_root
+            && decided
+            && view.finish().is_ok()
     }
 }
 

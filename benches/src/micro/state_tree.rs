@@ -6,14 +6,14 @@
 use chancery_client::SigningKey;
 use chancery_client::chancery_ledger::authority::{Block, State};
 use chancery_client::chancery_ledger::command::{
-    Authorize, Body, Bounds, Command, Genesis, GrantId, LedgerId, Limits, Name, Patterns, Principal, PublicKey,
-    RequestId, Requirements, Role, Scope, SignedCommand, Terms,
+    Authorize, Body, Bounds, Command, Genesis, GrantId, LedgerId, Limits, Name, Patterns, Principal,
+    PublicKey, RequestId, Requirements, Role, Scope, SignedCommand, Terms,
 };
 use chancery_client::chancery_ledger::decide::Request;
 use chancery_client::chancery_ledger::hash::Hash;
 use chancery_client::chancery_ledger::head::{Roster, Voter, VoterSet};
 use chancery_client::chancery_ledger::state::{MemoryNodes, NodeKeep};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::floor::units::thread_cpu;
 use crate::workloads::chancery::Kind;
@@ -28,7 +28,7 @@ const BEGAN_MS: u64 = 1_000_000;
 const ENDS_MS: u64 = BEGAN_MS + 12 * 3_600_000;
 
 /// What a command of a block came to.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Applied {
     /// New nodes of the state tree, for one command.
     pub(crate) tree_nodes: f64,
@@ -143,7 +143,8 @@ impl House {
         let (summary, asked) = (self.state.summary(), commands.len());
         let head = (summary.head.block, summary.head.hash());
         let stamp_ms = summary.head.time_ms + 1;
-        let block = Block::propose(self.ledger, summary.block_hash, stamp_ms, (1, 1), head, commands, &self.node);
+        let block =
+            Block::propose(self.ledger, summary.block_hash, stamp_ms, (1, 1), head, commands, &self.node);
         let before = thread_cpu();
         let applied = self.state.apply(&self.nodes, &block).map_err(words)?;
         let took = thread_cpu().saturating_sub(before);

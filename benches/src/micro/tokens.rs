@@ -64,7 +64,8 @@ impl Token {
     fn verifies(&self) -> bool {
         let decided = || {
             let token = Biscuit::from(&self.bytes, self.root)?;
-            let asked = r#"operation("payments/send"); resource("accounts/7"); allow if operation($o), right($o);"#;
+            let asked =
+                r#"operation("payments/send"); resource("accounts/7"); allow if operation($o), right($o);"#;
             let mut authorizer = AuthorizerBuilder::new().code(asked)?.build(&token)?;
             let limits = AuthorizerLimits { max_time: EVALUATION_MAX, ..Default::default() };
             authorizer.authorize_with_limits(limits)
@@ -91,7 +92,9 @@ impl Warrants {
                     let root = Warrant::builder().capability("payments/send", ConstraintSet::new());
                     root.ttl(Duration::from_secs(3600)).holder(holder.public_key()).build(signer)?
                 }
-                Some(above) => above.clone().attenuate().inherit_all().holder(holder.public_key()).build(signer)?,
+                Some(above) => {
+                    above.clone().attenuate().inherit_all().holder(holder.public_key()).build(signer)?
+                }
             };
             chain.push(next);
         }
@@ -100,7 +103,8 @@ impl Warrants {
     }
 
     fn verifies(&self) -> bool {
-        let chain: std::result::Result<Vec<Warrant>, _> = self.bytes.iter().map(|bytes| wire::decode(bytes)).collect();
+        let chain: std::result::Result<Vec<Warrant>, _> =
+            self.bytes.iter().map(|bytes| wire::decode(bytes)).collect();
         chain.is_ok_and(|chain| self.plane.verify_chain(&chain).is_ok())
     }
 }

@@ -70,7 +70,10 @@ fn machine(measured: &Measured) -> String {
 }
 
 fn aims(text: &mut String, measured: &Measured) {
-    let _ = writeln!(text, "A ratio to a peer is the median of the turns' ratios, not the ratio of the medians beside it.\n");
+    let _ = writeln!(
+        text,
+        "A ratio to a peer is the median of the turns' ratios, not the ratio of the medians beside it.\n"
+    );
     let _ = writeln!(text, "| measure | aim | measured | |\n|---|---|---|---|");
     for verdict in verdicts::all(measured) {
         let held = match verdict.held {
@@ -85,8 +88,15 @@ fn aims(text: &mut String, measured: &Measured) {
 
 fn loads(text: &mut String, measured: &Measured) {
     let _ = writeln!(text, "## Every load\n\n{}\n", machine(measured));
-    let _ = writeln!(text, "Open loop at {} a second; all else closed loop. CPU in µs for one operation. \"Others\" is the part of the machine that had other work.\n", measured.open_per_second);
-    let _ = writeln!(text, "| | per second | (least, greatest turn) | CPU nodes | CPU client | p50 ms | p99 ms | p99.9 ms | others |");
+    let _ = writeln!(
+        text,
+        "Open loop at {} a second; all else closed loop. CPU in µs for one operation. \"Others\" is the part of the machine that had other work.\n",
+        measured.open_per_second
+    );
+    let _ = writeln!(
+        text,
+        "| | per second | (least, greatest turn) | CPU nodes | CPU client | p50 ms | p99 ms | p99.9 ms | others |"
+    );
     let _ = writeln!(text, "|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     for (what, name) in ROWS {
         let Some(per_second) = measured.median(what, |sample| sample.per_second) else { continue };
@@ -105,12 +115,19 @@ fn loads(text: &mut String, measured: &Measured) {
     }
     let idle = |of: fn(&(f64, f64)) -> f64| median(measured.idle.iter().map(of)).unwrap_or(0.0) * 100.0;
     let (ours, theirs) = (idle(|idle| idle.0), idle(|idle| idle.1));
-    let _ = writeln!(text, "\nWhile nobody asks, Chancery's three nodes take {ours:.1} % of one processor, etcd's {theirs:.1} %.\n");
+    let _ = writeln!(
+        text,
+        "\nWhile nobody asks, Chancery's three nodes take {ours:.1} % of one processor, etcd's {theirs:.1} %.\n"
+    );
 }
 
 fn replays(text: &mut String, measured: &Measured) {
     let of = |field: fn(&Replay) -> f64| median(measured.replays.iter().map(field));
-    let all = (of(|replay| replay.seconds), of(|replay| replay.decision_p50_ms), of(|replay| replay.decision_p99_ms));
+    let all = (
+        of(|replay| replay.seconds),
+        of(|replay| replay.decision_p50_ms),
+        of(|replay| replay.decision_p99_ms),
+    );
     if let (Some(seconds), Some(p50), Some(p99)) = all {
         let _ = writeln!(text, "## The replay of recorded tool calls\n\n{}\n", machine(measured));
         let _ = writeln!(
@@ -139,7 +156,14 @@ fn one_floor(text: &mut String, measured: &Measured, what: &str, floor: &Floor) 
     let _ = writeln!(text, "| where | what | how often | µs each | µs |\n|---|---|---:|---:|---:|");
     for item in &floor.items {
         let side = if item.side == Side::Node { "nodes" } else { "client" };
-        let _ = writeln!(text, "| {side} | {} | {:.3} | {:.1} | {:.1} |", item.what, item.count, item.each_us, item.count * item.each_us);
+        let _ = writeln!(
+            text,
+            "| {side} | {} | {:.3} | {:.1} | {:.1} |",
+            item.what,
+            item.count,
+            item.each_us,
+            item.count * item.each_us
+        );
     }
     let node = measured.median(what, |sample| sample.node_cpu_us).unwrap_or(0.0);
     let client = measured.median(what, |sample| sample.client_cpu_us).unwrap_or(0.0);

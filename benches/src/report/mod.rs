@@ -10,6 +10,13 @@ use std::path::Path;
 use crate::fault::{BenchError, Result};
 use crate::measures::Measured;
 
+/// Writes the tables and plots again from what `results.json` in `folder` holds.
+pub(crate) fn again(folder: &Path) -> Result<()> {
+    let path = folder.join("results.json");
+    let text = fs::read_to_string(&path).map_err(BenchError::at(&path))?;
+    write(folder, &serde_json::from_str(&text).map_err(BenchError::of("report"))?)
+}
+
 /// Writes all of it into `folder`, and the table to standard output.
 pub(crate) fn write(folder: &Path, measured: &Measured) -> Result<()> {
     let put = |name: &str, text: &str| {

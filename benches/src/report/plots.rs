@@ -70,11 +70,19 @@ fn cpu(measured: &Measured) -> String {
         let client = measured.median(what, |sample| sample.client_cpu_us);
         let (Some(nodes), Some(client)) = (nodes, client) else { continue };
         let words = format!("{nodes:.0} + {client:.0}");
-        bars.push(Bar { label: label.into(), parts: vec![(nodes, node_colour), (client, client_colour)], words });
+        bars.push(Bar {
+            label: label.into(),
+            parts: vec![(nodes, node_colour), (client, client_colour)],
+            words,
+        });
         if let Some((_, floor)) = floors.iter().find(|(name, _)| *name == what) {
             let (nodes, client) = (floor.cpu_us(Side::Node), floor.cpu_us(Side::Client));
             let words = format!("{nodes:.0} + {client:.0}");
-            bars.push(Bar { label: "its floor".into(), parts: vec![(nodes, FLOOR), (client, FLOOR_TOO)], words });
+            bars.push(Bar {
+                label: "its floor".into(),
+                parts: vec![(nodes, FLOOR), (client, FLOOR_TOO)],
+                words,
+            });
         }
     }
     bar_chart("CPU time of an operation, µs: nodes (dark) and client (light)", bars)
@@ -92,7 +100,10 @@ fn bar_chart(title: &str, bars: Vec<Bar>) -> String {
         text(&mut svg, (LABELS - 8.0, y + 15.0), "end", &bar.label);
         for (value, colour) in &bar.parts {
             let width = value / most * (WIDTH - LABELS - 110.0);
-            let _ = writeln!(svg, r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{BAR}" fill="{colour}"/>"#);
+            let _ = writeln!(
+                svg,
+                r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{BAR}" fill="{colour}"/>"#
+            );
             x += width;
         }
         text(&mut svg, (x + 6.0, y + 15.0), "start", &bar.words);
@@ -112,10 +123,14 @@ fn latency(measured: &Measured) -> String {
     // Parts of a hundred as nines, milliseconds as powers of ten from 0.1 to 1,000.
     let x = |part: f64| left + -((1.0 - part / 100.0).log10()) / 3.0 * (right - left);
     let y = |ms: f64| bottom - (ms.clamp(0.1, 1_000.0).log10() + 1.0) / 4.0 * (bottom - top);
-    let mut svg = begin("Latency, ms, from the intended beginning on: medians over the turns at each percentile", bottom + 36.0);
+    let mut svg = begin(
+        "Latency, ms, from the intended beginning on: medians over the turns at each percentile",
+        bottom + 36.0,
+    );
     for ms in [0.1, 1.0, 10.0, 100.0, 1_000.0] {
         let at = y(ms);
-        let _ = writeln!(svg, r##"<line x1="{left}" y1="{at:.1}" x2="{right}" y2="{at:.1}" stroke="#ddd"/>"##);
+        let _ =
+            writeln!(svg, r##"<line x1="{left}" y1="{at:.1}" x2="{right}" y2="{at:.1}" stroke="#ddd"/>"##);
         text(&mut svg, (left - 6.0, at + 4.0), "end", &format!("{ms}"));
     }
     for part in [0.0, 50.0, 90.0, 99.0, 99.9] {
@@ -124,10 +139,12 @@ fn latency(measured: &Measured) -> String {
     let mut legend = TOP;
     for (what, label, colour, dashes) in rows {
         let Some(samples) = measured.samples.get(what) else { continue };
-        let points: Vec<_> = curve(samples).iter().map(|(part, us)| format!("{:.1},{:.1}", x(*part), y(us / 1e3))).collect();
+        let points: Vec<_> =
+            curve(samples).iter().map(|(part, us)| format!("{:.1},{:.1}", x(*part), y(us / 1e3))).collect();
         let style = format!(r#"fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}""#);
         let _ = writeln!(svg, r#"<polyline points="{}" {style}/>"#, points.join(" "));
-        let _ = writeln!(svg, r#"<line x1="{left}" y1="{legend}" x2="{}" y2="{legend}" {style}/>"#, left + 40.0);
+        let _ =
+            writeln!(svg, r#"<line x1="{left}" y1="{legend}" x2="{}" y2="{legend}" {style}/>"#, left + 40.0);
         text(&mut svg, (left + 48.0, legend + 4.0), "start", label);
         legend += 20.0;
     }

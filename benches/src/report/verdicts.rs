@@ -64,8 +64,18 @@ pub(super) fn all(measured: &Measured) -> Vec<Verdict> {
     }
     let rate = |what: &str| measured.median(what, |sample| sample.per_second);
     for (measure, ours, theirs, their_name) in [
-        ("proven linearizable checks/s, one unary call each", "chancery/check", "etcd/get", "etcd linearizable get/s"),
-        ("recorded decisions/s, signed by the gate in batches", "chancery/authorize", "etcd/put", "etcd put/s"),
+        (
+            "proven linearizable checks/s, one unary call each",
+            "chancery/check",
+            "etcd/get",
+            "etcd linearizable get/s",
+        ),
+        (
+            "recorded decisions/s, signed by the gate in batches",
+            "chancery/authorize",
+            "etcd/put",
+            "etcd put/s",
+        ),
     ] {
         let ratio = measured.ratio((ours, theirs), |sample| sample.per_second);
         if let (Some(ours), Some(theirs), Some(ratio)) = (rate(ours), rate(theirs), ratio) {
@@ -96,7 +106,9 @@ pub(super) fn all(measured: &Measured) -> Vec<Verdict> {
     }
     let p50 = |what: &str| measured.median(what, |sample| sample.latency.p50_us);
     let ratio = measured.ratio(("chancery/grant-alone", "etcd/put-alone"), |sample| sample.latency.p50_us);
-    if let (Some(ours), Some(theirs), Some(ratio)) = (p50("chancery/grant-alone"), p50("etcd/put-alone"), ratio) {
+    if let (Some(ours), Some(theirs), Some(ratio)) =
+        (p50("chancery/grant-alone"), p50("etcd/put-alone"), ratio)
+    {
         verdicts.push(Verdict {
             measure: "latency of a lone client's write (p50)",
             aim: "≤ 2× etcd put".into(),
@@ -104,7 +116,8 @@ pub(super) fn all(measured: &Measured) -> Vec<Verdict> {
             held: Some(ratio <= 2.0),
         });
     }
-    if let (Some(ours), Some(floor)) = (p50("chancery/grant-alone-slow-sync"), slow_write_floor_us(measured)) {
+    if let (Some(ours), Some(floor)) = (p50("chancery/grant-alone-slow-sync"), slow_write_floor_us(measured))
+    {
         let ratio = ours / floor;
         verdicts.push(Verdict {
             measure: "the same with 2 ms added to each sync (p50)",
@@ -131,9 +144,11 @@ pub(super) fn all(measured: &Measured) -> Vec<Verdict> {
             held: Some(rest <= 100.0),
         });
     }
-    if let (Some(whole), Some(biscuit), Some(tenuo)) =
-        (measured.micro("answer-of-4/whole"), measured.micro("biscuit-auth-of-4"), measured.micro("tenuo-of-4"))
-    {
+    if let (Some(whole), Some(biscuit), Some(tenuo)) = (
+        measured.micro("answer-of-4/whole"),
+        measured.micro("biscuit-auth-of-4"),
+        measured.micro("tenuo-of-4"),
+    ) {
         verdicts.push(Verdict {
             measure: "the client's CPU for that, beside tokens of a chain of 4 that nobody was asked about",
             aim: "less than biscuit-auth's and tenuo's".into(),

@@ -92,8 +92,8 @@ impl Chancery {
 
     /// A connection of its own as a first principal, which calls node `node` as long as that serves.
     pub(crate) async fn connect(&self, principal: &str, node: u16) -> Result<Ledger> {
-        let mut context =
-            Context::open(self.folder.join("ledger/contexts").join(principal)).map_err(BenchError::of(SYSTEM))?;
+        let mut context = Context::open(self.folder.join("ledger/contexts").join(principal))
+            .map_err(BenchError::of(SYSTEM))?;
         let first = usize::from(node.saturating_sub(1)) % context.endpoints.len().max(1);
         context.endpoints.rotate_left(first);
         let number = self.contexts.fetch_add(1, Ordering::Relaxed);
@@ -126,9 +126,16 @@ impl Chancery {
                 Ok(gate) => matches!(gate.check("nobody", "a", "b", b"").await, Err(CheckError::Denied(_))),
                 Err(_) => false,
             };
-            let signing = operator.status().await.iter().filter(|(_, status)| {
-                status.as_ref().is_ok_and(|status| status.leader.is_some() && status.silent_because.is_none())
-            }).count();
+            let signing = operator
+                .status()
+                .await
+                .iter()
+                .filter(|(_, status)| {
+                    status
+                        .as_ref()
+                        .is_ok_and(|status| status.leader.is_some() && status.silent_because.is_none())
+                })
+                .count();
             if signing == usize::from(NODES) && serves(1).await && serves(2).await && serves(3).await {
                 return Ok(());
             }

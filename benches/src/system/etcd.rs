@@ -53,7 +53,8 @@ impl Etcd {
                 ("--initial-cluster-state", "new".into()),
                 ("--log-level", "error".into()),
             ];
-            let arguments: Vec<_> = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+            let arguments: Vec<_> =
+                arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
             let log = folder.join(format!("n{node}.log"));
             processes.push(Process::start(program, &arguments, &[], log)?);
         }
@@ -92,7 +93,11 @@ impl Client {
     }
 
     /// What is at `key`: linearizable, or else what this node has.
-    pub(crate) async fn get(&self, key: &[u8], linearizable: bool) -> std::result::Result<Option<Bytes>, String> {
+    pub(crate) async fn get(
+        &self,
+        key: &[u8],
+        linearizable: bool,
+    ) -> std::result::Result<Option<Bytes>, String> {
         let request = RangeRequest { key: key.to_vec().into(), serializable: !linearizable };
         let reply: RangeReply = self.call("/etcdserverpb.KV/Range", request).await?;
         Ok(reply.kvs.into_iter().next().map(|pair| pair.value))

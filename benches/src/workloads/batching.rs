@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How many of the latest rounds or blocks of a connection are remembered: answers come nearly in order.
 const RECENT_MAX: usize = 32;
 
 /// What the operations of a run shared, on average.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Batching {
     /// Operations that one batch served: checks of a round, or commands of a block.
     pub(crate) per_batch: f64,

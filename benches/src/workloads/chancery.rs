@@ -105,7 +105,8 @@ impl Clients {
             registered.map(drop).map_err(|error| error.to_string())
         };
         clients.all(agents, register).await?;
-        let grants = (0..AGENTS * GRANTS_EACH).map(|number| (agent(number % AGENTS), action(number / AGENTS)));
+        let grants =
+            (0..AGENTS * GRANTS_EACH).map(|number| (agent(number % AGENTS), action(number / AGENTS)));
         let grant = |clients: Arc<Self>, issuer: Ledger, (agent, action): (String, String)| async move {
             clients.grant(&issuer, &agent, &action).await.map(drop)
         };
@@ -126,7 +127,8 @@ impl Clients {
             registered.map(drop).map_err(|error| error.to_string())
         };
         self.all((first..first + agents).map(filled_agent), register).await?;
-        let grants = (0..count).map(|number| (filled_agent(first + number % agents), action(number / agents)));
+        let grants =
+            (0..count).map(|number| (filled_agent(first + number % agents), action(number / agents)));
         let grant = |clients: Arc<Self>, issuer: Ledger, (agent, action): (String, String)| async move {
             clients.grant(&issuer, &agent, &action).await.map(drop)
         };
@@ -143,7 +145,10 @@ impl Clients {
         F: Future<Output = std::result::Result<(), String>> + Send + 'static,
     {
         let mut under_way = JoinSet::new();
-        let one = async |under_way: &mut JoinSet<std::result::Result<(), String>>| match under_way.join_next().await {
+        let one = async |under_way: &mut JoinSet<std::result::Result<(), String>>| match under_way
+            .join_next()
+            .await
+        {
             None => Ok(()),
             Some(ended) => ended.map_err(BenchError::of(SYSTEM))?.map_err(BenchError::of(SYSTEM)),
         };
@@ -179,7 +184,12 @@ impl Clients {
         Ok(receipt)
     }
 
-    async fn grant(&self, issuer: &Ledger, agent: &str, action: &str) -> std::result::Result<Receipt, String> {
+    async fn grant(
+        &self,
+        issuer: &Ledger,
+        agent: &str,
+        action: &str,
+    ) -> std::result::Result<Receipt, String> {
         let patterns = |text: &str| Patterns::collect([text]).map_err(|error| error.to_string());
         let terms = Terms {
             agent: name(agent)?,
@@ -214,7 +224,13 @@ impl Commands {
     /// Of `clients`, over `connections` of them.
     pub(crate) fn new(kind: Kind, clients: &Arc<Clients>) -> Self {
         let sharing = Sharing::new(clients.gates.len());
-        Self { kind, clients: Arc::clone(clients), sharing, number: AtomicU64::new(0), blocks: Mutex::default() }
+        Self {
+            kind,
+            clients: Arc::clone(clients),
+            sharing,
+            number: AtomicU64::new(0),
+            blocks: Mutex::default(),
+        }
     }
 
     /// What the operations since the last time shared.
@@ -227,7 +243,8 @@ impl Commands {
         let answer = &permit.checked().answer;
         let count = answer.nonce_path.as_ref().map_or(1, |path| path.count);
         let root = answer.statements.first().and_then(|statement| statement.fresh);
-        let round = root.and_then(|fresh| fresh.nonce_root.0.first_chunk().copied()).map_or(0, u64::from_be_bytes);
+        let round =
+            root.and_then(|fresh| fresh.nonce_root.0.first_chunk().copied()).map_or(0, u64::from_be_bytes);
         self.sharing.count(caller, round, f64::from(count), None);
     }
 

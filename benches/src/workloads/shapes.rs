@@ -26,10 +26,15 @@ pub(crate) async fn look(clients: &Clients) -> Result<(AnswerShape, WriteShape)>
     };
     let answer = answer_shape(&checked.answer, asked.encoded_len());
     let receipt = clients.grant_now(0).await.map_err(&of)?;
-    let statements: usize = receipt.head.statements.iter().map(|statement| statement.encode().len() + 3).sum();
+    let statements: usize =
+        receipt.head.statements.iter().map(|statement| statement.encode().len() + 3).sum();
     let shape = WriteShape {
         request_bytes: receipt.command.encode().len() + WRAPPED_BYTES / 4,
-        reply_bytes: receipt.leaf.entry.len() + receipt.leaf.proof.len() * 34 + statements + 164 + 2 * WRAPPED_BYTES,
+        reply_bytes: receipt.leaf.entry.len()
+            + receipt.leaf.proof.len() * 34
+            + statements
+            + 164
+            + 2 * WRAPPED_BYTES,
         inclusion_hashes: receipt.leaf.proof.len(),
         leaf_bytes: receipt.leaf.entry.len(),
     };
@@ -52,7 +57,9 @@ pub(crate) fn answer_shape(answer: &Answer, request_bytes: usize) -> AnswerShape
                 32
             }
             2 => {
-                let length = after.get(32..34).map_or(0, |bytes| bytes.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)));
+                let length = after
+                    .get(32..34)
+                    .map_or(0, |bytes| bytes.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)));
                 leaves += 1;
                 value_bytes += length;
                 34 + length
