@@ -15,9 +15,6 @@ use crate::system::chancery::Chancery;
 use crate::system::{self};
 use crate::workloads::chancery::{AGENTS, Clients, Commands, FILLED_EACH, GRANTS_EACH, Kind};
 
-/// Grants in the end.
-const GRANTS: usize = 1_000_000;
-
 /// Steps on the way, at each of which memory and disk are looked at.
 const STEPS: usize = 10;
 
@@ -62,10 +59,11 @@ pub(crate) async fn measure(
     let began = Instant::now();
     let mut large = Chancery::start(&plan.program, folder, place).await?;
     let clients = Clients::prepare(&large, usize::from(plan.connections)).await?;
-    let mut full = Full { grants: GRANTS, ..Full::default() };
-    let (mut grants, step) = (AGENTS * GRANTS_EACH, GRANTS / STEPS);
-    while grants < GRANTS {
-        let more = step.min(GRANTS - grants);
+    let all = plan.full_grants;
+    let mut full = Full { grants: all, ..Full::default() };
+    let (mut grants, step) = (AGENTS * GRANTS_EACH, all / STEPS);
+    while grants < all {
+        let more = step.min(all - grants);
         clients.fill(grants / FILLED_EACH, more).await?;
         grants += more;
         let look = look(&large, grants, began);
@@ -87,8 +85,8 @@ pub(crate) async fn measure(
     let last = look(&large, grants, began);
     full.steps.push(last);
     #[allow(clippy::cast_precision_loss, reason = "less than a petabyte")]
-    let bytes = large.disk_bytes() as f64;
-    full.disk_bytes_per_grant = bytes / 1e6;
+    let per_grant = large.disk_bytes() as f64 / grants as f64;
+    full.disk_bytes_per_grant = per_grant;
     Ok(full)
 }
 

@@ -39,6 +39,9 @@ pub(crate) struct Plan {
     /// Also what takes a million grants.
     #[arg(long)]
     pub(crate) full: bool,
+    /// How many grants that is: fewer, to see that it works.
+    #[arg(long, default_value_t = 1_000_000, hide = true)]
+    pub(crate) full_grants: usize,
     /// The bench ends by itself after so many minutes, with results or without.
     #[arg(long, default_value_t = 20)]
     pub(crate) minutes_max: u64,

@@ -10,7 +10,7 @@ use biscuit_auth::builder::{AuthorizerBuilder, BlockBuilder};
 use biscuit_auth::{AuthorizerLimits, Biscuit, KeyPair};
 use tenuo::constraints::ConstraintSet;
 use tenuo::crypto::SigningKey;
-use tenuo::planes::DataPlane;
+use tenuo::planes::Authorizer;
 use tenuo::warrant::Warrant;
 use tenuo::wire;
 
@@ -77,18 +77,18 @@ impl Token {
 /// A warrant, attenuated three times, each link by the key that holds the one above.
 struct Warrants {
     bytes: Vec<Vec<u8>>,
-    plane: DataPlane,
+    authorizer: Authorizer,
 }
 
 impl Warrants {
     fn new() -> std::result::Result<Self, tenuo::Error> {
         let keys: Vec<SigningKey> = (0..=CHAIN).map(|_| SigningKey::generate()).collect();
-        let mut plane = DataPlane::new();
+        let mut authorizer = Authorizer::new();
         let mut chain: Vec<Warrant> = Vec::new();
         for (signer, holder) in keys.iter().zip(keys.iter().skip(1)) {
             let next = match chain.last() {
                 None => {
-                    plane.trust_issuer("root", signer.public_key());
+                    authorizer.add_trusted_root(signer.public_key());
                     let root = Warrant::builder().capability("payments/send", ConstraintSet::new());
                     root.ttl(Duration::from_secs(3600)).holder(holder.public_key()).build(signer)?
                 }
@@ -99,12 +99,12 @@ impl Warrants {
             chain.push(next);
         }
         let bytes = chain.iter().map(wire::encode).collect::<std::result::Result<_, _>>()?;
-        Ok(Self { bytes, plane })
+        Ok(Self { bytes, authorizer })
     }
 
     fn verifies(&self) -> bool {
         let chain: std::result::Result<Vec<Warrant>, _> =
             self.bytes.iter().map(|bytes| wire::decode(bytes)).collect();
-        chain.is_ok_and(|chain| self.plane.verify_chain(&chain).is_ok())
+        chain.is_ok_and(|chain| self.authorizer.verify_chain(&chain).is_ok())
     }
 }
