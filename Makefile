@@ -1,6 +1,8 @@
 # make demo: everything from nothing to the story, on a machine with a Rust toolchain and a C++ compiler.
 # make test: every test, the lints, the formatting and the documentation.
 # make jepsen: ten minutes of faults on real clusters, judged; SECONDS=3600 for an hour of them.
+# make bench: how fast, next to etcd and next to the floor, in ten minutes; FULL=1 with a million grants, FILE=… with the
+#   replay of recorded tool calls.
 # make fuzz: hostile bytes for every decoder, two minutes each.
 # make sabotage: builds that are broken on purpose, each of which must be caught.
 # make interop: tools that share no code with these, on what these make, and on a live cluster's log. It needs Go.
@@ -12,7 +14,7 @@
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chancery/target
 export CARGO_TARGET_DIR
 
-.PHONY: demo replay test jepsen sabotage simulate fuzz interop build clean
+.PHONY: demo replay test jepsen bench sabotage simulate fuzz interop build clean
 
 demo:
 	@deploy/demo
@@ -26,6 +28,9 @@ test:
 
 jepsen:
 	@deploy/jepsen --seconds "$(or $(SECONDS),600)"
+
+bench:
+	@FULL="$(FULL)" FILE="$(FILE)" deploy/bench
 
 fuzz:
 	@deploy/fuzz
