@@ -406,6 +406,38 @@ fn swap_signature(to: &SignedCommand, from: &SignedCommand) -> SignedCommand {
 }
 
 #[test]
+fn a_signature_over_one_command_is_remembered_where_it_is_met_again_and_covers_no_other() {
+    let mut house = House::found();
+    let mut signed = |agent: &str| {
+        let asked = authorize(agent, "deploy", "prod/web");
+        house.signed("gate", Body::Authorize(asked))
+    };
+    let (one, other) = (signed("team/a"), signed("team/b"));
+    let forgets = chancery_ledger::command::VerifiedSignatures::default();
+    one.verify_with(house.ledger, &forgets).unwrap();
+    assert_eq!(forgets.len(), 0);
+    let seen = chancery_ledger::command::VerifiedSignatures::with_singles();
+    for _ in 0..2 {
+        one.verify_with(house.ledger, &seen).unwrap();
+        assert_eq!(seen.len(), 1);
+    }
+    // Every byte of what is sent matters, whatever was seen: it is refused, or is no command at all.
+    let bytes = one.encode();
+    for at in 0..bytes.len() {
+        let mut forged = bytes.clone();
+        forged[at] ^= 1;
+        if let Ok(forged) = SignedCommand::decode(&forged) {
+            assert!(forged.verify_with(house.ledger, &seen).is_err(), "byte {at}");
+        }
+    }
+    let elsewhere = chancery_ledger::command::LedgerId(Hash::of(&[b"another ledger"]));
+    one.verify_with(elsewhere, &seen).unwrap_err();
+    assert_eq!(seen.len(), 1);
+    other.verify_with(house.ledger, &seen).unwrap();
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
 fn a_place_in_a_batch_is_exact() {
     let mut house = house(house::limits());
     let signed = signed_at_once(&mut house, 5);

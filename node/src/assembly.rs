@@ -169,7 +169,14 @@ impl Foundation {
             clocks: Arc::clone(&clocks),
             timeout: request_timeout,
         });
-        let submissions = Submissions::new(founding.ledger(), node, raft.clone(), peers.clone(), sequencer);
+        let submissions = Submissions::new(
+            founding.ledger(),
+            node,
+            raft.clone(),
+            peers.clone(),
+            sequencer,
+            Arc::clone(applied.signatures()),
+        );
         let checks = Checks::start(Rounds {
             signer: Arc::clone(&signer),
             peers: peers.clone(),

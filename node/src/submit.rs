@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chancery_ledger::authority::Refusal;
-use chancery_ledger::command::{LedgerId, SignedCommand};
+use chancery_ledger::command::{LedgerId, SignedCommand, VerifiedSignatures};
 use chancery_ledger::head::{Head, HeadQuorum, Statement};
 use tokio::time::{Instant, sleep};
 
@@ -24,12 +24,20 @@ pub struct Submissions {
     raft: Raft,
     peers: Peers,
     sequencer: Sequencer,
+    signatures: Arc<VerifiedSignatures>,
 }
 
 impl Submissions {
-    /// Takes commands for `ledger` as `node`.
-    pub const fn new(ledger: LedgerId, node: u64, raft: Raft, peers: Peers, sequencer: Sequencer) -> Self {
-        Self { ledger, node, raft, peers, sequencer }
+    /// Takes commands for `ledger` as `node`, which found `signatures` good.
+    pub const fn new(
+        ledger: LedgerId,
+        node: u64,
+        raft: Raft,
+        peers: Peers,
+        sequencer: Sequencer,
+        signatures: Arc<VerifiedSignatures>,
+    ) -> Self {
+        Self { ledger, node, raft, peers, sequencer, signatures }
     }
 
     /// Gives the encoded `SignedCommand` to the leader, whoever that is, until `deadline`.
@@ -94,7 +102,7 @@ impl Submissions {
     /// Whatever can be refused without the state.
     fn check_envelope(&self, bytes: &[u8]) -> Result<SignedCommand, Refusal> {
         let signed = SignedCommand::decode(bytes)?;
-        signed.verify(self.ledger)?;
+        signed.verify_with(self.ledger, &self.signatures)?;
         Ok(signed)
     }
 }

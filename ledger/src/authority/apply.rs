@@ -136,6 +136,16 @@ impl State {
         nodes: &N,
         block: &Block,
     ) -> Result<Applied, ApplyError<TreeError<N::Error>>> {
+        self.apply_with(nodes, block, &VerifiedSignatures::default())
+    }
+
+    /// The same, but signatures that are in `seen` are not verified again, and those that are good come into it.
+    pub fn apply_with<N: NodeRead>(
+        &self,
+        nodes: &N,
+        block: &Block,
+        seen: &VerifiedSignatures,
+    ) -> Result<Applied, ApplyError<TreeError<N::Error>>> {
         let Summary { head, frontier, root, next_node, block_hash } = &self.summary;
         if head.rules_version != RULES_VERSION {
             return Err(ApplyError::UnknownRules(head.rules_version));
@@ -155,7 +165,7 @@ impl State {
             roster: block.roster.as_ref(),
         };
         let before = Before { head, frontier, dedup: &self.dedup };
-        let executed = before.execute(draft, &ledger, due, &block.commands)?;
+        let executed = before.execute(draft, &ledger, due, &block.commands, seen)?;
         Ok(Applied::of(executed, (*root, *next_node), block.hash()))
     }
 

@@ -53,13 +53,13 @@ impl Before<'_> {
         ledger: &LedgerRecord,
         due: Due<'_>,
         commands: &[impl Given],
+        seen: &VerifiedSignatures,
     ) -> Result<Executed<V::Next>, ApplyError<V::Error>> {
         let Self { head, frontier, dedup } = self;
         let Due { number, time_ms, roster } = due;
         let mut leaves = Leaves::after(frontier.clone());
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut pending = Pending::new(dedup);
-        let batches = VerifiedSignatures::default();
         for given in commands {
             let signed = given.signed();
             let cause = Cause {
@@ -68,7 +68,7 @@ impl Before<'_> {
                 time_ms,
                 signer: signed.command().signer,
             };
-            let outcome = match evaluate(&draft, ledger, &pending, &batches, given, cause) {
+            let outcome = match evaluate(&draft, ledger, &pending, seen, given, cause) {
                 Ok(Effect::Before(first)) => Outcome::Before(first),
                 Ok(Effect::Writes(_)) if roster.is_none() && changes_voters(signed) => {
                     Outcome::Refused(Refusal::NotInRosterBlock)

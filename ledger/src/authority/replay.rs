@@ -17,7 +17,7 @@ use super::records::{LedgerRecord, Place};
 use super::verified_entry::{VerifiedCommand, VerifiedEntry};
 use super::view::{View, ViewError, referred};
 use super::{RULES_VERSION, Refusal, active_principal, rosters};
-use crate::command::LedgerId;
+use crate::command::{LedgerId, VerifiedSignatures};
 use crate::head::Head;
 use crate::log::Frontier;
 use crate::state::{HashTree, HashTreeError, Hashed, Key, LeafKeep, LeafRead, NextHashes, Value};
@@ -176,7 +176,8 @@ impl<L: LeafKeep> Replay<L> {
         rosters::check_block(&ledger, roster.as_ref())?;
         let due = Due { number: told.place.block, time_ms: told.place.time_ms, roster: roster.as_ref() };
         let before = Before { head, frontier, dedup: &self.dedup };
-        before.execute(draft, &ledger, due, &told.commands)
+        // They are verified: it is not asked.
+        before.execute(draft, &ledger, due, &told.commands, &VerifiedSignatures::default())
     }
 
     /// Says of a command that has no effect who gave it, and what he was when its block began.

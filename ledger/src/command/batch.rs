@@ -86,11 +86,22 @@ fn batch_hash(count: u32, root: &Hash) -> Hash {
 /// decoded once: that is a tenth of a verification. What it has forgotten is only done again.
 #[derive(Default, Debug)]
 pub struct VerifiedSignatures {
+    /// Whether those over one command are remembered too.
+    singles: bool,
     good: Mutex<HashSet<Hash>>,
     keys: Mutex<HashMap<PublicKey, VerifyingKey>>,
 }
 
 impl VerifiedSignatures {
+    /// Remembers signatures over single commands too: for who meets a command several times.
+    pub fn with_singles() -> Self {
+        Self { singles: true, ..Self::default() }
+    }
+
+    pub(super) const fn has_singles(&self) -> bool {
+        self.singles
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.known().len()

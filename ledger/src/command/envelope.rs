@@ -272,7 +272,15 @@ impl KeySignature {
         batches: &VerifiedSignatures,
     ) -> Result<(), EnvelopeError> {
         let good = match &self.batch {
-            None => self.is_over(&signed_message(ledger, &signed.bytes), batches),
+            None => {
+                let message = signed_message(ledger, &signed.bytes);
+                let verify = || self.is_over(&message, batches);
+                if batches.has_singles() {
+                    batches.verified(self.key, &self.bytes, &message, verify)
+                } else {
+                    verify()
+                }
+            }
             Some(path) => path.batch_hash(&signed.command_hash()).is_some_and(|batch| {
                 let message = batch_message(ledger, &batch);
                 batches.verified(self.key, &self.bytes, &message, || self.is_over(&message, batches))

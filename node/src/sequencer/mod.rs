@@ -88,8 +88,7 @@ pub struct Sequencer {
     raft: Raft,
     store: AppliedStore,
     clocks: Arc<ClockWatch>,
-    /// Of commands that came lately: those signed together come together.
-    batches: Arc<VerifiedSignatures>,
+    signatures: Arc<VerifiedSignatures>,
 }
 
 /// What the sequencer works with.
@@ -121,7 +120,7 @@ impl Sequencer {
             raft: workshop.raft.clone(),
             store: workshop.store.clone(),
             clocks: Arc::clone(&workshop.clocks),
-            batches: Arc::default(),
+            signatures: Arc::clone(workshop.store.signatures()),
         };
         tokio::spawn(run(Arc::new(workshop), waiting));
         handle
@@ -159,13 +158,13 @@ impl Sequencer {
     async fn admit(&self, signed: SignedCommand) -> Result<SignedCommand, Submitted> {
         let not_done = |why: &dyn std::fmt::Display| Submitted::NotDone(why.to_string());
         let wall_ms = self.clocks.clock().wall_ms();
-        let (signed, first) = look(&self.store, &self.batches, signed, wall_ms).await?;
+        let (signed, first) = look(&self.store, &self.signatures, signed, wall_ms).await?;
         if first.is_ok() {
             return Ok(signed);
         }
         self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| not_done(&error))?;
         let stamp_ms = self.clocks.now_to_stamp_ms().map_err(|error| not_done(&error))?;
-        match look(&self.store, &self.batches, signed, stamp_ms).await? {
+        match look(&self.store, &self.signatures, signed, stamp_ms).await? {
             // A command that was done before goes through a block too: its answer is then ordered after
             // everything that was acknowledged.
             (signed, Ok(Admission::Admit | Admission::Before(_))) => Ok(signed),
@@ -177,14 +176,14 @@ impl Sequencer {
 /// What the state says of `signed` in a block stamped `stamp_ms`, and the command back.
 async fn look(
     store: &AppliedStore,
-    batches: &Arc<VerifiedSignatures>,
+    signatures: &Arc<VerifiedSignatures>,
     signed: SignedCommand,
     stamp_ms: u64,
 ) -> Result<(SignedCommand, Result<Admission, Refusal>), Submitted> {
-    let (store, batches) = (store.clone(), Arc::clone(batches));
+    let (store, signatures) = (store.clone(), Arc::clone(signatures));
     let admitted = crate::blocking::spawn(move || {
         let view = store.view();
-        let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms, &batches));
+        let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms, &signatures));
         (signed, admission)
     });
     match admitted.await {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chancery_ledger::authority::{self, Block, State};
+use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::follow::end_of;
 use chancery_ledger::head::{RosterLink, Statement};
 use chancery_ledger::log::{leaf_hash, tiles};
@@ -23,6 +24,7 @@ use crate::store::Position;
 pub(super) fn apply(
     view: &AppliedView,
     options: &AppliedOptions,
+    seen: &VerifiedSignatures,
     entry: &Entry,
 ) -> Result<Position, AppliedFault> {
     let opened = &*view.opened;
@@ -46,7 +48,7 @@ pub(super) fn apply(
         Some(bytes) => {
             let live = opened.live();
             let block = decode_block(*log_id, bytes)?;
-            let applied = live.state.apply(view, &block);
+            let applied = live.state.apply_with(view, &block, seen);
             let applied = applied
                 .map_err(|error| AppliedFault::Apply { index: log_id.index, reason: with_causes(&error) })?;
             write_block(&mut batch, &opened.database, &live.state, &applied)?;

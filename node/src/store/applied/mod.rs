@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chancery_ledger::authority::{Outcome, State, Summary};
+use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::head::{Head, Statement};
 use chancery_ledger::state::Root;
 use tokio::sync::watch;
@@ -92,6 +93,7 @@ struct Shared {
     block: watch::Sender<u64>,
     rosters: watch::Sender<Arc<Rosters>>,
     latch: Latch,
+    signatures: Arc<VerifiedSignatures>,
 }
 
 impl AppliedStore {
@@ -116,6 +118,7 @@ impl AppliedStore {
                 block: watch::Sender::new(block),
                 rosters: watch::Sender::new(rosters),
                 latch: Latch::new(),
+                signatures: Arc::new(VerifiedSignatures::with_singles()),
             }),
         })
     }
@@ -125,7 +128,7 @@ impl AppliedStore {
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.latch.check()?;
         let view = self.view();
-        let applied = apply::apply(&view, &self.shared.options, entry);
+        let applied = apply::apply(&view, &self.shared.options, &self.shared.signatures, entry);
         let position = applied.map_err(|fault| self.shared.latch.trip(fault))?;
         // The rosters first: whoever waits for a block finds the roster that it brought.
         if position.roster.block == position.block {
@@ -193,6 +196,12 @@ impl AppliedStore {
         self.shared.rosters.send_replace(rosters);
         self.shared.block.send_replace(block);
         Ok(())
+    }
+
+    /// Signatures of commands that this node found good lately: a command that was looked at when it came is not verified
+    /// again when it is applied.
+    pub fn signatures(&self) -> &Arc<VerifiedSignatures> {
+        &self.shared.signatures
     }
 
     /// What is applied now, to read from. See [`AppliedView`] for the reads that are not repeated here.
