@@ -151,6 +151,7 @@ impl Stage {
 
         self.ours(ours::Kind::Check, "check", all).await?;
         self.theirs(theirs::Kind::Get, "get", all).await?;
+        self.ours(ours::Kind::CheckSession, "check-session", all).await?;
         let answer =
             Sizes { request: self.measured.answer.request_bytes, reply: self.measured.answer.reply_bytes };
         self.unary("unary-check", answer, all).await?;
@@ -250,12 +251,16 @@ impl Stage {
             self.measured.open_per_second = (lower * PART_OF_PEAK).round();
         }
         let (rate, all) = (self.measured.open_per_second, usize::from(self.plan.callers));
-        let checks = Arc::new(Commands::new(ours::Kind::Check, &self.clients));
-        let nodes_cpu = || system::cpu(&self.chancery.processes);
-        let what = "chancery/check-half-load";
-        if self.plan.wants(what) {
-            let sample = load::open(&checks, all, rate, self.measuring(what, &nodes_cpu)).await?;
-            self.keep(what, sample, Some(checks.batching()));
+        for (kind, what) in [
+            (ours::Kind::Check, "chancery/check-half-load"),
+            (ours::Kind::CheckSession, "chancery/check-session-half-load"),
+        ] {
+            let checks = Arc::new(Commands::new(kind, &self.clients));
+            let nodes_cpu = || system::cpu(&self.chancery.processes);
+            if self.plan.wants(what) {
+                let sample = load::open(&checks, all, rate, self.measuring(what, &nodes_cpu)).await?;
+                self.keep(what, sample, Some(checks.batching()));
+            }
         }
         let Some(etcd) = self.etcd.as_ref().filter(|_| self.plan.wants("etcd/get-half-load")) else {
             return Ok(());

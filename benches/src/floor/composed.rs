@@ -107,7 +107,7 @@ impl Floor {
         self.add(Side::Client, what, count, cost.client_us);
     }
 
-    /// A proven linearizable check that is carried as `carried` says.
+    /// A proven linearizable check whose question and answer are carried by so many messages of a kind.
     ///
     /// The node that serves it tells one other a round's root and gets its statement: a quorum of two signs, and the
     /// serving node verifies the other's. The nonces of a round are a tree: for each a leaf and, in all, one inner node. The
@@ -115,7 +115,7 @@ impl Floor {
     /// checks of its connection in that round. That the state is read and cut costs no hash: they are stored.
     pub(crate) fn check(
         units: &Units,
-        (what, carried): (&'static str, CallCost),
+        (what, times, carried): (&'static str, f64, CallCost),
         between_nodes: CallCost,
         batching: &Batching,
         shape: &AnswerShape,
@@ -123,7 +123,7 @@ impl Floor {
         let mut floor = Self::default();
         let round = share(batching.per_batch);
         let connection = share(batching.per_batch_and_connection);
-        floor.call(what, 1.0, carried);
+        floor.call(what, times, carried);
         floor.add(Side::Node, "signatures under a round, of a quorum", QUORUM * round, units.sign_us);
         floor.add(Side::Node, "verification of the other's, by the node that serves", round, units.verify_us);
         floor.add(
@@ -242,7 +242,7 @@ impl Floor {
 }
 
 /// What one of so many has of what is done once for all.
-fn share(by: f64) -> f64 {
+pub(crate) fn share(by: f64) -> f64 {
     1.0 / by.max(1.0)
 }
 

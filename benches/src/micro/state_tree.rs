@@ -12,7 +12,7 @@ use chancery_client::chancery_ledger::command::{
 use chancery_client::chancery_ledger::decide::Request;
 use chancery_client::chancery_ledger::hash::Hash;
 use chancery_client::chancery_ledger::head::{Roster, Voter, VoterSet};
-use chancery_client::chancery_ledger::state::{MemoryNodes, NodeKeep};
+use chancery_client::chancery_ledger::state::MemoryNodes;
 use serde::{Deserialize, Serialize};
 
 use crate::floor::units::thread_cpu;
@@ -62,7 +62,7 @@ impl House {
         let block = Block::genesis(BEGAN_MS, signed);
         let mut nodes = MemoryNodes::new();
         let (state, applied) = State::genesis(&nodes, &block).map_err(words)?;
-        nodes.replace(&applied.new_nodes, &applied.stale_nodes).map_err(words)?;
+        nodes.replace(&applied.new_nodes, &applied.stale_nodes);
         let ledger = state.summary().head.ledger;
         let mut house = Self { ledger, state, nodes, key, node, agents, commands: 0, granted: Vec::new() };
         let registrations = (0..agents).map(|number| {
@@ -114,7 +114,7 @@ impl House {
                 };
                 Ok(Body::Authorize(Authorize::of(request, 10_000)))
             }
-            Kind::Grant | Kind::Check | Kind::Mix => granting(number),
+            Kind::Grant | Kind::Check | Kind::CheckSession | Kind::Mix => granting(number),
         }
     }
 
@@ -151,7 +151,7 @@ impl House {
         if applied.leaves.len() != asked + 1 {
             return Err(format!("{} of {asked} commands took effect", applied.leaves.len()));
         }
-        self.nodes.replace(&applied.new_nodes, &applied.stale_nodes).map_err(words)?;
+        self.nodes.replace(&applied.new_nodes, &applied.stale_nodes);
         self.state.advance(&applied);
         Ok((applied.new_nodes.len(), took.as_secs_f64() * 1e6))
     }

@@ -8,8 +8,9 @@ use crate::measures::{Measured, median};
 use crate::replay::Replay;
 
 /// Under how much load, and how it is called.
-const ROWS: [(&str, &str); 22] = [
+const ROWS: [(&str, &str); 24] = [
     ("chancery/check", "Chancery: proven linearizable check, unary"),
+    ("chancery/check-session", "Chancery: the same over a check session"),
     ("etcd/get", "etcd: linearizable get"),
     ("etcd/serializable-get", "etcd: serializable get"),
     ("chancery/grant", "Chancery: grant"),
@@ -30,6 +31,7 @@ const ROWS: [(&str, &str); 22] = [
     ("chancery/grant-alone-slow-sync", "one caller: Chancery grant, 2 ms added to each sync"),
     ("floor/unary-write-alone", "one caller: empty unary call"),
     ("chancery/check-half-load", "open loop: Chancery check"),
+    ("chancery/check-session-half-load", "open loop: Chancery check over a check session"),
     ("etcd/get-half-load", "open loop: etcd linearizable get"),
 ];
 

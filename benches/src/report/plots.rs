@@ -39,6 +39,7 @@ struct Bar {
 fn throughput(measured: &Measured) -> String {
     let rows = [
         ("chancery/check", "Chancery: proven check", OURS),
+        ("chancery/check-session", "Chancery: the same over a session", OURS),
         ("etcd/get", "etcd: linearizable get", THEIRS),
         ("chancery/authorize", "Chancery: recorded decision", OURS),
         ("chancery/grant", "Chancery: grant", OURS),
@@ -58,6 +59,7 @@ fn cpu(measured: &Measured) -> String {
     let floors = verdicts::floors(measured);
     let rows = [
         ("chancery/check", "Chancery: proven check", (OURS, OURS_TOO)),
+        ("chancery/check-session", "Chancery: the same over a session", (OURS, OURS_TOO)),
         ("etcd/get", "etcd: linearizable get", (THEIRS, THEIRS_TOO)),
         ("chancery/grant", "Chancery: grant", (OURS, OURS_TOO)),
         ("chancery/revoke", "Chancery: revocation", (OURS, OURS_TOO)),

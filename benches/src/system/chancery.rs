@@ -90,8 +90,18 @@ impl Chancery {
         Ok(())
     }
 
-    /// A connection of its own as a first principal, which calls node `node` as long as that serves.
+    /// A connection of its own as a first principal, which calls node `node` as long as that serves. Each check is a
+    /// call.
     pub(crate) async fn connect(&self, principal: &str, node: u16) -> Result<Ledger> {
+        self.connect_with(principal, node, Options { check_sessions: false, ..Options::default() }).await
+    }
+
+    /// The same, and its checks share one stream.
+    pub(crate) async fn connect_session(&self, principal: &str, node: u16) -> Result<Ledger> {
+        self.connect_with(principal, node, Options { check_sessions: true, ..Options::default() }).await
+    }
+
+    async fn connect_with(&self, principal: &str, node: u16, options: Options) -> Result<Ledger> {
         let mut context = Context::open(self.folder.join("ledger/contexts").join(principal))
             .map_err(BenchError::of(SYSTEM))?;
         let first = usize::from(node.saturating_sub(1)) % context.endpoints.len().max(1);
@@ -99,7 +109,7 @@ impl Chancery {
         let number = self.contexts.fetch_add(1, Ordering::Relaxed);
         context.folder = self.folder.join("contexts").join(number.to_string());
         context.save().map_err(BenchError::of(SYSTEM))?;
-        Ledger::connect_with(context, Options::default()).await.map_err(BenchError::of(SYSTEM))
+        Ledger::connect_with(context, options).await.map_err(BenchError::of(SYSTEM))
     }
 
     /// Has every sync of every node's log take [`ADDED_TO_SYNC_MS`] longer, or no longer.

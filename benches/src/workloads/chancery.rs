@@ -49,6 +49,8 @@ const LOOKED_AT_ONE_IN: u64 = 16;
 pub(crate) enum Kind {
     /// A linearizable check, one unary call, its answer verified.
     Check,
+    /// The same, over a stream that the checks of a connection share.
+    CheckSession,
     /// A grant, its receipt verified.
     Grant,
     /// A revocation of such a grant, its receipt verified.
@@ -63,6 +65,8 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Clients {
     gates: Vec<Ledger>,
+    /// As many as the gates, and their checks share a stream each.
+    session_gates: Vec<Ledger>,
     issuers: Vec<Ledger>,
     revokers: Vec<Ledger>,
     /// Grants that may be revoked.
@@ -91,8 +95,13 @@ impl Clients {
             }
             Ok::<_, BenchError>(all)
         };
+        let mut session_gates = Vec::new();
+        for connection in 0..connections {
+            session_gates.push(chancery.connect_session("gate", node_of(connection)).await?);
+        }
         let clients = Arc::new(Self {
             gates: connect("gate").await?,
+            session_gates,
             issuers: connect("issuer").await?,
             revokers: connect("revoker").await?,
             granted: Mutex::default(),
@@ -164,9 +173,12 @@ impl Clients {
         Ok(())
     }
 
-    /// A proven check, which must be a permit.
+    /// A proven check, one call, which must be a permit.
     pub(crate) async fn check(&self, caller: usize) -> std::result::Result<Permit, String> {
-        let gate = of(&self.gates, caller)?;
+        self.check_by(of(&self.gates, caller)?).await
+    }
+
+    async fn check_by(&self, gate: &Ledger) -> std::result::Result<Permit, String> {
         let (agent, action) = (agent(self.dice.below(AGENTS)), action(self.dice.below(GRANTS_EACH)));
         gate.check(&agent, &action, "accounts/7", b"{}").await.map_err(|error| error.to_string())
     }
@@ -270,6 +282,11 @@ impl Operation for Commands {
         let receipt = match kind {
             Kind::Check | Kind::Mix => {
                 let permit = clients.check(caller).await?;
+                self.checked(caller, &permit);
+                return Ok(());
+            }
+            Kind::CheckSession => {
+                let permit = clients.check_by(of(&clients.session_gates, caller)?).await?;
                 self.checked(caller, &permit);
                 return Ok(());
             }
