@@ -95,7 +95,10 @@ impl Sessions {
 async fn run(mut client: LedgerClient<Channel>, mut asked: mpsc::Receiver<Asked>) {
     let (to, messages) = mpsc::channel(MESSAGES_MAX);
     let mut waiting = Waiting::default();
-    // The node answers the call itself once it has the first question's headers: what is asked until then waits.
+    // The first questions go with the call, so that they wait for no answer to it.
+    if !waiting.send_next(&mut asked, &to).await {
+        return;
+    }
     let failure = match client.check_session(ReceiverStream::new(messages)).await {
         Ok(response) => waiting.exchange(&mut asked, &to, response.into_inner()).await,
         Err(status) => Some(status),
@@ -125,7 +128,6 @@ impl Waiting {
         to: &mpsc::Sender<api::SessionQuestions>,
         mut answers: Streaming<api::SessionAnswers>,
     ) -> Option<Status> {
-        let mut batch = Vec::with_capacity(QUESTIONS_MAX);
         loop {
             if self.by_id.len() + QUESTIONS_MAX > WAITING_MAX {
                 // Who does not wait any more makes room, also if he is never answered.
@@ -140,16 +142,32 @@ impl Waiting {
                 },
                 // Whether somebody waits no more, nobody tells.
                 () = tokio::time::sleep(LOOK_AGAIN), if !room => {}
-                count = asked.recv_many(&mut batch, QUESTIONS_MAX), if room => {
-                    if count == 0 {
-                        return None;
-                    }
-                    let questions = batch.drain(..).map(|asked| self.question(asked)).collect();
-                    // INVARIANT: there is room, and nobody else sends. If not, the stream is gone, as is told next.
-                    let _ = to.try_send(api::SessionQuestions { questions });
-                }
+                sent = self.send_next(asked, to), if room => if !sent {
+                    return None;
+                },
             }
         }
+    }
+
+    /// Sends the next questions in one message, for which there must be room; `false` if nobody can ask any more.
+    async fn send_next(
+        &mut self,
+        asked: &mut mpsc::Receiver<Asked>,
+        to: &mpsc::Sender<api::SessionQuestions>,
+    ) -> bool {
+        // Nothing is lost when this is dropped: what was received is sent before it waits again.
+        let mut batch = Vec::new();
+        if asked.recv_many(&mut batch, QUESTIONS_MAX).await == 0 {
+            return false;
+        }
+        // Who waits no more is not asked for.
+        let waits = |asked: &Asked| !asked.reply.is_closed();
+        let questions: Vec<_> = batch.into_iter().filter(waits).map(|asked| self.question(asked)).collect();
+        if !questions.is_empty() {
+            // INVARIANT: there is room, and nobody else sends. If not, the stream is gone, as is told next.
+            let _ = to.try_send(api::SessionQuestions { questions });
+        }
+        true
     }
 
     fn question(&mut self, Asked { check, reply }: Asked) -> api::SessionQuestion {
