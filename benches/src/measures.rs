@@ -10,6 +10,7 @@ use crate::full::Full;
 use crate::load::Sample;
 use crate::machine::{Machine, SyncLatency};
 use crate::micro::Micros;
+use crate::micro::beside::Beside;
 use crate::micro::state_tree::Applied;
 use crate::replay::Replay;
 use crate::workloads::batching::Batching;
@@ -31,6 +32,9 @@ pub(crate) struct Measured {
     pub(crate) answer_of_4: AnswerShape,
     /// What applying one command comes to, at the measured sizes of blocks.
     pub(crate) applied: BTreeMap<String, Applied>,
+    /// Parts that are pure computation, beside what does the like elsewhere.
+    #[serde(default)]
+    pub(crate) beside: Vec<Beside>,
     /// By what was measured: `system/operation`, one for each turn.
     pub(crate) samples: BTreeMap<String, Vec<Sample>>,
     /// How much Chancery's operations shared, likewise.

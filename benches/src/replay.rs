@@ -49,11 +49,11 @@ pub(crate) async fn run(program: &Path, folder: &Path, recording: &Path) -> Resu
     }
     let field = |name: &str| {
         let values = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let found = values.filter_map(|value| {
+        let mut found = values.filter_map(|value| {
             let inside = value.as_object()?.values().find_map(|inner| inner.get(name)?.as_f64());
             value.get(name).and_then(serde_json::Value::as_f64).or(inside)
         });
-        found.last().map(|us| us / 1e3)
+        found.next_back().map(|us| us / 1e3)
     };
     match (field("decision_p50_us"), field("decision_p99_us")) {
         (Some(decision_p50_ms), Some(decision_p99_ms)) => {

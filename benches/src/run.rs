@@ -21,13 +21,19 @@ use crate::system::etcd::Etcd;
 use crate::system::{self};
 use crate::workloads::chancery::{self as ours, Clients, Commands};
 use crate::workloads::{etcd as theirs, shapes};
-use crate::{full, replay, report};
+use crate::{full, micro, replay, report};
 
 /// Part of the lower of the two peaks at which latency is compared.
 const PART_OF_PEAK: f64 = 0.5;
 
 /// For how long the nodes are looked at while nobody asks.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// Keys of the trees that are measured by themselves.
+const KEYS: u32 = 100_000;
+
+/// With `--full`.
+const KEYS_IF_FULL: u32 = 1_000_000;
 
 /// A message between two nodes: a statement, or an acknowledgement.
 const BETWEEN_NODES: Sizes = Sizes { request: 96, reply: 384 };
@@ -54,6 +60,7 @@ pub(crate) async fn run(plan: Plan) -> Result<()> {
         stage.turn(turn).await?;
     }
     stage.apply_alone().await?;
+    stage.beside().await?;
     stage.full().await?;
     report::write(&stage.plan.results, &stage.measured)
 }
@@ -117,6 +124,7 @@ impl Stage {
             micros: Vec::new(),
             answer_of_4: answer_of_4.shape,
             applied: Default::default(),
+            beside: Vec::new(),
             samples: Default::default(),
             batching: Default::default(),
             answer,
@@ -140,9 +148,9 @@ impl Stage {
         let answer_of_4 = Arc::clone(&self.answer_of_4);
         self.measured.micros.push(
             blocking(&folder, move |_| {
-                let micros = answer_of_4.measure();
+                let micros = answer_of_4.measure()?;
                 #[cfg(feature = "tokens")]
-                let micros = micros.into_iter().chain(crate::micro::tokens::measure()?).collect();
+                let micros = micros.into_iter().chain(micro::tokens::measure()?).collect();
                 Ok(micros)
             })
             .await?,
@@ -239,6 +247,18 @@ impl Stage {
         };
         let folder = self.scratch.path();
         self.measured.applied = blocking(folder, |_| apply().map_err(BenchError::of("apply"))).await?;
+        Ok(())
+    }
+
+    /// The trees and conditions by themselves, beside others.
+    async fn beside(&mut self) -> Result<()> {
+        if !self.plan.wants("beside") {
+            return Ok(());
+        }
+        say(self.began, "trees and conditions by themselves");
+        let keys = if self.plan.full { KEYS_IF_FULL } else { KEYS };
+        let measure = move |_: &Path| micro::beside::measure(keys).map_err(BenchError::of("beside"));
+        self.measured.beside = blocking(self.scratch.path(), measure).await?;
         Ok(())
     }
 

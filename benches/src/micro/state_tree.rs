@@ -76,7 +76,7 @@ impl House {
     /// Blocks of `size` commands of this kind.
     pub(crate) fn measure(&mut self, kind: Kind, size: usize) -> Failed<Applied> {
         if kind == Kind::Revoke {
-            self.fill((0..size * BLOCKS).map(|number| granting(number)))?;
+            self.fill((0..size * BLOCKS).map(granting))?;
         }
         let (mut tree_nodes, mut time_us) = (0, 0.0);
         for block in 0..BLOCKS {

@@ -42,6 +42,7 @@ pub(super) fn text(measured: &Measured) -> String {
     aims(&mut text, measured);
     loads(&mut text, measured);
     replays(&mut text, measured);
+    beside(&mut text, measured);
     floors(&mut text, measured);
     units(&mut text, measured);
     for left_out in &measured.left_out {
@@ -121,6 +122,23 @@ fn loads(text: &mut String, measured: &Measured) {
         text,
         "\nWhile nobody asks, Chancery's three nodes take {ours:.1} % of one processor, etcd's {theirs:.1} %.\n"
     );
+}
+
+fn beside(text: &mut String, measured: &Measured) {
+    if measured.beside.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "## By themselves, beside others\n\n{}\n", machine(measured));
+    let _ = writeln!(text, "CPU time on one thread.\n");
+    let _ = writeln!(text, "| | µs | beside | µs | what differs |\n|---|---:|---|---:|---|");
+    for row in &measured.beside {
+        let _ = writeln!(
+            text,
+            "| {} | {:.2} | {} | {:.2} | {} |",
+            row.what, row.us, row.other, row.other_us, row.differs
+        );
+    }
+    text.push('\n');
 }
 
 fn replays(text: &mut String, measured: &Measured) {

@@ -261,7 +261,7 @@ impl Commands {
     }
 
     fn received(&self, caller: usize, receipt: &Receipt) {
-        let looked_at = self.number.fetch_add(1, Ordering::Relaxed) % LOOKED_AT_ONE_IN == 0;
+        let looked_at = self.number.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKED_AT_ONE_IN);
         let signed = if looked_at { signed_together(receipt) } else { None };
         self.sharing.count(caller, receipt.head.head.block, 1.0, signed);
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
