@@ -554,7 +554,7 @@ fn revoking_everything_of_an_agent_reaches_what_it_delegated() {
     let mut asked = asked();
     let body = Body::RevokeAgent { agent: name("a"), reason: "gone".into() };
     let signed = asked.house.applied("revoker", body);
-    let entry = *asked.house.state().dedup().get(&signed.dedup_key()).unwrap();
+    let entry = asked.house.state().dedup().get(&signed.dedup_key()).unwrap();
     for agent in ["a", "b"] {
         asked.request = request(agent, "deploy", "prod/db");
         let Decision::Denied(Denial::AllRevoked { agent: whose, cause }) =

@@ -76,17 +76,42 @@ impl DedupEntry {
 }
 
 /// The live entries.
+///
+/// A ledger has a million of them where a million commands came in their lifetime, so they are kept small: a signer's key
+/// once, however many it has, and no place in a map without an entry.
 #[derive(Clone, Default, Debug)]
 pub struct Dedup {
-    entries: HashMap<(PublicKey, RequestId), DedupEntry>,
-    per_signer: HashMap<PublicKey, u32>,
+    signers: HashMap<PublicKey, Signer>,
+    /// Signers there ever were: the next one's number.
+    numbered: u64,
     buckets: BTreeMap<u64, Bucket>,
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Signer {
+    number: u64,
+    /// How many live entries it has. Not 0.
+    live: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Bucket {
     record: DedupBucketRecord,
-    keys: Vec<(PublicKey, RequestId)>,
+    entries: BTreeMap<Key, Kept>,
+}
+
+/// The signer's number, and the request id.
+type Key = (u64, RequestId);
+
+/// The rest of an entry.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    command_hash: Hash,
+    not_after_ms: u64,
+    index: u64,
+    block: u64,
+    time_ms: u64,
 }
 
 /// The chain of a bucket without entries.
@@ -102,23 +127,28 @@ pub(crate) fn extend(record: DedupBucketRecord, entry: &DedupEntry) -> DedupBuck
 
 impl Dedup {
     /// What took effect under this key.
-    pub fn get(&self, key: &(PublicKey, RequestId)) -> Option<&DedupEntry> {
-        self.entries.get(key)
+    pub fn get(&self, (signer, request_id): &(PublicKey, RequestId)) -> Option<DedupEntry> {
+        let key = (self.signers.get(signer)?.number, *request_id);
+        // A command may live for a few buckets, so there are few.
+        let found = self.buckets.values().find_map(|bucket| bucket.entries.get(&key))?;
+        let Kept { command_hash, not_after_ms, index, block, time_ms } = *found;
+        let (signer, request_id) = (*signer, *request_id);
+        Some(DedupEntry { signer, request_id, command_hash, not_after_ms, index, block, time_ms })
     }
 
     /// How many live entries `signer` has.
     pub fn count(&self, signer: &PublicKey) -> u32 {
-        self.per_signer.get(signer).copied().unwrap_or(0)
+        self.signers.get(signer).map_or(0, |signer| signer.live)
     }
 
     /// How many entries live.
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether none does.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The chain of a bucket.
@@ -126,7 +156,7 @@ impl Dedup {
         self.buckets.get(&bucket).map_or(EMPTY_BUCKET, |bucket| bucket.record)
     }
 
-    /// Every bucket with its chain, and its entries in the order of the chain.
+    /// Every bucket with its chain.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, DedupBucketRecord)> {
         self.buckets.iter().map(|(number, bucket)| (*number, bucket.record))
     }
@@ -139,19 +169,24 @@ impl Dedup {
 
     /// Adds an entry at the end of its bucket's chain. Entries of one bucket come in the order of the log.
     pub fn insert(&mut self, entry: DedupEntry) {
-        let key = (entry.signer, entry.request_id);
-        if self.entries.insert(key, entry).is_some() {
+        let DedupEntry { signer, request_id, command_hash, not_after_ms, index, block, time_ms } = entry;
+        if self.get(&(signer, request_id)).is_some() {
             debug_assert!(false, "one key, one entry: apply looks before it inserts");
             return;
         }
-        let bucket = self
-            .buckets
-            .entry(entry.bucket())
-            .or_insert_with(|| Bucket { record: EMPTY_BUCKET, keys: Vec::new() });
+        let signer = self.signers.entry(signer).or_insert_with(|| {
+            let number = self.numbered;
+            // INVARIANT: each number takes a command, and a log has less than 2^64 of them.
+            self.numbered = number.wrapping_add(1);
+            Signer { number, live: 0 }
+        });
+        signer.live = signer.live.saturating_add(1);
+        let empty = || Bucket { record: EMPTY_BUCKET, entries: BTreeMap::new() };
+        let bucket = self.buckets.entry(entry.bucket()).or_insert_with(empty);
         bucket.record = extend(bucket.record, &entry);
-        bucket.keys.push(key);
-        let count = self.per_signer.entry(entry.signer).or_default();
-        *count = count.saturating_add(1);
+        let kept = Kept { command_hash, not_after_ms, index, block, time_ms };
+        bucket.entries.insert((signer.number, request_id), kept);
+        self.len += 1;
     }
 
     /// Moves on by a block: drops the buckets that ended with it, and adds its entries.
@@ -166,14 +201,66 @@ impl Dedup {
 
     /// Forgets a bucket.
     pub fn drop_bucket(&mut self, bucket: u64) {
-        for key in self.buckets.remove(&bucket).map(|bucket| bucket.keys).unwrap_or_default() {
-            self.entries.remove(&key);
-            if let Some(count) = self.per_signer.get_mut(&key.0) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.per_signer.remove(&key.0);
-                }
+        let Some(Bucket { entries, .. }) = self.buckets.remove(&bucket) else { return };
+        self.len -= entries.len();
+        let mut ended: HashMap<u64, u32> = HashMap::new();
+        for (number, _) in entries.keys() {
+            let ended = ended.entry(*number).or_default();
+            *ended = ended.saturating_add(1);
+        }
+        self.signers.retain(|_, signer| {
+            signer.live = signer.live.saturating_sub(ended.get(&signer.number).copied().unwrap_or(0));
+            signer.live > 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(signer: u8, request: u8, not_after_ms: u64, index: u64) -> DedupEntry {
+        DedupEntry {
+            signer: PublicKey([signer; 32]),
+            request_id: RequestId([request; 16]),
+            command_hash: Hash::of(&[&[signer, request]]),
+            not_after_ms,
+            index,
+            block: index / 2,
+            time_ms: index + 7,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_until_its_bucket_goes() {
+        let mut dedup = Dedup::default();
+        let spans = [0, 1, 1, 4, 0];
+        let entries: Vec<_> = (0_u8..)
+            .zip(spans)
+            .flat_map(|(request, span)| {
+                let not_after_ms = span * BUCKET_SPAN_MS + u64::from(request);
+                [1, 2].map(|signer| entry(signer, request, not_after_ms, u64::from(request * 2 + signer)))
+            })
+            .collect();
+        let mut kept: Vec<DedupEntry> = Vec::new();
+        for one in &entries {
+            assert_eq!(dedup.get(&(one.signer, one.request_id)), None);
+            dedup.insert(*one);
+            kept.push(*one);
+        }
+        for gone in [None, Some(1), Some(3), Some(0), Some(4)] {
+            if let Some(gone) = gone {
+                dedup.drop_bucket(gone);
+                kept.retain(|entry| entry.bucket() != gone);
+            }
+            assert_eq!((dedup.len(), dedup.is_empty()), (kept.len(), kept.is_empty()));
+            for one in &entries {
+                let key = (one.signer, one.request_id);
+                assert_eq!(dedup.get(&key), kept.contains(one).then_some(*one));
+                let live = kept.iter().filter(|entry| entry.signer == one.signer).count();
+                assert_eq!(dedup.count(&one.signer) as usize, live);
             }
         }
+        assert_eq!(dedup.signers.len(), 0, "who has none is forgotten");
     }
 }

@@ -27,9 +27,9 @@ impl<'a> Pending<'a> {
         Self { live, entries: Vec::new(), positions: HashMap::new(), per_signer: HashMap::new() }
     }
 
-    fn get(&self, signed: &SignedCommand) -> Option<&DedupEntry> {
+    fn get(&self, signed: &SignedCommand) -> Option<DedupEntry> {
         let key = signed.dedup_key();
-        self.live.get(&key).or_else(|| self.entries.get(*self.positions.get(&key)?))
+        self.live.get(&key).or_else(|| self.entries.get(*self.positions.get(&key)?).copied())
     }
 
     fn count(&self, signer: &PublicKey) -> u32 {
