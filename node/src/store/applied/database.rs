@@ -301,7 +301,7 @@ fn options() -> Options {
     options.set_paranoid_checks(true);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_atomic_flush(true);
-    options.set_db_write_buffer_size(64 << 20);
+    options.set_db_write_buffer_size(48 << 20);
     options.set_max_total_wal_size(128 << 20);
     options.set_max_background_jobs(2);
     options.set_max_open_files(256);
