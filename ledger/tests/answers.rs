@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use chancery_ledger::answer::{Answer, Nonce, ProofError, Verified, decode_answer, verify};
 use chancery_ledger::authority::{GrantRef, Place, ViewError};
 use chancery_ledger::command::{Body, GrantId, LedgerId, Terms};
-use chancery_ledger::decide::{Decision, Denial, Interval, Request, decide};
+use chancery_ledger::decide::{Candidates, Decision, Denial, Interval, Request, decide};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Fresh, Head, QuorumError, RosterId, Statement, StatementError, VoterSet};
 use chancery_ledger::log::VerifyError;
@@ -427,6 +427,60 @@ fn what_is_shown_is_used() {
     keys.insert(Place::agent(&name("nobody")).key());
     let surplus = Answer { tree: cut(&asked, &keys), ..whole };
     assert_refused!(asked.verify(&surplus), ProofError::Unused(_));
+}
+
+#[test]
+fn a_guess_is_what_decides_or_changes_nothing() {
+    let mut house = House::found();
+    house.register("a");
+    let now_ms = house.now_ms;
+    let first = house.grant(terms("a", &["deploy"], &["prod/*"], now_ms));
+    let reads = house.grant(terms("a", &["repo/*"], &["prod/*"], now_ms));
+    let agent = name("a");
+    let read = |house: &House, most, known: Option<&Candidates>| {
+        Candidates::read(
+            &Recording::new(&house.replicas[0].nodes, house.state().summary().root),
+            &agent,
+            most,
+            known,
+        )
+        .unwrap()
+    };
+    let guess = |candidates: &Candidates, action| {
+        candidates.of(&request("a", action, "prod/db")).map(|guessed| guessed.grant)
+    };
+    let known = read(&house, 8, None).unwrap();
+    assert_eq!(guess(&known, "deploy"), Some(first));
+    assert_eq!(guess(&known, "repo/read"), Some(reads));
+    assert_eq!(guess(&known, "pay"), None);
+    assert_eq!(guess(&read(&house, 1, None).unwrap(), "repo/read"), None, "only so many");
+    assert!(read(&house, 8, Some(&known)).is_none(), "it is known");
+
+    // Another one comes, and the first is revoked: the guess is old, and the decision is what it is without.
+    let second = house.grant(terms("a", &["deploy"], &["prod/db"], now_ms));
+    house.revoke(first);
+    let asked = request("a", "deploy", "prod/db");
+    let decided = |hint| {
+        let view = Recording::new(&house.replicas[0].nodes, house.state().summary().root);
+        let interval = Interval { low_ms: house.now_ms, high_ms: house.now_ms };
+        let decision = decide(&view, &Request { hint, ..asked.clone() }, interval).unwrap();
+        match decision {
+            Decision::Permit(authority) => authority.chain[0].grant,
+            Decision::Denied(denial) => panic!("{denial:?}"),
+        }
+    };
+    assert_eq!((decided(known.of(&asked)), decided(None)), (second, second));
+    let newer = read(&house, 8, Some(&known)).unwrap();
+    assert_eq!(guess(&newer, "deploy"), Some(first), "in the order of the list, whatever became of it");
+    let second = GrantRef { grant: second, root: second };
+    let preferring = newer.preferring(second).unwrap();
+    assert_eq!(guess(&preferring, "deploy"), Some(second.grant));
+    assert_eq!(guess(&preferring, "repo/read"), Some(reads));
+    assert!(known.preferring(second).is_none());
+
+    let unknown = name("nobody");
+    let view = Recording::new(&house.replicas[0].nodes, house.state().summary().root);
+    assert!(Candidates::read(&view, &unknown, 8, None).unwrap().is_none());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use ed25519_dalek::SigningKey;
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::{mpsc, watch};
 
-use crate::checks::{Checks, Rounds};
+use crate::checks::{Checks, Hints, Remembered, Rounds};
 use crate::clock::{Clock, ClockWatch, compare_clocks};
 use crate::config::Tuning;
 use crate::fault::Fault;
@@ -187,6 +187,8 @@ impl Foundation {
             clock: Arc::clone(clocks.clock()),
             keys: VerifiedSignatures::default(),
             quickest: AtomicU64::default(),
+            hints: Hints::default(),
+            remembered: Remembered::default(),
         });
         let status = Arc::new(StatusReport {
             raft: raft.clone(),

@@ -8,12 +8,15 @@
 //! What the newest round proved of its head is kept: checks by the nodes' clocks and those about the past are
 //! answered by it, without a round of their own.
 
+mod hints;
 mod past;
 mod prove;
 mod recent;
 mod session;
 
+pub use hints::Hints;
 pub use past::{PastError, PastQuestion};
+pub use prove::Remembered;
 use prove::{Remembering, prove_now};
 pub use recent::Recent;
 pub use session::{RoundAnswers, SESSION_CHECKS_MAX, Session};
@@ -51,12 +54,15 @@ const QUEUE_MAX: usize = NONCES_MAX as usize;
 /// tails may have been cut.
 const TAIL_PATIENCE: Duration = Duration::from_millis(250);
 
-/// A round that so many checks share shows that there is load.
-const SHARED_BY: usize = 4;
+/// After a round that so many checks shared there is a pause as long as it took, and one in proportion after others: what
+/// a round costs, those of the next one share that arrive meanwhile.
+const PAUSE_AS_LONG_IF: u32 = 3;
 
-/// After such a one there is a pause as long as it took, and no longer than this, so that more checks share the next:
-/// what a round costs, they share.
-const PAUSE_MAX: Duration = Duration::from_millis(5);
+/// The longest pause, in rounds.
+const PAUSE_ROUNDS_MAX: f64 = 4.0;
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(10);
 
 /// How long a round waits for the voters that it asked first, before it asks the others too.
 const FIRST_PATIENCE: Duration = Duration::from_millis(20);
@@ -142,6 +148,10 @@ pub struct Rounds {
     pub keys: VerifiedSignatures,
     /// The node that answered last.
     pub quickest: AtomicU64,
+    /// The grants to ask first.
+    pub hints: Hints,
+    /// Nodes that answers read lately.
+    pub remembered: Remembered,
 }
 
 impl Checks {
@@ -186,7 +196,10 @@ async fn run(
     // Under load a round waits for others to share it; a lone check waits for nobody.
     let mut not_before = Instant::now();
     while let Some(first) = queue.recv().await {
-        sleep_until(not_before).await;
+        // A timer is as coarse as a millisecond, also when its time has passed.
+        if Instant::now() < not_before {
+            sleep_until(not_before).await;
+        }
         // Everything that arrived before this moment is in the round; what comes later waits for the next.
         let mut batch = vec![first];
         while batch.len() < QUEUE_MAX {
@@ -204,9 +217,7 @@ async fn run(
         {
             batch.push(late);
         }
-        if batch.len() >= SHARED_BY {
-            not_before = Instant::now() + began.elapsed().min(PAUSE_MAX);
-        }
+        not_before = Instant::now() + pause(batch.len(), began.elapsed());
         match ended {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
@@ -217,6 +228,17 @@ async fn run(
             Err(error) => refuse(batch, &error),
         }
     }
+}
+
+/// How long the next round waits for others to share it, after one that `shared` checks shared and that took so long. After a
+/// check by itself it waits for nobody.
+fn pause(shared: usize, took: Duration) -> Duration {
+    let shared = u32::try_from(shared).unwrap_or(u32::MAX);
+    if shared < 2 {
+        return Duration::ZERO;
+    }
+    let rounds = f64::from(shared) / f64::from(PAUSE_AS_LONG_IF);
+    took.min(PAUSE_MAX).mul_f64(rounds.min(PAUSE_ROUNDS_MAX)).min(PAUSE_MAX)
 }
 
 /// Tells everybody why there is no answer.
@@ -411,13 +433,13 @@ impl Rounds {
             Ok(root) => root,
             Err(error) => return refuse(batch, &error),
         };
-        let nodes = Remembering::new(&round.view);
+        let nodes = self.remembered.of(&round.view);
         let mut sessions = session::Answers::default();
         let mut index = 0;
         for waiting in batch {
             match waiting {
                 Waiting::Check { request, reply, .. } => {
-                    let answer = prove(round, (&nodes, root), index, &request);
+                    let answer = self.prove(round, (&nodes, root), index, &request);
                     match reply {
                         Reply::Call(reply) => {
                             let _ = reply.send(answer.and_then(|answer| self.encoded(&answer)));
@@ -435,19 +457,22 @@ impl Rounds {
             }
         }
         sessions.send(&round.proof);
+        self.remembered.keep(nodes);
     }
-}
 
-fn prove(
-    round: &Round,
-    state: (&Remembering<'_>, Root),
-    index: u32,
-    request: &Request,
-) -> Result<Answer, CheckError> {
-    let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
-    let nonce_path = round.nonces.path(index).or_else(late);
-    let nonce_path = nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
-    prove_now(&round.proof, state, Some(nonce_path), request)
+    fn prove(
+        &self,
+        round: &Round,
+        state: (&Remembering<'_>, Root),
+        index: u32,
+        request: &Request,
+    ) -> Result<Answer, CheckError> {
+        let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
+        let nonce_path = round.nonces.path(index).or_else(late);
+        let nonce_path =
+            nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
+        prove_now(&round.proof, state, Some(nonce_path), request, &self.hints)
+    }
 }
 
 /// The root of the state after `block`, which is still kept. It may wait for the disk.
@@ -485,4 +510,24 @@ fn least_quorum(rosters: &Rosters, known: &BTreeMap<u64, Statement>) -> Option<(
         }
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shares_a_round_makes_the_next_one_wait_and_nobody_else() {
+        let took = Duration::from_millis(2);
+        assert_eq!(pause(0, took), Duration::ZERO);
+        assert_eq!(pause(1, took), Duration::ZERO, "a lone check waits for nobody");
+        assert_eq!(pause(3, took), took);
+        assert_eq!(pause(6, took), took * 2);
+        assert_eq!(pause(12, took), took * 4);
+        assert_eq!(pause(10_000, took), took * 4);
+        for shared in [2, 3, 30, usize::MAX] {
+            assert!(pause(shared, took) > Duration::ZERO);
+            assert!(pause(shared, Duration::from_secs(5)) <= PAUSE_MAX);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! proof alone, and the auditor years later. What it reads through its [`View`] is exactly what a proof must
 //! contain.
 
+mod candidates;
 mod denial;
 mod explain;
 mod lineages;
@@ -11,6 +12,7 @@ mod links;
 mod recorded;
 mod staleness;
 
+pub use candidates::Candidates;
 pub use denial::Denial;
 pub use explain::{Considered, Explanation, Link, Measured, Required, explain};
 pub use staleness::staleness_after;

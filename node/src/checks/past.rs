@@ -144,7 +144,7 @@ impl Rounds {
             Moment::Time(time_ms) => time_ms,
         };
         let interval = Interval { low_ms: time_ms, high_ms: time_ms };
-        let Shown { tree, hint } = show(view, summary.root, &asked.request, interval)?;
+        let Shown { tree, hint } = show(view, summary.root, &asked.request, interval, None)?;
         // Whatever adds leaves ends with a STATE leaf: the last block that adds none to this log ends where the
         // next one's begin.
         let newest = proof.head.block;

@@ -1,38 +1,80 @@
 //! Answers from a proven head's state: the decision's read set, cut out of the tree.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chancery_ledger::answer::{Answer, HeadProof};
 use chancery_ledger::authority::GrantRef;
 use chancery_ledger::condition::LANGUAGE_VERSION;
-use chancery_ledger::decide::{Decision, Interval, Request, decide};
+use chancery_ledger::decide::{Candidates, Decision, Interval, Request, decide};
 use chancery_ledger::log::nonces::NoncePath;
 use chancery_ledger::state::{Node, NodeId, NodeRead, PrunedTree, Recording, Root, prune};
 
+use super::hints::{GRANTS_MAX, Hints};
 use super::{CheckError, Rounds};
-use crate::store::applied::{AppliedFault, AppliedView, Nodes};
+use crate::store::applied::{AppliedFault, AppliedView, DatabaseId, Nodes};
 
-/// Nodes that are remembered while the answers of one round are made.
+/// Nodes that are remembered from one round to the next: some 10 MiB.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// A state's nodes, each taken from the store once: all answers of a round come from one state, and each reads the
-/// nodes on its ways several times.
-pub(super) struct Remembering<'a> {
-    view: &'a AppliedView,
-    seen: RefCell<Nodes>,
+/// The nodes that the answers of the last rounds read. They never change, and most of them the next round reads too.
+#[derive(Default)]
+pub struct Remembered(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    /// Which database they are from: another may give their numbers to others.
+    database: Option<DatabaseId>,
+    nodes: Arc<Nodes>,
 }
 
-impl<'a> Remembering<'a> {
-    pub(super) fn new(view: &'a AppliedView) -> Self {
-        Self { view, seen: RefCell::default() }
+impl Remembered {
+    /// Reads `view`, by what is remembered of it.
+    pub(super) fn of<'a>(&self, view: &'a AppliedView) -> Remembering<'a> {
+        let kept = self.kept();
+        let same = kept.database.as_ref().is_some_and(|database| *database == view.database());
+        let known = if same { Arc::clone(&kept.nodes) } else { Arc::default() };
+        Remembering { view, known, seen: RefCell::default() }
     }
+
+    /// Remembers what else was read, unless other answers are being made by what there is.
+    pub(super) fn keep(&self, Remembering { view, known, seen }: Remembering<'_>) {
+        drop(known);
+        let mut kept = self.kept();
+        let database = view.database();
+        if kept.database.as_ref() != Some(&database) {
+            *kept = Kept { database: Some(database), nodes: Arc::default() };
+        }
+        let Some(nodes) = Arc::get_mut(&mut kept.nodes) else { return };
+        nodes.extend(seen.into_inner());
+        // Once it is full it begins anew: what is still read is in the store's cache.
+        if nodes.len() >= REMEMBERED_MAX {
+            *nodes = Nodes::default();
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // INVARIANT: nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A state's nodes, each taken from the store once.
+pub(super) struct Remembering<'a> {
+    view: &'a AppliedView,
+    /// By earlier answers.
+    known: Arc<Nodes>,
+    /// By these.
+    seen: RefCell<Nodes>,
 }
 
 impl NodeRead for Remembering<'_> {
     type Error = AppliedFault;
 
     fn node(&self, id: NodeId) -> Result<Arc<Node>, AppliedFault> {
+        if let Some(node) = self.known.get(&id) {
+            return Ok(Arc::clone(node));
+        }
         // INVARIANT: each borrow ends with its statement, and the view knows nothing of it.
         if let Some(node) = self.seen.borrow().get(&id) {
             return Ok(Arc::clone(node));
@@ -58,6 +100,7 @@ pub(super) fn prove_now(
     (nodes, root): (&impl NodeRead, Root),
     nonce_path: Option<NoncePath>,
     request: &Request,
+    hints: &Hints,
 ) -> Result<Answer, CheckError> {
     let HeadProof { head, statements, head_statements } = proof.clone();
     let clocks = || statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
@@ -65,7 +108,7 @@ pub(super) fn prove_now(
         low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
         high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
     };
-    let Shown { tree, hint } = show(nodes, root, request, interval)?;
+    let Shown { tree, hint } = show(nodes, root, request, interval, Some(hints))?;
     let language = LANGUAGE_VERSION.into();
     Ok(Answer { head, statements, head_statements, nonce_path, tree, hint, language })
 }
@@ -94,26 +137,54 @@ impl Rounds {
     }
 }
 
-/// Decides `request` over the state at `root`, and cuts out what shows the decision.
+/// Decides `request` over the state at `root`, and cuts out what shows the decision. A grant that `hints` know is asked
+/// first.
 pub(super) fn show<N: NodeRead>(
     nodes: &N,
     root: Root,
     request: &Request,
     interval: Interval,
+    hints: Option<&Hints>,
 ) -> Result<Shown, CheckError> {
     let no_proof = |why: &dyn std::fmt::Display| CheckError::NoProof(why.to_string());
-    let look = |request: &Request| {
+    let look = |hint: Option<GrantRef>| {
         let view = Recording::new(nodes, root);
-        let decision = decide(&view, request, interval).map_err(|error| no_proof(&error))?;
+        let request = Request { hint, ..request.clone() };
+        let decision = decide(&view, &request, interval).map_err(|error| no_proof(&error))?;
         Ok::<_, CheckError>((decision, view.into_keys()))
     };
-    let (decision, mut keys) = look(request)?;
-    let mut hint = None;
-    if let Decision::Permit(authority) = &decision {
-        // A permit need only show the one chain: look again, at that one first.
-        hint = authority.chain.first().copied();
-        (_, keys) = look(&Request { hint, ..request.clone() })?;
+    let cut = |keys, hint| {
+        let tree = prune(nodes, root, &keys).map_err(|error| no_proof(&error))?;
+        Ok(Shown { tree, hint })
+    };
+    let known = hints.and_then(|hints| hints.of(&request.agent));
+    if let Some(hint) = known.as_ref().and_then(|known| known.of(request)) {
+        let (decision, keys) = look(Some(hint))?;
+        // What another grant decided is found without the hint: that one need not be shown.
+        if rests_on(&decision) == Some(hint) {
+            return cut(keys, Some(hint));
+        }
     }
-    let tree = prune(nodes, root, &keys).map_err(|error| no_proof(&error))?;
-    Ok(Shown { tree, hint })
+    let (decision, keys) = look(None)?;
+    let Some(hint) = rests_on(&decision) else { return cut(keys, None) };
+    if let Some(hints) = hints {
+        // The next question may be about another grant of the agent; or the guess was of one that is revoked.
+        let state = Recording::new(nodes, root);
+        let read = Candidates::read(&state, &request.agent, GRANTS_MAX, known.as_deref());
+        let read = read.map_err(|error| no_proof(&error))?;
+        if let Some(candidates) = read.or_else(|| known?.preferring(hint)) {
+            hints.keep(request.agent.clone(), candidates);
+        }
+    }
+    // A permit need only show the one chain: look again, at that one first.
+    let (_, keys) = look(Some(hint))?;
+    cut(keys, Some(hint))
+}
+
+/// The grant that a permit rests on.
+fn rests_on(decision: &Decision) -> Option<GrantRef> {
+    match decision {
+        Decision::Permit(authority) => authority.chain.first().copied(),
+        Decision::Denied(_) => None,
+    }
 }

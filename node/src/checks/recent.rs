@@ -86,7 +86,7 @@ impl Checks {
         let view = rounds.store.view();
         let answer = crate::blocking::spawn(move || {
             let root = root_of(&view, proof.head.block)?;
-            rounds.encoded(&prove_now(&proof, (&view, root), None, &request)?)
+            rounds.encoded(&prove_now(&proof, (&view, root), None, &request, &rounds.hints)?)
         });
         answer.await.map_err(|error| CheckError::NoProof(error.to_string()))?
     }
