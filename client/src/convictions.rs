@@ -57,6 +57,8 @@ pub(crate) struct Convictions {
 #[derive(Debug)]
 struct Heard {
     book: StatementBook,
+    /// What was taken down last: all answers of a round come with the same.
+    last: Vec<Statement>,
     convicted: BTreeMap<u64, Arc<Convicted>>,
 }
 
@@ -72,7 +74,7 @@ impl Convictions {
                 Err(error) => tracing::warn!(file = %path.display(), error, "it convicts nobody"),
             }
         }
-        let heard = Mutex::new(Heard { book: StatementBook::new(KEPT_MAX), convicted });
+        let heard = Mutex::new(Heard { book: StatementBook::new(KEPT_MAX), last: Vec::new(), convicted });
         Self { folder: folder.into(), heard }
     }
 
@@ -84,10 +86,16 @@ impl Convictions {
         statements: Vec<Statement>,
         verified: bool,
     ) -> Option<Arc<Convicted>> {
+        if verified && self.lock().last == statements {
+            return None;
+        }
         let mut first = None;
         for convicted in self.take_down(trust, &statements, verified) {
             let kept = self.keep(convicted).await;
             first = first.or(Some(kept));
+        }
+        if verified {
+            self.lock().last = statements;
         }
         first
     }

@@ -60,12 +60,23 @@ impl PrunedTree {
         }
         let mut reader = Reader { rest: bytes };
         let mut nodes = Vec::new();
+        // Inner nodes in the long form at the next bit.
+        let mut long = Vec::new();
         // The next one last.
         let mut awaited = vec![Awaited::Below(None)];
         while let Some(next) = awaited.pop() {
             match next {
                 Awaited::Bare(hash) => nodes.push(PrunedNode::Bare(hash)),
-                Awaited::Below(above) => nodes.push(reader.node(nodes.is_empty(), above, &mut awaited)?),
+                Awaited::Below(above) => {
+                    let is_long = reader.rest.first() == Some(&TAG_INNER);
+                    let node = reader.node(nodes.is_empty(), above, &mut awaited)?;
+                    if is_long
+                        && matches!(node, PrunedNode::Inner { bit, .. } if next_bit(above) == Some(bit))
+                    {
+                        long.push(nodes.len());
+                    }
+                    nodes.push(node);
+                }
             }
         }
         if !reader.rest.is_empty() {
@@ -83,7 +94,7 @@ impl PrunedTree {
         }
         let tree =
             Self::linked(nodes, root_hash).map_err(|(_, defect)| PrunedDecodeError::Structure(defect))?;
-        if tree.encode() == bytes { Ok(tree) } else { Err(PrunedDecodeError::LongForm) }
+        if tree.has_short_form(&long) { Err(PrunedDecodeError::LongForm) } else { Ok(tree) }
     }
 
     /// The bytes that [`PrunedTree::decode`] reads.
@@ -136,6 +147,16 @@ impl PrunedTree {
             }
         }
         bytes
+    }
+
+    /// Whether one of these inner nodes, which stand at the next bit, has exactly one bare side.
+    fn has_short_form(&self, inners: &[usize]) -> bool {
+        inners.iter().any(|index| match self.nodes.get(*index) {
+            Some(PrunedNode::Inner { right, .. }) => {
+                self.bare(*index + 1).is_some() != self.bare(*right).is_some()
+            }
+            _ => false,
+        })
     }
 
     fn bare(&self, index: usize) -> Option<&Hash> {
