@@ -1,16 +1,23 @@
 //! Signing under load: one signature for all the commands that are waiting for one.
 //!
-//! A lone command is signed alone and at once. While one signature is made others queue, and the next covers
-//! all of them: the busier a gate is, the less of its time, and of the nodes', goes into signatures.
+//! A lone command is signed alone and at once. What comes right after it waits for a moment, and one signature covers
+//! whatever came in it: the busier a gate is, the less of its time, and of the nodes', goes into signatures.
+
+use std::time::Duration;
 
 use chancery_ledger::command::{
     COMMANDS_SIGNED_AT_ONCE_MAX, Command, EnvelopeError, LedgerId, SignedCommand,
 };
 use ed25519_dalek::SigningKey;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 /// Commands that may wait for a signature; who comes when they are as many waits for room.
 const QUEUE_MAX: usize = 4 * COMMANDS_SIGNED_AT_ONCE_MAX as usize;
+
+/// Signatures are made at such distances at least: a fraction of what a write takes, in which whoever asks at once can do
+/// so. Who asks again when it is answered never comes as soon.
+const APART: Duration = Duration::from_millis(2);
 
 struct Waiting {
     command: Command,
@@ -26,8 +33,12 @@ pub(crate) struct Signing {
 impl Signing {
     /// Starts to sign with `key` for `ledger`, on the runtime that it is called on.
     pub(crate) fn start(ledger: LedgerId, key: SigningKey) -> Self {
+        Self::start_apart(ledger, key, APART)
+    }
+
+    fn start_apart(ledger: LedgerId, key: SigningKey, apart: Duration) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(sign_all(ledger, key, waiting));
+        tokio::spawn(sign_all(ledger, key, waiting, apart));
         Self { queue }
     }
 
@@ -39,9 +50,18 @@ impl Signing {
     }
 }
 
-async fn sign_all(ledger: LedgerId, key: SigningKey, mut queue: mpsc::Receiver<Waiting>) {
-    let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, COMMANDS_SIGNED_AT_ONCE_MAX as usize).await > 0 {
+async fn sign_all(ledger: LedgerId, key: SigningKey, mut queue: mpsc::Receiver<Waiting>, apart: Duration) {
+    const AT_ONCE: usize = COMMANDS_SIGNED_AT_ONCE_MAX as usize;
+    let (mut waiting, mut not_before) = (Vec::new(), Instant::now());
+    while queue.recv_many(&mut waiting, AT_ONCE).await > 0 {
+        if Instant::now() < not_before {
+            sleep_until(not_before).await;
+            while waiting.len() < AT_ONCE {
+                let Ok(next) = queue.try_recv() else { break };
+                waiting.push(next);
+            }
+        }
+        not_before = Instant::now() + apart;
         let (commands, replies): (Vec<_>, Vec<_>) =
             waiting.drain(..).map(|Waiting { command, reply }| (command, reply)).unzip();
         for (signed, reply) in sign(ledger, &commands, &key).into_iter().zip(replies) {
@@ -63,4 +83,51 @@ fn sign(
         return signed.into_iter().map(Ok).collect();
     }
     commands.iter().map(|command| SignedCommand::sign(ledger, command, &[key])).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use chancery_ledger::command::{Body, Name, PublicKey, RequestId};
+    use chancery_ledger::hash::Hash;
+    use futures_util::future::join_all;
+    use prost::Message;
+
+    use super::*;
+
+    /// How many commands the signature is over.
+    fn together(signed: &SignedCommand) -> u32 {
+        let wire = chancery_proto::v1::SignedCommand::decode(signed.encode().as_slice()).unwrap();
+        wire.signatures.first().unwrap().batch.as_ref().map_or(1, |batch| batch.count)
+    }
+
+    #[tokio::test]
+    async fn a_lone_command_is_signed_at_once_and_what_follows_is_signed_together() {
+        let (ledger, key) = (LedgerId(Hash::ZERO), SigningKey::from_bytes(&[7; 32]));
+        // So long that whatever else this machine does, what follows comes within it.
+        let apart = Duration::from_secs(3);
+        let signing = Signing::start_apart(ledger, key.clone(), apart);
+        let one = |number: u8| {
+            let body = Body::RevokeAgent { agent: Name::new("a").unwrap(), reason: String::new() };
+            let (signer, request_id) = (PublicKey(key.verifying_key().to_bytes()), RequestId([number; 16]));
+            let command = Command { signer, request_id, not_after_ms: 1, body };
+            let signing = signing.clone();
+            async move {
+                // Not all in one turn of whoever signs.
+                for _ in 0..number {
+                    tokio::task::yield_now().await;
+                }
+                let signed = signing.sign(command).await.unwrap().unwrap();
+                signed.verify(ledger).unwrap();
+                together(&signed)
+            }
+        };
+        let began = Instant::now();
+        assert_eq!(one(0).await, 1);
+        assert!(began.elapsed() < apart, "it waited for nobody");
+        assert_eq!(join_all((1..=9).map(one)).await, [9; 9]);
+        assert!(began.elapsed() >= apart);
+        tokio::time::sleep(apart).await;
+        assert_eq!(one(10).await, 1, "nothing came right before it");
+    }
 }
