@@ -37,6 +37,9 @@ pub(crate) struct Full {
     pub(crate) restarts_s: Vec<f64>,
     /// Bytes on disk of the largest node in the end, for one grant.
     pub(crate) disk_bytes_per_grant: f64,
+    /// What they are, by the folder of a node's data.
+    #[serde(default)]
+    pub(crate) disk_parts: Vec<(String, f64)>,
 }
 
 /// One look at the nodes.
@@ -87,6 +90,9 @@ pub(crate) async fn measure(
     #[allow(clippy::cast_precision_loss, reason = "less than a petabyte")]
     let per_grant = large.disk_bytes() as f64 / grants as f64;
     full.disk_bytes_per_grant = per_grant;
+    #[allow(clippy::cast_precision_loss, reason = "less than a petabyte")]
+    let each = |(part, bytes): (String, u64)| (part, bytes as f64 / grants as f64);
+    full.disk_parts = large.disk_parts().into_iter().map(each).collect();
     Ok(full)
 }
 

@@ -38,6 +38,11 @@ const FAILED_PART_MAX: u64 = 1_000;
 pub(crate) trait Operation: Send + Sync + 'static {
     /// Does it once.
     fn once(&self, caller: usize) -> impl Future<Output = std::result::Result<(), String>> + Send;
+
+    /// How many operations that is: several, where they are asked for together. Latencies are of all of them.
+    fn size(&self) -> u64 {
+        1
+    }
 }
 
 /// What one run of one measurement came to.
@@ -101,14 +106,14 @@ struct Counted {
 }
 
 impl Counted {
-    fn count(&self, ended: std::result::Result<(), String>) -> bool {
+    fn count(&self, size: u64, ended: std::result::Result<(), String>) -> bool {
         match ended {
             Ok(()) => {
-                self.done.fetch_add(1, Ordering::Relaxed);
+                self.done.fetch_add(size, Ordering::Relaxed);
                 true
             }
             Err(error) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.failed.fetch_add(size, Ordering::Relaxed);
                 self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 false
             }
@@ -143,7 +148,7 @@ pub(crate) async fn closed<O: Operation>(
                 let (began, counts) = (Instant::now(), counted.counts.load(Ordering::Relaxed));
                 let ended = operation.once(caller).await;
                 let took = began.elapsed();
-                match counted.count(ended) {
+                match counted.count(operation.size(), ended) {
                     true if counts => record(&mut latencies, took),
                     true => {}
                     false => tokio::time::sleep(AFTER_FAILURE).await,
@@ -188,7 +193,9 @@ pub(crate) async fn open<O: Operation>(
             async move {
                 let ended = operation.once(caller).await;
                 let took = intended.elapsed();
-                if counted.count(ended) && intended.saturating_duration_since(begins) >= WARM_UP {
+                if counted.count(operation.size(), ended)
+                    && intended.saturating_duration_since(begins) >= WARM_UP
+                {
                     record(&mut latencies.lock().unwrap_or_else(PoisonError::into_inner), took);
                 }
             }

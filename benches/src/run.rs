@@ -160,6 +160,7 @@ impl Stage {
         self.ours(ours::Kind::Check, "check", all).await?;
         self.theirs(theirs::Kind::Get, "get", all).await?;
         self.ours(ours::Kind::CheckSession, "check-session", all).await?;
+        self.ours(ours::Kind::CheckBulk, "check-bulk", all).await?;
         let answer =
             Sizes { request: self.measured.answer.request_bytes, reply: self.measured.answer.reply_bytes };
         self.unary("unary-check", answer, all).await?;

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::floor::units::{each, thread_cpu};
 use crate::measures::median;
 
+/// What the update of the tree is beside.
+pub(crate) const HASHES_ALONE: &str = "its hashes alone";
+
 /// Keys that one block changes.
 const BLOCK: u32 = 100;
 
@@ -185,7 +188,7 @@ fn state(keys: u32) -> Failed<(Vec<Beside>, Ours)> {
     let rows = vec![Beside {
         what: format!("state update, for each key of a block of {BLOCK}, {keys} keys"),
         us: update_us,
-        other: "its hashes alone".into(),
+        other: HASHES_ALONE.into(),
         other_us: floor_us,
         differs: format!("{inner_nodes:.1} inner nodes, {leaves:.1} leaves and their values for each key"),
     }];

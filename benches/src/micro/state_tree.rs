@@ -114,7 +114,7 @@ impl House {
                 };
                 Ok(Body::Authorize(Authorize::of(request, 10_000)))
             }
-            Kind::Grant | Kind::Check | Kind::CheckSession | Kind::Mix => granting(number),
+            Kind::Grant | Kind::Check | Kind::CheckSession | Kind::CheckBulk | Kind::Mix => granting(number),
         }
     }
 

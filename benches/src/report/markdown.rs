@@ -8,9 +8,10 @@ use crate::measures::{Measured, median};
 use crate::replay::Replay;
 
 /// Under how much load, and how it is called.
-const ROWS: [(&str, &str); 24] = [
+const ROWS: [(&str, &str); 25] = [
     ("chancery/check", "Chancery: proven linearizable check, unary"),
     ("chancery/check-session", "Chancery: the same over a check session"),
+    ("chancery/check-bulk", "Chancery: the same, 16 asked for together (latency of all 16)"),
     ("etcd/get", "etcd: linearizable get"),
     ("etcd/serializable-get", "etcd: serializable get"),
     ("chancery/grant", "Chancery: grant"),

@@ -3,6 +3,7 @@
 use crate::floor::composed::{Calls, Floor, share};
 use crate::full::Full;
 use crate::measures::{Measured, median};
+use crate::micro::beside::HASHES_ALONE;
 
 /// One line of the table of aims.
 pub(super) struct Verdict {
@@ -180,6 +181,15 @@ pub(super) fn all(measured: &Measured) -> Vec<Verdict> {
             held: Some(whole < biscuit && whole < tenuo),
         });
     }
+    if let Some(row) = measured.beside.iter().find(|row| row.other == HASHES_ALONE) {
+        let ratio = row.us / row.other_us;
+        verdicts.push(Verdict {
+            measure: "state update for a key, in blocks of 100 (of how many keys, below)",
+            aim: "≤ 2× its hashes".into(),
+            measured: format!("{ratio:.2}× ({:.2} µs, hashes {:.2} µs)", row.us, row.other_us),
+            held: Some(ratio <= 2.0),
+        });
+    }
     if let Some(full) = &measured.full {
         verdicts.extend(with_a_million(full));
     }
@@ -191,6 +201,7 @@ fn with_a_million(full: &Full) -> Vec<Verdict> {
     let resident = full.steps.iter().map(|step| step.resident_mib).max().unwrap_or(0);
     let steps: Vec<_> = full.steps.iter().map(|step| step.resident_mib.to_string()).collect();
     let restart = median(full.restarts_s.iter().copied()).unwrap_or(0.0);
+    let parts: Vec<_> = full.disk_parts.iter().map(|(part, bytes)| format!("{part} {bytes:.0}")).collect();
     vec![
         Verdict {
             measure: "check p50 with 1,000,000 grants",
@@ -213,7 +224,7 @@ fn with_a_million(full: &Full) -> Vec<Verdict> {
         Verdict {
             measure: "bytes on disk for a grant",
             aim: "said".into(),
-            measured: format!("{:.0}", full.disk_bytes_per_grant),
+            measured: format!("{:.0}: {}", full.disk_bytes_per_grant, parts.join(", ")),
             held: None,
         },
     ]

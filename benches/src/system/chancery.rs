@@ -72,8 +72,22 @@ impl Chancery {
 
     /// Bytes on the disk of the node that has most.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let nodes = (1..=NODES).map(|node| size_of(&self.folder().join(format!("node-{node}")).join("data")));
-        nodes.max().unwrap_or(0)
+        (1..=NODES).map(|node| size_of(&self.data(node))).max().unwrap_or(0)
+    }
+
+    /// The same by what it consists of: the folders of a node's data.
+    pub(crate) fn disk_parts(&self) -> Vec<(String, u64)> {
+        let largest = (1..=NODES).max_by_key(|node| size_of(&self.data(*node))).unwrap_or(1);
+        let folders = fs::read_dir(self.data(largest)).into_iter().flatten().flatten();
+        let mut parts: Vec<_> = folders
+            .map(|folder| (folder.file_name().to_string_lossy().into_owned(), size_of(&folder.path())))
+            .collect();
+        parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        parts
+    }
+
+    fn data(&self, node: u16) -> PathBuf {
+        self.folder().join(format!("node-{node}")).join("data")
     }
 
     fn start_nodes(&mut self) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chancery_client::chancery_ledger::command::{Bounds, GrantId, Name, Patterns, Requirements, Terms};
 use chancery_client::{Ledger, Permit, Receipt};
+use futures_util::future::join_all;
 use prost::Message;
 use tokio::task::JoinSet;
 
@@ -33,7 +34,10 @@ pub(crate) const FILLED_EACH: usize = 100;
 const TO_REVOKE: usize = 4_000;
 
 /// Commands under way at once while all this is made.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 256;
+
+/// Checks that are asked for together.
+pub(crate) const BULK: u64 = 16;
 
 /// How long a grant lasts: longer than the bench.
 const GRANTED_FOR_MS: u64 = 24 * 3_600_000;
@@ -51,6 +55,8 @@ pub(crate) enum Kind {
     Check,
     /// The same, over a stream that the checks of a connection share.
     CheckSession,
+    /// Checks over such a stream, each caller's asked for together.
+    CheckBulk,
     /// A grant, its receipt verified.
     Grant,
     /// A revocation of such a grant, its receipt verified.
@@ -290,6 +296,13 @@ impl Operation for Commands {
                 self.checked(caller, &permit);
                 return Ok(());
             }
+            Kind::CheckBulk => {
+                let gate = of(&clients.session_gates, caller)?;
+                for permit in join_all((0..BULK).map(|_| clients.check_by(gate))).await {
+                    self.checked(caller, &permit?);
+                }
+                return Ok(());
+            }
             Kind::Grant => clients.grant_now(caller).await?,
             Kind::Revoke => clients.revoke_one(caller).await?,
             Kind::Authorize => clients.authorize(caller).await?,
@@ -298,6 +311,10 @@ impl Operation for Commands {
             self.received(caller, &receipt);
         }
         Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        if self.kind == Kind::CheckBulk { BULK } else { 1 }
     }
 }
 
