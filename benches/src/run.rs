@@ -61,6 +61,10 @@ pub(crate) async fn run(plan: Plan) -> Result<()> {
     }
     stage.apply_alone().await?;
     stage.beside().await?;
+    if stage.plan.full {
+        // It takes long, and what was measured until now stands by itself.
+        report::write(&stage.plan.results, &stage.measured)?;
+    }
     stage.full().await?;
     report::write(&stage.plan.results, &stage.measured)
 }
