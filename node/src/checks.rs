@@ -59,7 +59,7 @@ const TAIL_PATIENCE: Duration = Duration::from_millis(250);
 const PAUSE_AS_LONG_IF: u32 = 3;
 
 /// The longest pause, in rounds.
-const PAUSE_ROUNDS_MAX: f64 = 4.0;
+const PAUSE_ROUNDS_MAX: u32 = 4;
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
@@ -237,8 +237,8 @@ fn pause(shared: usize, took: Duration) -> Duration {
     if shared < 2 {
         return Duration::ZERO;
     }
-    let rounds = f64::from(shared) / f64::from(PAUSE_AS_LONG_IF);
-    took.min(PAUSE_MAX).mul_f64(rounds.min(PAUSE_ROUNDS_MAX)).min(PAUSE_MAX)
+    let shared = shared.min(PAUSE_ROUNDS_MAX * PAUSE_AS_LONG_IF);
+    (took.min(PAUSE_MAX) * shared / PAUSE_AS_LONG_IF).min(PAUSE_MAX)
 }
 
 /// Tells everybody why there is no answer.
