@@ -10,13 +10,13 @@ use chancery_ledger::command::{
 };
 use ed25519_dalek::SigningKey;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 /// Commands that may wait for a signature; who comes when they are as many waits for room.
 const QUEUE_MAX: usize = 4 * COMMANDS_SIGNED_AT_ONCE_MAX as usize;
 
-/// Signatures are made at such distances at least: a fraction of what a write takes, in which whoever asks at once can do
-/// so. Who asks again when it is answered never comes as soon.
+/// How long after a signature the next one is made at the soonest: a fraction of what a write takes, in which whoever
+/// asks at once can do so. Who asks again when it is answered never comes as soon.
 const APART: Duration = Duration::from_millis(2);
 
 struct Waiting {
@@ -52,22 +52,15 @@ impl Signing {
 
 async fn sign_all(ledger: LedgerId, key: SigningKey, mut queue: mpsc::Receiver<Waiting>, apart: Duration) {
     const AT_ONCE: usize = COMMANDS_SIGNED_AT_ONCE_MAX as usize;
-    let (mut waiting, mut not_before) = (Vec::new(), Instant::now());
+    let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, AT_ONCE).await > 0 {
-        if Instant::now() < not_before {
-            sleep_until(not_before).await;
-            while waiting.len() < AT_ONCE {
-                let Ok(next) = queue.try_recv() else { break };
-                waiting.push(next);
-            }
-        }
-        not_before = Instant::now() + apart;
         let (commands, replies): (Vec<_>, Vec<_>) =
             waiting.drain(..).map(|Waiting { command, reply }| (command, reply)).unzip();
         for (signed, reply) in sign(ledger, &commands, &key).into_iter().zip(replies) {
             // Who asked may have gone.
             let _ = reply.send(signed);
         }
+        sleep(apart).await;
     }
 }
 
@@ -92,6 +85,7 @@ mod tests {
     use chancery_ledger::hash::Hash;
     use futures_util::future::join_all;
     use prost::Message;
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use super::ProofError;
 use crate::authority::RULES_VERSION;
 use crate::hash::Hash;
-use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, Voter, verify_fresh};
+use crate::head::{Freshness, Head, QuorumError, RosterId, Statement, verify_fresh};
 use crate::trust::{Trust, TrustError};
 
 /// A head, a quorum's statements that no log reached beyond it, and a quorum's signatures on it: what shows of
@@ -68,11 +68,8 @@ pub(super) fn verify_head_proof(
     // The head's signatures count under the roster in force at its block; a roster block's under two.
     let with_head = statements.iter().filter(|statement| statement.head == *head);
     let signatures: Vec<Statement> = with_head.chain(head_statements).copied().collect();
-    let verified = |statement: &Statement, voter: &Voter| {
-        statement.fresh.is_some() && statements.contains(statement) && roster.voter(voter.node) == Some(voter)
-    };
     let voters = trust.voters_of(head)?;
-    voters.verify_but(head, &signatures, trust.seen(), verified).map_err(ProofError::Head)?;
+    voters.verify_with(head, &signatures, trust.seen()).map_err(ProofError::Head)?;
     Ok(freshness)
 }
 

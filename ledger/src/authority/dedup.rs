@@ -85,7 +85,6 @@ pub struct Dedup {
     /// Signers there ever were: the next one's number.
     numbered: u64,
     buckets: BTreeMap<u64, Bucket>,
-    len: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -142,13 +141,13 @@ impl Dedup {
     }
 
     /// How many entries live.
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.buckets.values().map(|bucket| bucket.entries.len()).sum()
     }
 
     /// Whether none does.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The chain of a bucket.
@@ -186,7 +185,6 @@ impl Dedup {
         bucket.record = extend(bucket.record, &entry);
         let kept = Kept { command_hash, not_after_ms, index, block, time_ms };
         bucket.entries.insert((signer.number, request_id), kept);
-        self.len += 1;
     }
 
     /// Moves on by a block: drops the buckets that ended with it, and adds its entries.
@@ -202,7 +200,6 @@ impl Dedup {
     /// Forgets a bucket.
     pub fn drop_bucket(&mut self, bucket: u64) {
         let Some(Bucket { entries, .. }) = self.buckets.remove(&bucket) else { return };
-        self.len -= entries.len();
         let mut ended: HashMap<u64, u32> = HashMap::new();
         for (number, _) in entries.keys() {
             let ended = ended.entry(*number).or_default();

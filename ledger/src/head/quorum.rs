@@ -88,7 +88,7 @@ pub fn verify_fresh(
     statements: &[Statement],
     seen: &VerifiedSignatures,
 ) -> Result<Freshness, QuorumError> {
-    let nodes = verify_each(ledger, |node| roster.voter(node), statements, seen, |_, _| false)?;
+    let nodes = verify_each(ledger, |node| roster.voter(node), statements, seen)?;
     let mut freshness = Freshness { clock_min_ms: u64::MAX, clock_max_ms: 0 };
     for statement in statements {
         let node = statement.node;
@@ -161,18 +161,7 @@ impl<'a> HeadVoters<'a> {
         statements: &[Statement],
         seen: &VerifiedSignatures,
     ) -> Result<(), QuorumError> {
-        self.verify_but(head, statements, seen, |_, _| false)
-    }
-
-    /// The same, but for those of which `verified` knows that their signature is that voter's.
-    pub(crate) fn verify_but(
-        &self,
-        head: &Head,
-        statements: &[Statement],
-        seen: &VerifiedSignatures,
-        verified: impl Fn(&Statement, &Voter) -> bool,
-    ) -> Result<(), QuorumError> {
-        let nodes = verify_each(head.ledger, |node| self.voter(node), statements, seen, verified)?;
+        let nodes = verify_each(head.ledger, |node| self.voter(node), statements, seen)?;
         if let Some(other) = statements.iter().find(|statement| statement.head != *head) {
             return Err(QuorumError::OtherHead(other.node));
         }
@@ -203,7 +192,6 @@ fn verify_each<'a>(
     voter: impl Fn(u64) -> Option<&'a Voter>,
     statements: &[Statement],
     seen: &VerifiedSignatures,
-    verified: impl Fn(&Statement, &Voter) -> bool,
 ) -> Result<BTreeSet<u64>, QuorumError> {
     let mut nodes = BTreeSet::new();
     for statement in statements {
@@ -215,9 +203,7 @@ fn verify_each<'a>(
         if statement.head.ledger != ledger {
             return Err(QuorumError::WrongLedger(node));
         }
-        if !verified(statement, voter) {
-            statement.verify_with(voter, seen).map_err(|source| QuorumError::Statement { node, source })?;
-        }
+        statement.verify_with(voter, seen).map_err(|source| QuorumError::Statement { node, source })?;
     }
     Ok(nodes)
 }

@@ -58,25 +58,14 @@ impl PrunedTree {
         if bytes.len() > size_bytes_max {
             return Err(PrunedDecodeError::TooLong);
         }
-        let mut reader = Reader { rest: bytes };
+        let mut reader = Reader { rest: bytes, long: Vec::new() };
         let mut nodes = Vec::new();
-        // Inner nodes in the long form at the next bit.
-        let mut long = Vec::new();
         // The next one last.
         let mut awaited = vec![Awaited::Below(None)];
         while let Some(next) = awaited.pop() {
             match next {
                 Awaited::Bare(hash) => nodes.push(PrunedNode::Bare(hash)),
-                Awaited::Below(above) => {
-                    let is_long = reader.rest.first() == Some(&TAG_INNER);
-                    let node = reader.node(nodes.is_empty(), above, &mut awaited)?;
-                    if is_long
-                        && matches!(node, PrunedNode::Inner { bit, .. } if next_bit(above) == Some(bit))
-                    {
-                        long.push(nodes.len());
-                    }
-                    nodes.push(node);
-                }
+                Awaited::Below(above) => nodes.push(reader.node(nodes.len(), above, &mut awaited)?),
             }
         }
         if !reader.rest.is_empty() {
@@ -94,7 +83,7 @@ impl PrunedTree {
         }
         let tree =
             Self::linked(nodes, root_hash).map_err(|(_, defect)| PrunedDecodeError::Structure(defect))?;
-        if tree.has_short_form(&long) { Err(PrunedDecodeError::LongForm) } else { Ok(tree) }
+        if tree.has_short_form(&reader.long) { Err(PrunedDecodeError::LongForm) } else { Ok(tree) }
     }
 
     /// The bytes that [`PrunedTree::decode`] reads.
@@ -308,13 +297,15 @@ enum Awaited {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// Inner nodes at the next bit that came in the long form.
+    long: Vec<usize>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a node, and puts its children on top of what is awaited.
+    /// Reads the node with this index, and puts its children on top of what is awaited.
     fn node(
         &mut self,
-        is_first: bool,
+        index: usize,
         above: Option<u8>,
         awaited: &mut Vec<Awaited>,
     ) -> Result<PrunedNode, PrunedDecodeError> {
@@ -322,6 +313,9 @@ impl<'a> Reader<'a> {
         match tag {
             TAG_INNER => {
                 let [bit] = self.take()?;
+                if next_bit(above) == Some(bit) {
+                    self.long.push(index);
+                }
                 awaited.extend([Awaited::Below(Some(bit)), Awaited::Below(Some(bit))]);
                 Ok(PrunedNode::Inner { bit, right: 0 })
             }
@@ -343,7 +337,7 @@ impl<'a> Reader<'a> {
                 Ok(PrunedNode::Withheld { key, value_hash })
             }
             TAG_BARE => Ok(PrunedNode::Bare(Hash(self.take()?))),
-            TAG_EMPTY if is_first => Ok(PrunedNode::Empty),
+            TAG_EMPTY if index == 0 => Ok(PrunedNode::Empty),
             TAG_EMPTY => Err(PrunedDecodeError::MisplacedEmpty),
             tag => Err(PrunedDecodeError::UnknownTag(tag)),
         }
