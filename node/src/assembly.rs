@@ -1,7 +1,6 @@
 //! A node put together on a disk, a clock and a network, which may be the machine's or a simulator's.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use ed25519_dalek::SigningKey;
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::{mpsc, watch};
 
-use crate::checks::{Checks, Hints, Remembered, Rounds};
+use crate::checks::{Checks, Hints, Rounds};
 use crate::clock::{Clock, ClockWatch, compare_clocks};
 use crate::config::Tuning;
 use crate::fault::Fault;
@@ -23,6 +22,7 @@ use crate::membership::Memberships;
 use crate::membership_upkeep::{Admission, dismiss_removed, follow_membership};
 use crate::network::{self, LinkOptions, PeerServer, PeerStream, Peers, ServerOptions, Transport};
 use crate::peer_calls::PeerCalls;
+use crate::quickest::Quickest;
 use crate::raft::Raft;
 use crate::raft::snapshot_transfer::SnapshotTransfer;
 use crate::raft::state_machine::StateMachine;
@@ -186,9 +186,8 @@ impl Foundation {
             proof_size_bytes_max: limits.proof_size_bytes_max as usize,
             clock: Arc::clone(clocks.clock()),
             keys: VerifiedSignatures::default(),
-            quickest: AtomicU64::default(),
+            quickest: Quickest::default(),
             hints: Hints::default(),
-            remembered: Remembered::default(),
         });
         let status = Arc::new(StatusReport {
             raft: raft.clone(),

@@ -16,31 +16,30 @@ mod session;
 
 pub use hints::Hints;
 pub use past::{PastError, PastQuestion};
-pub use prove::Remembered;
-use prove::{Remembering, prove_now};
 pub use recent::Recent;
 pub use session::{RoundAnswers, SESSION_CHECKS_MAX, Session};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use chancery_ledger::answer::{Answer, HeadProof, Nonce};
 use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::decide::Request;
 use chancery_ledger::hash::Hash;
-use chancery_ledger::head::{Head, HeadQuorum, Roster, RosterId, Statement, Voter};
+use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
 use chancery_ledger::log::nonces::{NONCES_MAX, NonceTree};
 use chancery_ledger::state::Root;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::clock::Clock;
 use crate::heads::{HeadQuorums, HeadsError};
 use crate::network::Peers;
+use crate::quickest::{FIRST_PATIENCE, Quickest};
 use crate::rosters::Rosters;
 use crate::sabotage::{self, Sabotage};
 use crate::signer::{NotSigning, Signer};
@@ -63,9 +62,6 @@ const PAUSE_ROUNDS_MAX: u32 = 4;
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
-
-/// How long a round waits for the voters that it asked first, before it asks the others too.
-const FIRST_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Why a check has no answer. None of these is a denial.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -146,12 +142,10 @@ pub struct Rounds {
     pub clock: Arc<dyn Clock>,
     /// The others' keys, decoded.
     pub keys: VerifiedSignatures,
-    /// The node that answered last.
-    pub quickest: AtomicU64,
+    /// Whom to ask first.
+    pub(crate) quickest: Quickest,
     /// The grants to ask first.
     pub hints: Hints,
-    /// Nodes that answers read lately.
-    pub remembered: Remembered,
 }
 
 impl Checks {
@@ -193,13 +187,7 @@ async fn run(
     newest: watch::Sender<Option<Arc<HeadProof>>>,
     mut queue: mpsc::Receiver<Waiting>,
 ) {
-    // Under load a round waits for others to share it; a lone check waits for nobody.
-    let mut not_before = Instant::now();
     while let Some(first) = queue.recv().await {
-        // A timer is as coarse as a millisecond, also when its time has passed.
-        if Instant::now() < not_before {
-            sleep_until(not_before).await;
-        }
         // Everything that arrived before this moment is in the round; what comes later waits for the next.
         let mut batch = vec![first];
         while batch.len() < QUEUE_MAX {
@@ -217,7 +205,7 @@ async fn run(
         {
             batch.push(late);
         }
-        not_before = Instant::now() + pause(batch.len(), began.elapsed());
+        let pause = pause(batch.len(), began.elapsed());
         match ended {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
@@ -226,6 +214,10 @@ async fn run(
                 crate::blocking::spawn(move || rounds.answer(&round, batch));
             }
             Err(error) => refuse(batch, &error),
+        }
+        // A timer is as coarse as a millisecond: none would not be none.
+        if !pause.is_zero() {
+            sleep(pause).await;
         }
     }
 }
@@ -308,8 +300,10 @@ impl Rounds {
         let mut voters: BTreeMap<u64, Voter> = BTreeMap::new();
         voters.extend(rosters.newest().1.voters().map(|voter| (voter.node, voter.clone())));
         // A quorum is asked first: its statements are enough as a rule, and each costs a signature and a call.
-        let (first, mut others) = self.first_asked(rosters.newest().1);
-        asked.extend(first.into_iter().map(ask));
+        let roster = rosters.newest().1;
+        let (first, others) = self.quickest.first(own, roster.voters(), |nodes| roster.has_quorum(nodes));
+        asked.extend(first.into_iter().cloned().map(ask));
+        let mut others: Vec<Voter> = others.into_iter().cloned().collect();
         let others_at = deadline.min(Instant::now() + FIRST_PATIENCE);
         let mut failures: Vec<String> = Vec::new();
         let mut again_at = deadline;
@@ -339,7 +333,7 @@ impl Rounds {
                 Some((node, statement)) = asked.next(), if !asked.is_empty() => match statement {
                     Ok(statement) => {
                         if node != own {
-                            self.quickest.store(node, Ordering::Relaxed);
+                            self.quickest.answered(node);
                         }
                         known.insert(node, statement);
                     }
@@ -376,22 +370,6 @@ impl Rounds {
                 }
             }
         }
-    }
-
-    /// The voters of `roster` that a round asks first, which are a quorum, and the others. This node is the first, then
-    /// the one that answered last, then those that come after this one: so that not all ask the same.
-    fn first_asked(&self, roster: &Roster) -> (Vec<Voter>, Vec<Voter>) {
-        let (own, quickest) = (self.signer.voter().node, self.quickest.load(Ordering::Relaxed));
-        let mut others: Vec<Voter> = roster.voters().cloned().collect();
-        others.sort_by_key(|voter| (voter.node != own, voter.node != quickest, voter.node < own, voter.node));
-        others.dedup_by_key(|voter| voter.node);
-        let mut nodes = BTreeSet::new();
-        let enough = others.iter().position(|voter| {
-            nodes.insert(voter.node);
-            roster.has_quorum(&nodes)
-        });
-        let rest = others.split_off(enough.map_or(others.len(), |last| last + 1));
-        (others, rest)
     }
 
     async fn statement(
@@ -433,13 +411,12 @@ impl Rounds {
             Ok(root) => root,
             Err(error) => return refuse(batch, &error),
         };
-        let nodes = self.remembered.of(&round.view);
         let mut sessions = session::Answers::default();
         let mut index = 0;
         for waiting in batch {
             match waiting {
                 Waiting::Check { request, reply, .. } => {
-                    let answer = self.prove(round, (&nodes, root), index, &request);
+                    let answer = self.prove(round, root, index, &request);
                     match reply {
                         Reply::Call(reply) => {
                             let _ = reply.send(answer.and_then(|answer| self.encoded(&answer)));
@@ -457,21 +434,14 @@ impl Rounds {
             }
         }
         sessions.send(&round.proof);
-        self.remembered.keep(nodes);
     }
 
-    fn prove(
-        &self,
-        round: &Round,
-        state: (&Remembering<'_>, Root),
-        index: u32,
-        request: &Request,
-    ) -> Result<Answer, CheckError> {
+    fn prove(&self, round: &Round, root: Root, index: u32, request: &Request) -> Result<Answer, CheckError> {
         let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
         let nonce_path = round.nonces.path(index).or_else(late);
         let nonce_path =
             nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
-        prove_now(&round.proof, state, Some(nonce_path), request, &self.hints)
+        self.prove_now(&round.proof, (&round.view, root), Some(nonce_path), request)
     }
 }
 

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::head::{Head, HeadQuorum, Statement, Voter};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::fault::Fault;
 use crate::network::Peers;
+use crate::quickest::{FIRST_PATIENCE, Quickest};
 use crate::sabotage;
 use crate::signer::{NotSigning, Signer};
 use crate::store::applied::AppliedStore;
@@ -57,12 +59,16 @@ pub struct HeadQuorums {
     store: AppliedStore,
     fault: Fault,
     slots: Mutex<BTreeMap<u64, Slot>>,
+    quickest: Quickest,
+    /// The others' keys, decoded.
+    keys: VerifiedSignatures,
 }
 
 impl HeadQuorums {
     /// Gathers from the voters that the rosters in `store` name.
     pub fn new(signer: Arc<Signer>, peers: Peers, store: AppliedStore, fault: Fault) -> Self {
-        Self { signer, peers, store, fault, slots: Mutex::default() }
+        let (slots, quickest, keys) = Default::default();
+        Self { signer, peers, store, fault, slots, quickest, keys }
     }
 
     /// The head of `block` with the signatures that it needs, sorted by node: of a quorum of the roster in
@@ -99,25 +105,43 @@ impl HeadQuorums {
         let rosters = self.store.rosters();
         let voters = rosters.head_voters(block);
 
+        let node = self.signer.voter().node;
+        let (first, others) = self.quickest.first(node, voters.voters(), |nodes| voters.has_quorum(nodes));
+        let ask = |voter: &'_ Voter| {
+            let voter = voter.clone();
+            async move { (voter.node, self.signature_of(&voter, block, deadline).await) }
+        };
+        let mut asked: FuturesUnordered<_> =
+            first.into_iter().filter(|voter| voter.node != node).map(ask).collect();
+        let mut others: Vec<&Voter> = others.into_iter().filter(|voter| voter.node != node).collect();
+        let others_at = Instant::now() + FIRST_PATIENCE;
         let own = self.signer.head(block, Duration::ZERO).await;
         let mut statements: Vec<Statement> = own.iter().copied().collect();
-        let mut asked: FuturesUnordered<_> = voters
-            .voters()
-            .filter(|voter| voter.node != self.signer.voter().node)
-            .map(|voter| async move { (voter, self.signature_of(voter, block, deadline).await) })
-            .collect();
         let is_quorum = |statements: &[Statement]| {
             let nodes: BTreeSet<u64> = statements.iter().map(|statement| statement.node).collect();
             voters.has_quorum(&nodes)
         };
         while !is_quorum(&statements) {
-            let Some((voter, answer)) = asked.next().await else { break };
-            match answer {
-                Ok(statement) => {
-                    self.compare(&head, &statement)?;
-                    statements.push(statement);
+            // Where one of the first does not sign it, others must.
+            if asked.is_empty() {
+                if others.is_empty() {
+                    break;
                 }
-                Err(why) => tracing::debug!(node = voter.node, block, why, "no head signature"),
+                asked.extend(others.drain(..).map(ask));
+            }
+            tokio::select! {
+                Some((node, answer)) = asked.next() => match answer {
+                    Ok(statement) => {
+                        self.compare(&head, &statement)?;
+                        self.quickest.answered(node);
+                        statements.push(statement);
+                    }
+                    Err(why) => {
+                        tracing::debug!(node, block, why, "no head signature");
+                        asked.extend(others.drain(..).map(ask));
+                    }
+                },
+                () = sleep_until(others_at), if !others.is_empty() => asked.extend(others.drain(..).map(ask)),
             }
         }
         if !is_quorum(&statements) {
@@ -135,7 +159,7 @@ impl HeadQuorums {
         let asked = self.peers.sign_head(voter.node, block, deadline).await;
         let statement = Statement::decode(&asked.map_err(|error| error.to_string())?);
         let statement = statement.map_err(|error| error.to_string())?;
-        statement.verify(voter).map_err(|error| error.to_string())?;
+        statement.verify_with(voter, &self.keys).map_err(|error| error.to_string())?;
         Ok(statement)
     }
 

@@ -23,6 +23,7 @@ pub mod membership;
 mod membership_upkeep;
 pub mod network;
 mod peer_calls;
+mod quickest;
 pub mod raft;
 pub mod recovery;
 pub mod roster_proofs;

@@ -219,14 +219,10 @@ impl Session {
                 entry: leaf.entry,
                 proof: leaf.proof.iter().map(|hash| hash.0.to_vec()).collect(),
             };
-            self.send(Event::Head(api::WatchHead {
-                head: proof.head.encode().to_vec(),
-                statements: proof.statements.iter().map(|statement| statement.encode()).collect(),
-                head_statements: proof.head_statements.iter().map(|statement| statement.encode()).collect(),
-                ended: ended.into_iter().map(to_wire).collect(),
-                complete,
-            }))
-            .await?;
+            let (head, statements, head_statements) = proof.to_wire();
+            let ended = ended.into_iter().map(to_wire).collect();
+            let told = api::WatchHead { head, statements, head_statements, ended, complete };
+            self.send(Event::Head(told)).await?;
             self.ends = self.ends.max(last.unwrap_or(until));
             if complete {
                 return Ok(());

@@ -1,92 +1,14 @@
 //! Answers from a proven head's state: the decision's read set, cut out of the tree.
 
-use std::cell::RefCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use chancery_ledger::answer::{Answer, HeadProof};
 use chancery_ledger::authority::GrantRef;
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Candidates, Decision, Interval, Request, decide};
 use chancery_ledger::log::nonces::NoncePath;
-use chancery_ledger::state::{Node, NodeId, NodeRead, PrunedTree, Recording, Root, prune};
+use chancery_ledger::state::{NodeRead, PrunedTree, Recording, Root, prune};
 
 use super::hints::{GRANTS_MAX, Hints};
 use super::{CheckError, Rounds};
-use crate::store::applied::{AppliedFault, AppliedView, DatabaseId, Nodes};
-
-/// Nodes that are remembered from one round to the next: some 10 MiB.
-const REMEMBERED_MAX: usize = 65_536;
-
-/// The nodes that the answers of the last rounds read. They never change, and most of them the next round reads too.
-#[derive(Default)]
-pub struct Remembered(Mutex<Kept>);
-
-#[derive(Default)]
-struct Kept {
-    /// Which database they are from: another may give their numbers to others.
-    database: Option<DatabaseId>,
-    nodes: Arc<Nodes>,
-}
-
-impl Remembered {
-    /// Reads `view`, by what is remembered of it.
-    pub(super) fn of<'a>(&self, view: &'a AppliedView) -> Remembering<'a> {
-        let kept = self.kept();
-        let same = kept.database.as_ref().is_some_and(|database| *database == view.database());
-        let known = if same { Arc::clone(&kept.nodes) } else { Arc::default() };
-        Remembering { view, known, seen: RefCell::default() }
-    }
-
-    /// Remembers what else was read, unless other answers are being made by what there is.
-    pub(super) fn keep(&self, Remembering { view, known, seen }: Remembering<'_>) {
-        drop(known);
-        let mut kept = self.kept();
-        let database = view.database();
-        if kept.database.as_ref() != Some(&database) {
-            *kept = Kept { database: Some(database), nodes: Arc::default() };
-        }
-        let Some(nodes) = Arc::get_mut(&mut kept.nodes) else { return };
-        nodes.extend(seen.into_inner());
-        // Once it is full it begins anew: what is still read is in the store's cache.
-        if nodes.len() >= REMEMBERED_MAX {
-            *nodes = Nodes::default();
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // INVARIANT: nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A state's nodes, each taken from the store once.
-pub(super) struct Remembering<'a> {
-    view: &'a AppliedView,
-    /// By earlier answers.
-    known: Arc<Nodes>,
-    /// By these.
-    seen: RefCell<Nodes>,
-}
-
-impl NodeRead for Remembering<'_> {
-    type Error = AppliedFault;
-
-    fn node(&self, id: NodeId) -> Result<Arc<Node>, AppliedFault> {
-        if let Some(node) = self.known.get(&id) {
-            return Ok(Arc::clone(node));
-        }
-        // INVARIANT: each borrow ends with its statement, and the view knows nothing of it.
-        if let Some(node) = self.seen.borrow().get(&id) {
-            return Ok(Arc::clone(node));
-        }
-        let node = self.view.node(id)?;
-        let mut seen = self.seen.borrow_mut();
-        if seen.len() < REMEMBERED_MAX {
-            seen.insert(id, Arc::clone(&node));
-        }
-        Ok(node)
-    }
-}
 
 /// What shows a decision: the read set, and the grant that a permit rests on.
 pub(super) struct Shown {
@@ -94,26 +16,26 @@ pub(super) struct Shown {
     pub(super) hint: Option<GrantRef>,
 }
 
-/// The answer to `request` from the state of the proven head.
-pub(super) fn prove_now(
-    proof: &HeadProof,
-    (nodes, root): (&impl NodeRead, Root),
-    nonce_path: Option<NoncePath>,
-    request: &Request,
-    hints: &Hints,
-) -> Result<Answer, CheckError> {
-    let HeadProof { head, statements, head_statements } = proof.clone();
-    let clocks = || statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
-    let interval = Interval {
-        low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
-        high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
-    };
-    let Shown { tree, hint } = show(nodes, root, request, interval, Some(hints))?;
-    let language = LANGUAGE_VERSION.into();
-    Ok(Answer { head, statements, head_statements, nonce_path, tree, hint, language })
-}
-
 impl Rounds {
+    /// The answer to `request` from the state of the proven head.
+    pub(super) fn prove_now(
+        &self,
+        proof: &HeadProof,
+        (nodes, root): (&impl NodeRead, Root),
+        nonce_path: Option<NoncePath>,
+        request: &Request,
+    ) -> Result<Answer, CheckError> {
+        let HeadProof { head, statements, head_statements } = proof.clone();
+        let clocks = || statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
+        let interval = Interval {
+            low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
+            high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
+        };
+        let Shown { tree, hint } = show(nodes, root, request, interval, Some(&self.hints))?;
+        let language = LANGUAGE_VERSION.into();
+        Ok(Answer { head, statements, head_statements, nonce_path, tree, hint, language })
+    }
+
     /// The answer as it is sent.
     pub(super) fn encoded(&self, answer: &Answer) -> Result<Vec<u8>, CheckError> {
         let bytes = answer.encode();

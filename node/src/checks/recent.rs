@@ -11,7 +11,7 @@ use chancery_ledger::decide::Request;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::{CheckError, Checks, Waiting, prove_now, root_of};
+use super::{CheckError, Checks, Waiting, root_of};
 use crate::clock::Clock;
 
 /// The newest proven head.
@@ -86,7 +86,7 @@ impl Checks {
         let view = rounds.store.view();
         let answer = crate::blocking::spawn(move || {
             let root = root_of(&view, proof.head.block)?;
-            rounds.encoded(&prove_now(&proof, (&view, root), None, &request, &rounds.hints)?)
+            rounds.encoded(&rounds.prove_now(&proof, (&view, root), None, &request)?)
         });
         answer.await.map_err(|error| CheckError::NoProof(error.to_string()))?
     }

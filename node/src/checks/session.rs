@@ -27,8 +27,11 @@ pub struct RoundAnswers {
     /// What proves the round; none if there was none.
     pub proof: Option<Arc<HeadProof>>,
     /// By the numbers that the session gave its checks; encoded but for the head and the statements.
-    pub answers: Vec<(u64, Result<Vec<u8>, CheckError>)>,
+    pub answers: Vec<Answered>,
 }
+
+/// A check's number, and its answer.
+type Answered = (u64, Result<Vec<u8>, CheckError>);
 
 impl Session {
     pub(super) fn is_closed(&self) -> bool {
@@ -73,22 +76,18 @@ impl Checks {
 
 /// The answers of one round, by session.
 #[derive(Default)]
-pub(super) struct Answers(BTreeMap<u64, (Option<Session>, RoundAnswers)>);
+pub(super) struct Answers(BTreeMap<u64, (Session, Vec<Answered>)>);
 
 impl Answers {
     pub(super) fn add(&mut self, session: Session, id: u64, answer: Result<Vec<u8>, CheckError>) {
-        let none = || (None, RoundAnswers { proof: None, answers: Vec::new() });
-        let (to, round) = self.0.entry(session.number).or_insert_with(none);
-        round.answers.push((id, answer));
-        to.get_or_insert(session);
+        let (_, answers) = self.0.entry(session.number).or_insert_with(|| (session, Vec::new()));
+        answers.push((id, answer));
     }
 
     /// Sends to each session what is its.
     pub(super) fn send(self, proof: &Arc<HeadProof>) {
-        for (session, round) in self.0.into_values() {
-            if let Some(session) = session {
-                session.send(RoundAnswers { proof: Some(Arc::clone(proof)), ..round });
-            }
+        for (session, answers) in self.0.into_values() {
+            session.send(RoundAnswers { proof: Some(Arc::clone(proof)), answers });
         }
     }
 }

@@ -32,8 +32,7 @@ use tokio::sync::watch;
 pub use database::Column;
 pub use fault::{AppliedDead, AppliedFault};
 pub use founding::{Founding, FoundingError, LedgerBlocks, has_voters_of, voter_ids};
-pub(crate) use node_cache::Nodes;
-pub use view::{AppliedView, DatabaseId};
+pub use view::AppliedView;
 
 pub(in crate::store) use fault::with_causes;
 

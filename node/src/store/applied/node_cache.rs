@@ -29,11 +29,11 @@ struct Shard {
 }
 
 /// Nodes by number.
-pub(crate) type Nodes = HashMap<NodeId, Arc<Node>, BuildHasherDefault<Scatter>>;
+type Nodes = HashMap<NodeId, Arc<Node>, BuildHasherDefault<Scatter>>;
 
 /// Numbers of nodes are counted, and nobody chooses them: one multiplication scatters them well enough.
 #[derive(Default)]
-pub(crate) struct Scatter(u64);
+struct Scatter(u64);
 
 impl Hasher for Scatter {
     fn finish(&self) -> u64 {
