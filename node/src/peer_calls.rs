@@ -123,7 +123,9 @@ fn declined(error: NotSigning) -> Declined {
         NotSigning::NotAVoter(_) | NotSigning::Removed(_) | NotSigning::Forgotten(_) => {
             Declined::Gone(error.to_string())
         }
-        NotSigning::Log(_) | NotSigning::Unspeakable(_) => Declined::Fault(error.to_string()),
+        NotSigning::Log(_) | NotSigning::Unreadable(_) | NotSigning::Unspeakable(_) => {
+            Declined::Fault(error.to_string())
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::blocking;
 use crate::clock::{ClockError, ClockWatch};
 use crate::roster_proofs::ProvenRosters;
 use crate::sabotage::{self, Sabotage};
@@ -43,6 +44,9 @@ pub enum NotSigning {
     /// It has not applied the block in time.
     #[error("block {0} was not applied in time")]
     NotApplied(u64),
+    /// A head could not be read.
+    #[error("no head: {0}")]
+    Unreadable(String),
     /// The block is older than the heads that are kept.
     #[error("the head of block {0} is kept no more")]
     Forgotten(u64),
@@ -127,8 +131,18 @@ impl Signer {
         }
         self.check_recovered()?;
         self.clocks.now_to_sign_ms()?;
-        let head = self.store.read_state(|state| state.head_of(block).copied());
-        self.sign_head(head.ok_or(NotSigning::Forgotten(block))?)
+        self.sign_head(self.kept_head(block).await?)
+    }
+
+    /// The head of an applied block. The last ones are in memory; a peer that is far behind asks for older ones.
+    async fn kept_head(&self, block: u64) -> Result<Head, NotSigning> {
+        if let Some(head) = self.store.read_state(|state| state.head_of(block).copied()) {
+            return Ok(head);
+        }
+        let view = self.store.view();
+        let read = blocking::spawn(move || view.head_of(block).map_err(|error| error.to_string())).await;
+        let read = read.unwrap_or_else(|error| Err(error.to_string()));
+        read.map_err(NotSigning::Unreadable)?.ok_or(NotSigning::Forgotten(block))
     }
 
     /// A cosignature of the checkpoint of the log after `block`, which is waited for up to `patience`. The log is the

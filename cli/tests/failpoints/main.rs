@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 #[path = "../cluster/harness.rs"]
 mod harness;
+mod lagging;
 mod membership;
 #[allow(dead_code, reason = "shared with tests that use the rest")]
 #[path = "../cluster/operator.rs"]
