@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chancery_ledger::authority::{Dedup, DedupEntry, Outcome, State, Summary};
 use chancery_ledger::follow::EndMark;
@@ -25,7 +25,7 @@ use crate::store::{Position, voters_digest};
 const OUTCOME_BLOCKS_MAX: usize = 1024;
 
 /// Outcomes that are kept in memory, over all blocks but the last.
-const OUTCOMES_MAX: usize = 1 << 18;
+const OUTCOMES_MAX: usize = 1 << 16;
 
 /// Earlier heads that a [`State`] is resumed with.
 const EARLIER_HEADS: u64 = 1023;
@@ -39,22 +39,7 @@ pub struct AppliedView {
     pub(super) opened: Arc<Opened>,
 }
 
-/// Tells one open database from every other, as long as somebody has this.
-#[derive(Clone)]
-pub struct DatabaseId(Weak<Opened>);
-
-impl PartialEq for DatabaseId {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ptr_eq(&other.0)
-    }
-}
-
 impl AppliedView {
-    /// Which database it reads: numbers of nodes are those of one database.
-    pub fn database(&self) -> DatabaseId {
-        DatabaseId(Arc::downgrade(&self.opened))
-    }
-
     /// Runs `read` on the state. It holds up the next block: no disk, no proofs in there.
     pub fn read_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.opened.live().state)
