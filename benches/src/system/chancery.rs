@@ -142,7 +142,8 @@ impl Chancery {
         self.folder.join("ledger")
     }
 
-    async fn wait(&self) -> Result<()> {
+    /// Waits until every node serves proven answers: none is far behind.
+    pub(crate) async fn wait(&self) -> Result<()> {
         let (operator, began) = (self.connect("operator", 1).await?, Instant::now());
         loop {
             // Whoever gets a proven answer about nobody is served.

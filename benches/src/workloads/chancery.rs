@@ -34,7 +34,7 @@ pub(crate) const FILLED_EACH: usize = 100;
 const TO_REVOKE: usize = 4_000;
 
 /// Commands under way at once while all this is made.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 512;
 
 /// Checks that are asked for together.
 pub(crate) const BULK: u64 = 16;
