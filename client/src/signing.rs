@@ -121,7 +121,7 @@ mod tests {
         assert!(began.elapsed() < apart, "it waited for nobody");
         assert_eq!(join_all((1..=9).map(one)).await, [9; 9]);
         assert!(began.elapsed() >= apart);
-        tokio::time::sleep(apart).await;
+        sleep(apart).await;
         assert_eq!(one(10).await, 1, "nothing came right before it");
     }
 }

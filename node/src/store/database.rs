@@ -26,8 +26,12 @@ pub(super) fn open(path: &Path) -> Result<DB, OpenError> {
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_compression_type(DBCompressionType::None);
-    options.set_write_buffer_size(16 << 20);
-    options.set_max_write_buffer_number(3);
+    // The log is written once and read from memory as a rule: little of it need be kept here.
+    let mut table = rocksdb::BlockBasedOptions::default();
+    table.set_block_cache(&rocksdb::Cache::new_lru_cache(4 << 20));
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(8 << 20);
+    options.set_max_write_buffer_number(2);
     options.set_max_total_wal_size(64 << 20);
     options.set_max_background_jobs(2);
     options.set_max_open_files(128);

@@ -44,7 +44,7 @@ pub struct RaftLogOptions {
 impl Default for RaftLogOptions {
     fn default() -> Self {
         Self {
-            cached_bytes_max: 32 << 20,
+            cached_bytes_max: 16 << 20,
             queued_bytes_max: 64 << 20,
             queued_ops_max: 1024,
             read_bytes_max: 1 << 20,
