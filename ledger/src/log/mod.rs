@@ -23,7 +23,9 @@ mod tests;
 
 pub use entry_bundle::{BundleError, ENTRY_BYTES_MAX, decode_entry_bundle, encode_entry_bundle};
 pub use frontier::{Frontier, FrontierError};
-pub use prove::{ProveError, frontier_at, prove_consistency, prove_inclusion, root_at};
+pub use prove::{
+    ProveError, SubtreeRoots, frontier_at, prove_consistency, prove_inclusion, prove_inclusion_with, root_at,
+};
 pub use rfc6962::{EMPTY_ROOT, Rfc6962, leaf_hash, node_hash};
 pub(crate) use rfc6962::{audit_path, whole_tree};
 pub use tile_path::TilePath;

@@ -1,8 +1,8 @@
 //! Proofs and roots for any past size, made from tiles.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
@@ -11,6 +11,9 @@ use super::tiles::TILE_HEIGHT;
 use super::{EMPTY_ROOT, Frontier, TileIndex, TileRead, node_hash};
 use crate::hash::Hash;
 
+/// Roots that are remembered: of some hundred tiles. They take 4 MiB at most.
+const ROOTS_MAX: usize = 32_768;
+
 /// The audit path of the leaf at `index` in the tree of `size` leaves: PATH(m, D\[n\]) of RFC 6962 §2.1.1,
 /// from the leaf's sibling up.
 pub fn prove_inclusion<T: TileRead>(
@@ -18,10 +21,24 @@ pub fn prove_inclusion<T: TileRead>(
     index: u64,
     size: u64,
 ) -> Result<Vec<Hash>, ProveError<T::Error>> {
+    inclusion(&Tree::new(tiles, size), index)
+}
+
+/// The same, for who proves much from one log: what `roots` knows need not be hashed again.
+pub fn prove_inclusion_with<T: TileRead>(
+    tiles: &T,
+    roots: &SubtreeRoots,
+    index: u64,
+    size: u64,
+) -> Result<Vec<Hash>, ProveError<T::Error>> {
+    inclusion(&Tree { roots: Some(roots), ..Tree::new(tiles, size) }, index)
+}
+
+fn inclusion<T: TileRead>(tree: &Tree<'_, T>, index: u64) -> Result<Vec<Hash>, ProveError<T::Error>> {
+    let size = tree.size;
     if index >= size {
         return Err(ProveError::OutOfRange);
     }
-    let tree = Tree::new(tiles, size);
     let mut path = Vec::new();
     let (mut begin, mut end) = (0, size);
     while end - begin > 1 {
@@ -110,16 +127,44 @@ pub enum ProveError<E> {
     Read(#[from] E),
 }
 
+/// Roots of complete subtrees of one log that were computed lately: those do not change when it grows. What it has
+/// forgotten is only computed again.
+#[derive(Default, Debug)]
+pub struct SubtreeRoots {
+    /// By height and first leaf.
+    known: Mutex<HashMap<(u32, u64), Hash>>,
+}
+
+impl SubtreeRoots {
+    fn get(&self, height: u32, begin: u64) -> Option<Hash> {
+        self.known().get(&(height, begin)).copied()
+    }
+
+    fn keep(&self, height: u32, begin: u64, root: Hash) {
+        let mut known = self.known();
+        if known.len() >= ROOTS_MAX {
+            known.clear();
+        }
+        known.insert((height, begin), root);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<(u32, u64), Hash>> {
+        // INVARIANT: nothing panics while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The tree of `size` leaves, each tile read at most once.
 struct Tree<'a, T> {
     tiles: &'a T,
     size: u64,
     read: RefCell<BTreeMap<TileIndex, Arc<[Hash]>>>,
+    roots: Option<&'a SubtreeRoots>,
 }
 
 impl<'a, T: TileRead> Tree<'a, T> {
     fn new(tiles: &'a T, size: u64) -> Self {
-        Self { tiles, size, read: RefCell::default() }
+        Self { tiles, size, read: RefCell::default(), roots: None }
     }
 
     /// MTH(D\[begin:end\]), where `begin < end` and `begin` is a multiple of the power of two that is at
@@ -135,6 +180,20 @@ impl<'a, T: TileRead> Tree<'a, T> {
 
     /// The root of the complete subtree of 2^`height` leaves that starts at leaf `begin`.
     fn node(&self, height: u32, begin: u64) -> Result<Hash, ProveError<T::Error>> {
+        let Some(roots) = self.roots.filter(|_| !height.is_multiple_of(TILE_HEIGHT)) else {
+            return self.node_of_tile(height, begin);
+        };
+        if let Some(known) = roots.get(height, begin) {
+            return Ok(known);
+        }
+        let (left, right) = (begin, begin + (1 << (height - 1)));
+        let root = node_hash(&self.node(height - 1, left)?, &self.node(height - 1, right)?);
+        roots.keep(height, begin, root);
+        Ok(root)
+    }
+
+    /// The same, from its tile alone.
+    fn node_of_tile(&self, height: u32, begin: u64) -> Result<Hash, ProveError<T::Error>> {
         let level = height / TILE_HEIGHT;
         let position = begin >> (level * TILE_HEIGHT);
         let [.., offset] = position.to_be_bytes();

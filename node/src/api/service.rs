@@ -10,7 +10,6 @@ use chancery_ledger::condition::ARGUMENTS_SIZE_BYTES_MAX;
 use chancery_ledger::decide::{self, staleness_after};
 use chancery_ledger::hash::Hash;
 use chancery_ledger::knowledge::Knowledge;
-use chancery_ledger::log::prove_inclusion;
 use chancery_ledger::state::{Recording, prune};
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::submit_reply::Outcome;
@@ -82,7 +81,7 @@ impl LedgerService {
         let found = crate::blocking::spawn(move || {
             let entry = view.entry(index).map_err(|error| Status::internal(error.to_string()))?;
             let entry = entry.ok_or_else(|| Status::not_found("there is no such leaf"))?;
-            let proof = prove_inclusion(&view, index, log_size);
+            let proof = view.prove_inclusion(index, log_size);
             Ok((entry, proof.map_err(|error| Status::invalid_argument(error.to_string()))?))
         });
         found.await.map_err(|error| Status::internal(error.to_string()))?

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chancery_ledger::answer::HeadProof;
 use chancery_ledger::authority::{Entry, Leaf};
 use chancery_ledger::follow::{ENDS_MAX, EndMark};
-use chancery_ledger::log::{Frontier, frontier_at, prove_inclusion};
+use chancery_ledger::log::{Frontier, frontier_at};
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::watch_event::Event;
 use futures_util::{Stream, StreamExt, stream};
@@ -286,7 +286,7 @@ fn ends(
         }
         let missing = || format!("leaf {} is missing", end.index);
         let entry = view.entry(end.index).map_err(|error| error.to_string())?.ok_or_else(missing)?;
-        let proof = prove_inclusion(view, end.index, log_size).map_err(|error| error.to_string())?;
+        let proof = view.prove_inclusion(end.index, log_size).map_err(|error| error.to_string())?;
         size_bytes += entry.len() + 32 * proof.len();
         leaves.push(Leaf { index: end.index, entry, proof });
         last = Some(end);

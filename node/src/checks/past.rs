@@ -6,7 +6,6 @@ use chancery_ledger::answer::{HeadProof, Moment, PastAnswer};
 use chancery_ledger::authority::{Leaf, Summary};
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Interval, Request};
-use chancery_ledger::log::prove_inclusion;
 use tokio::time::Instant;
 
 use super::prove::{Shown, show};
@@ -167,7 +166,7 @@ fn leaf(view: &AppliedView, size: u64, proof: &HeadProof) -> Result<Leaf, PastEr
     let index = size.saturating_sub(1);
     let entry = view.entry(index).map_err(no_proof)?;
     let entry = entry.ok_or_else(|| no_proof(format!("leaf {index} is missing")))?;
-    let proof = prove_inclusion(view, index, proof.head.log_size).map_err(no_proof)?;
+    let proof = view.prove_inclusion(index, proof.head.log_size).map_err(no_proof)?;
     Ok(Leaf { index, entry, proof })
 }
 

@@ -49,6 +49,22 @@ fn spoiled(proof: &[Hash]) -> Vec<Vec<Hash>> {
 }
 
 #[test]
+fn what_is_remembered_of_a_log_proves_the_same_as_it_grows() {
+    let leaf_hashes = leaves(1_300);
+    let (mut tiles, roots) = (MemoryTiles::new(), SubtreeRoots::default());
+    for (size, added) in (0..).step_by(13).zip(leaf_hashes.chunks(13)) {
+        tiles.append(added);
+        let size = size + added.len() as u64;
+        for index in (0..size).rev().step_by(37).chain(size - added.len() as u64..size) {
+            let proof = prove_inclusion_with(&tiles, &roots, index, size);
+            assert_eq!(proof, prove_inclusion(&tiles, index, size), "{index} of {size}");
+            assert_eq!(proof.unwrap(), path(index as usize, &leaf_hashes[..size as usize]));
+        }
+        assert_eq!(prove_inclusion_with(&tiles, &roots, size, size), Err(ProveError::OutOfRange));
+    }
+}
+
+#[test]
 fn every_inclusion_proof() {
     let (leaf_hashes, tiles) = log_of(SIZE);
     for size in 1..=SIZE {

@@ -8,7 +8,7 @@ use chancery_ledger::authority::{Dedup, DedupEntry, Outcome, State, Summary};
 use chancery_ledger::follow::EndMark;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Head;
-use chancery_ledger::log::{ProveError, TileIndex, TileRead, root_at};
+use chancery_ledger::log::{ProveError, SubtreeRoots, TileIndex, TileRead, prove_inclusion_with, root_at};
 use chancery_ledger::state::{Node, NodeId, NodeRead, Root};
 
 use super::AppliedOptions;
@@ -136,6 +136,11 @@ impl AppliedView {
         self.opened.database.checkpoint(path)
     }
 
+    /// The proof that the leaf at `index` is in the log of `size` leaves.
+    pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, ProveError<AppliedFault>> {
+        prove_inclusion_with(self, &self.opened.subtree_roots, index, size)
+    }
+
     /// The root of the log when it had `size` leaves; `None` if it never had as many.
     pub fn log_root_at(&self, size: u64) -> Result<Option<Hash>, AppliedFault> {
         if size > self.read_state(|state| state.head().log_size) {
@@ -184,6 +189,7 @@ impl TileRead for AppliedView {
 pub(in crate::store) struct Opened {
     pub(in crate::store) database: Database,
     pub(super) cache: NodeCache,
+    subtree_roots: SubtreeRoots,
     live: RwLock<Live>,
 }
 
@@ -244,7 +250,7 @@ impl Opened {
             founding_position: founding.log_genesis().position(),
         };
         let cache = NodeCache::new(options.cached_bytes_max);
-        Ok(Self { database, cache, live: RwLock::new(live) })
+        Ok(Self { database, cache, subtree_roots: SubtreeRoots::default(), live: RwLock::new(live) })
     }
 
     pub(super) fn live(&self) -> RwLockReadGuard<'_, Live> {
