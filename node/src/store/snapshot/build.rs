@@ -19,7 +19,7 @@ use crate::store::applied::{AppliedFault, AppliedStore};
 /// How long to wait before a quorum is asked again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Nodes sign the heads of their last 1,024 blocks: later than this, a copy is given up for a newer one.
+/// So many blocks later a copy that nobody signed is given up for a newer one: heads of 1,024 blocks are kept at least.
 const SIGNABLE_BLOCKS: u64 = 1000;
 
 /// Gathers a quorum's signatures on the head of a block.
