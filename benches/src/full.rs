@@ -69,9 +69,9 @@ pub(crate) async fn measure(
     let mut full = Full { grants: all, ..Full::default() };
     let (mut grants, step) = (AGENTS * GRANTS_EACH, all / STEPS);
     while grants < all {
-        let more = step.min(all - grants);
-        for _ in 0..more.div_ceil(FILLED_AT_ONCE) {
-            let part = FILLED_AT_ONCE.min(all - grants);
+        let next = all.min(grants + step);
+        while grants < next {
+            let part = FILLED_AT_ONCE.min(next - grants);
             clients.fill(grants / FILLED_EACH, part).await?;
             grants += part;
             // The machine is busy: whichever node gets less of it falls behind, and a quorum does not wait for it.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::head::{Head, HeadQuorum, Statement, Voter};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -60,15 +59,12 @@ pub struct HeadQuorums {
     fault: Fault,
     slots: Mutex<BTreeMap<u64, Slot>>,
     quickest: Quickest,
-    /// The others' keys, decoded.
-    keys: VerifiedSignatures,
 }
 
 impl HeadQuorums {
     /// Gathers from the voters that the rosters in `store` name.
     pub fn new(signer: Arc<Signer>, peers: Peers, store: AppliedStore, fault: Fault) -> Self {
-        let (slots, quickest, keys) = Default::default();
-        Self { signer, peers, store, fault, slots, quickest, keys }
+        Self { signer, peers, store, fault, slots: Mutex::default(), quickest: Quickest::default() }
     }
 
     /// The head of `block` with the signatures that it needs, sorted by node: of a quorum of the roster in
@@ -106,14 +102,14 @@ impl HeadQuorums {
         let voters = rosters.head_voters(block);
 
         let node = self.signer.voter().node;
-        let (first, others) = self.quickest.first(node, voters.voters(), |nodes| voters.has_quorum(nodes));
+        let (first, mut others) =
+            self.quickest.first(node, voters.voters(), |nodes| voters.has_quorum(nodes));
         let ask = |voter: &'_ Voter| {
             let voter = voter.clone();
             async move { (voter.node, self.signature_of(&voter, block, deadline).await) }
         };
         let mut asked: FuturesUnordered<_> =
             first.into_iter().filter(|voter| voter.node != node).map(ask).collect();
-        let mut others: Vec<&Voter> = others.into_iter().filter(|voter| voter.node != node).collect();
         let others_at = Instant::now() + FIRST_PATIENCE;
         let own = self.signer.head(block, Duration::ZERO).await;
         let mut statements: Vec<Statement> = own.iter().copied().collect();
@@ -159,7 +155,7 @@ impl HeadQuorums {
         let asked = self.peers.sign_head(voter.node, block, deadline).await;
         let statement = Statement::decode(&asked.map_err(|error| error.to_string())?);
         let statement = statement.map_err(|error| error.to_string())?;
-        statement.verify_with(voter, &self.keys).map_err(|error| error.to_string())?;
+        statement.verify_with(voter, self.store.signatures()).map_err(|error| error.to_string())?;
         Ok(statement)
     }
 
