@@ -169,10 +169,10 @@ impl Dedup {
     /// Adds an entry at the end of its bucket's chain. Entries of one bucket come in the order of the log.
     pub fn insert(&mut self, entry: DedupEntry) {
         let DedupEntry { signer, request_id, command_hash, not_after_ms, index, block, time_ms } = entry;
-        if self.get(&(signer, request_id)).is_some() {
-            debug_assert!(false, "one key, one entry: apply looks before it inserts");
-            return;
-        }
+        assert!(
+            self.get(&(signer, request_id)).is_none(),
+            "one key, one entry: apply looks before it inserts"
+        );
         let signer = self.signers.entry(signer).or_insert_with(|| {
             let number = self.numbered;
             // INVARIANT: each number takes a command, and a log has less than 2^64 of them.

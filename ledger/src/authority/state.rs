@@ -69,10 +69,7 @@ impl State {
     }
 
     pub(super) fn remember(&mut self, head: Head) {
-        debug_assert!(
-            self.heads.back().is_none_or(|last| last.block + 1 == head.block),
-            "heads have no gaps"
-        );
+        assert!(self.heads.back().is_none_or(|last| last.block + 1 == head.block), "heads have no gaps");
         if self.heads.len() == HEADS_KEPT {
             self.heads.pop_front();
         }

@@ -58,7 +58,7 @@ impl Frontier {
         root: Hash,
         mut completed: impl FnMut(u32, u64, Hash),
     ) {
-        debug_assert!(self.size.trailing_zeros() >= height, "a subtree starts at a multiple of its size");
+        assert!(self.size.trailing_zeros() >= height, "a subtree starts at a multiple of its size");
         let mut node = root;
         let mut index = self.size >> height;
         let mut node_height = height;

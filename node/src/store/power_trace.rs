@@ -87,7 +87,7 @@ impl PowerTrace {
         let Some(Traced { store, file }) = self.0.as_ref().filter(|_| synced) else { return Ok(()) };
         let (name, size_bytes) = newest_wal(store)?;
         let line = format!("{name:<41} {size_bytes:>21}\n");
-        debug_assert_eq!(line.len(), LINE_BYTES, "no line leaves a part of a longer one");
+        assert_eq!(line.len(), LINE_BYTES, "no line leaves a part of a longer one");
         file.write_all_at(line.as_bytes(), 0)
     }
 }
