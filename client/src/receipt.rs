@@ -206,7 +206,8 @@ pub(crate) fn hashes(proof: &[Vec<u8>]) -> Result<Vec<Hash>, ReceiptError> {
 
 fn head_quorum(trust: &Trust, head: Head, encoded: &[Vec<u8>]) -> Result<HeadQuorum, ReceiptError> {
     let statements = decode_statements::<ReceiptError>(encoded)?;
-    trust.voters_of(&head)?.verify(&head, &statements)?;
+    // Those of a block's head come with the receipt of each of its commands.
+    trust.voters_of(&head)?.verify_with(&head, &statements, trust.seen())?;
     Ok(HeadQuorum { head, statements })
 }
 

@@ -167,7 +167,7 @@ impl Trust {
     }
 
     /// Signatures of nodes that were found good, here or by a clone: they need not be verified again.
-    pub(crate) fn seen(&self) -> &VerifiedSignatures {
+    pub fn seen(&self) -> &VerifiedSignatures {
         &self.seen.0
     }
 
