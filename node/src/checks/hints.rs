@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chancery_ledger::command::Name;
 use chancery_ledger::decide::Candidates;
 
-/// Agents that are remembered.
-const PLACES: usize = 1 << 12;
+/// Places for agents, each by its name, and how many there are at each.
+const PLACES: usize = 1 << 10;
+const AGENTS_EACH: usize = 4;
 
 /// Grants of one agent that are remembered: it is a few hundred bytes for each.
 pub(super) const GRANTS_MAX: usize = 32;
 
 /// What agents were granted.
 pub struct Hints {
-    /// Each agent has one place, where the last one that came there stands. None until there is a first.
-    places: Mutex<Vec<Option<Granted>>>,
+    /// Each agent has one place, where the last that came there stand, the newest first. No place until there is a first.
+    places: Mutex<Vec<[Option<Granted>; AGENTS_EACH]>>,
     /// Who asks does not choose whose place he takes.
     hasher: RandomState,
 }
@@ -40,8 +41,8 @@ impl Hints {
     pub(super) fn of(&self, agent: &Name) -> Option<Arc<Candidates>> {
         // INVARIANT: nothing panics while it is held.
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let granted = places.get(self.place(agent))?.as_ref();
-        granted.filter(|granted| granted.agent == *agent).map(|granted| Arc::clone(&granted.candidates))
+        let mut here = places.get(self.place(agent))?.iter().flatten();
+        here.find(|granted| granted.agent == *agent).map(|granted| Arc::clone(&granted.candidates))
     }
 
     /// Remembers what `agent` was granted.
@@ -49,10 +50,17 @@ impl Hints {
         let (place, candidates) = (self.place(&agent), Arc::new(candidates));
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if places.is_empty() {
-            places.resize(PLACES, None);
+            places.resize(PLACES, Default::default());
         }
-        if let Some(at) = places.get_mut(place) {
-            *at = Some(Granted { agent, candidates });
+        let Some(here) = places.get_mut(place) else { return };
+        // What was known of it makes room; if nothing was, the oldest does.
+        let known = |granted: &Option<Granted>| granted.as_ref().is_some_and(|g| g.agent == agent);
+        let oldest = here.iter().position(known).unwrap_or(AGENTS_EACH - 1);
+        if let Some(moved) = here.get_mut(..=oldest) {
+            moved.rotate_right(1);
+        }
+        if let Some(newest) = here.first_mut() {
+            *newest = Some(Granted { agent, candidates });
         }
     }
 
