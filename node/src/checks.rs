@@ -63,6 +63,9 @@ const PAUSE_ROUNDS_MAX: u32 = 4;
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
+/// How often it is looked during a pause whether enough wait already: no timer is finer.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// Why a check has no answer. None of these is a denial.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CheckError {
@@ -205,7 +208,7 @@ async fn run(
         {
             batch.push(late);
         }
-        let pause = pause(batch.len(), began.elapsed());
+        let (shared, until) = (batch.len(), Instant::now() + pause(batch.len(), began.elapsed()));
         match ended {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
@@ -215,9 +218,8 @@ async fn run(
             }
             Err(error) => refuse(batch, &error),
         }
-        // A timer is as coarse as a millisecond: none would not be none.
-        if !pause.is_zero() {
-            sleep(pause).await;
+        while Instant::now() < until && queue.len() < enough_after(shared) {
+            sleep(LOOK_AGAIN).await;
         }
     }
 }
@@ -231,6 +233,11 @@ fn pause(shared: usize, took: Duration) -> Duration {
     }
     let shared = shared.min(PAUSE_ROUNDS_MAX * PAUSE_AS_LONG_IF);
     (took.min(PAUSE_MAX) * shared / PAUSE_AS_LONG_IF).min(PAUSE_MAX)
+}
+
+/// How many wait for nobody else, after a round that so many shared: it grows with what arrives, and a burst is not held up.
+const fn enough_after(shared: usize) -> usize {
+    shared.saturating_add(shared / 2)
 }
 
 /// Tells everybody why there is no answer.
@@ -495,6 +502,7 @@ mod tests {
         assert_eq!(pause(6, took), took * 2);
         assert_eq!(pause(12, took), took * 4);
         assert_eq!(pause(10_000, took), took * 4);
+        assert_eq!([2, 3, 10].map(enough_after), [3, 4, 15], "more than shared it, so that rounds grow");
         for shared in [2, 3, 30, usize::MAX] {
             assert!(pause(shared, took) > Duration::ZERO);
             assert!(pause(shared, Duration::from_secs(5)) <= PAUSE_MAX);

@@ -59,7 +59,8 @@ impl PrunedTree {
             return Err(PrunedDecodeError::TooLong);
         }
         let mut reader = Reader { rest: bytes, long: Vec::new() };
-        let mut nodes = Vec::new();
+        // Most are in short form, which is two of them in 33 bytes; each has to come, so that bytes bound them.
+        let mut nodes = Vec::with_capacity(bytes.len() / 16 + 1);
         // The next one last.
         let mut awaited = vec![Awaited::Below(None)];
         while let Some(next) = awaited.pop() {
@@ -88,7 +89,7 @@ impl PrunedTree {
 
     /// The bytes that [`PrunedTree::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(self.nodes.len() * 20);
         // Each with its parent's bit, the next one last.
         let mut pending = vec![(0, None)];
         while let Some((index, above)) = pending.pop() {
@@ -172,7 +173,7 @@ impl PrunedTree {
     /// every node can be where it stands; if one cannot, returns its index.
     pub(super) fn linked(mut nodes: Vec<PrunedNode>, root_hash: Hash) -> Result<Self, (usize, Defect)> {
         // Backwards, so that an inner node finds its children, left on top, when its turn comes.
-        let mut done: Vec<Subtree> = Vec::new();
+        let mut done: Vec<Subtree> = Vec::with_capacity(nodes.len() / 2 + 1);
         for (index, node) in nodes.iter_mut().enumerate().rev() {
             let subtree = match node {
                 PrunedNode::Inner { bit, right } => {
@@ -266,7 +267,7 @@ struct Subtree {
 
 /// The root hash of nodes in pre-order.
 fn hash_whole(nodes: &[PrunedNode]) -> Hash {
-    let mut done: Vec<Hash> = Vec::new();
+    let mut done: Vec<Hash> = Vec::with_capacity(nodes.len() / 2 + 1);
     let mut take = |node: &PrunedNode| {
         let hash = match node {
             PrunedNode::Inner { bit, .. } => {
