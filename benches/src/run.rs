@@ -91,7 +91,7 @@ impl Stage {
             }
         };
         say(began, "all systems serve; granting");
-        let clients = Clients::prepare(&chancery, connections).await?;
+        let clients = Clients::prepare(&chancery, connections, ours::TO_REVOKE).await?;
         if let Some(etcd) = &etcd {
             theirs::prepare(etcd, connections).await?;
         }
@@ -216,10 +216,17 @@ impl Stage {
         }
         // Its memory and processors are the large ledger's now.
         self.etcd = None;
-        let folder = self.scratch.path().join("large");
-        std::fs::create_dir_all(&folder).map_err(BenchError::at(&folder))?;
+        let folder = |name: &str| {
+            let path = self.scratch.path().join(name);
+            std::fs::create_dir_all(&path).map_err(BenchError::at(&path)).map(|()| path)
+        };
+        let (few, large) = (folder("few")?, folder("large")?);
+        // The loads have left more in theirs than it began with, and it ends here.
+        self.chancery = Chancery::start(&self.plan.program, &few, 32).await?;
+        let connections = usize::from(self.plan.connections);
+        self.clients = Clients::prepare(&self.chancery, connections, 0).await?;
         self.measured.full =
-            Some(full::measure(&self.plan, &folder, 24, &self.clients, &self.chancery).await?);
+            Some(full::measure(&self.plan, &large, 24, &self.clients, &self.chancery).await?);
         Ok(())
     }
 

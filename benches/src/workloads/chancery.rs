@@ -30,8 +30,8 @@ const CHANGED_AGENTS: usize = 1_000;
 /// Grants of each agent that is there only to fill the ledger.
 pub(crate) const FILLED_EACH: usize = 100;
 
-/// Grants of theirs to begin with, so that revocations do not run out of them.
-const TO_REVOKE: usize = 4_000;
+/// Grants of theirs to begin with where revocations are measured, so that those do not run out of them.
+pub(crate) const TO_REVOKE: usize = 4_000;
 
 /// Commands under way at once while all this is made.
 const AT_ONCE: usize = 512;
@@ -92,8 +92,12 @@ pub(crate) struct Commands {
 }
 
 impl Clients {
-    /// Connects, and makes the agents and what they hold.
-    pub(crate) async fn prepare(chancery: &Chancery, connections: usize) -> Result<Arc<Self>> {
+    /// Connects, and makes the agents and what they hold; `to_revoke` grants more are for revocations.
+    pub(crate) async fn prepare(
+        chancery: &Chancery,
+        connections: usize,
+        to_revoke: usize,
+    ) -> Result<Arc<Self>> {
         let connect = async |principal| {
             let mut all = Vec::new();
             for connection in 0..connections {
@@ -126,7 +130,7 @@ impl Clients {
             clients.grant(&issuer, &agent, &action).await.map(drop)
         };
         clients.all(grants, grant).await?;
-        let to_revoke = (0..TO_REVOKE).map(|number| changed_agent(number % CHANGED_AGENTS));
+        let to_revoke = (0..to_revoke).map(|number| changed_agent(number % CHANGED_AGENTS));
         let grant = |clients: Arc<Self>, issuer: Ledger, agent: String| async move {
             clients.grant_one(&issuer, &agent).await.map(drop)
         };
