@@ -97,10 +97,19 @@ var given = map[int]bool{}
 
 // freePort is below the range that systems give to outgoing connections: none of these takes it before a node does.
 func freePort() (int, error) {
+	return freePortOf(func() int { return 20_000 + rand.IntN(12_000) })
+}
+
+// freePortOf is the first of some ports that is free and was not given before.
+func freePortOf(next func() int) (int, error) {
 	for range 1000 {
-		port := 20_000 + rand.IntN(12_000)
+		port := next()
+		// One that was given is not even tried: whoever it was given to may be about to listen there.
+		if given[port] {
+			continue
+		}
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil || given[port] {
+		if err != nil {
 			continue
 		}
 		given[port] = true

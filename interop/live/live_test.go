@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -302,4 +303,27 @@ func TestAnEntryThatIsNotPublishedIsMissed(t *testing.T) {
 	refused(t, err, "the entry at index 20 is in no checkpoint")
 	_, err = w.behind([]acknowledged{{15, now.Add(-long)}})
 	refused(t, err, "was in no checkpoint for")
+}
+
+func TestAPortThatWasGivenIsLeftAlone(t *testing.T) {
+	first, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	second, err := freePortOf(func() int {
+		if asked++; asked == 1 {
+			return first
+		}
+		return 20_000 + asked
+	})
+	if err != nil || second == first {
+		t.Fatal(second, err)
+	}
+	// Whoever it was given to can listen there.
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
 }
