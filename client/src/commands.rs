@@ -187,7 +187,10 @@ impl Ledger {
         let command = self.prepare(key, body)?;
         match self.signing(key).sign(command.clone()).await {
             Some(signed) => Ok(signed?),
-            None => Ok(SignedCommand::sign(self.trust().ledger, &command, &[key])?),
+            None => {
+                let trust = self.trust();
+                Ok(SignedCommand::sign_known(trust.ledger, &command, &[key], trust.seen())?)
+            }
         }
     }
 
@@ -201,7 +204,8 @@ impl Ledger {
     pub fn sign_as(&self, signer: &SigningKey, body: Body, others: &[&SigningKey]) -> Result<SignedCommand> {
         let command = self.prepare(signer, body)?;
         let keys = [&[signer], others].concat();
-        Ok(SignedCommand::sign(self.trust().ledger, &command, &keys)?)
+        let trust = self.trust();
+        Ok(SignedCommand::sign_known(trust.ledger, &command, &keys, trust.seen())?)
     }
 
     fn prepare(&self, signer: &SigningKey, body: Body) -> Result<Command> {

@@ -166,7 +166,7 @@ impl Ledger {
 
     /// Where commands of `key`, the context's own, are signed together.
     pub(crate) fn signing(&self, key: &SigningKey) -> &Signing {
-        self.shared.signing.get_or_init(|| Signing::start(self.trust().ledger, key.clone()))
+        self.shared.signing.get_or_init(|| Signing::start(self.trust(), key.clone()))
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

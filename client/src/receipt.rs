@@ -153,7 +153,8 @@ impl Receipt {
         if !done {
             return Err(ReceiptError::OtherCommand);
         }
-        command.verify(trust.ledger)?;
+        // What this client signed, and a batch that it met before, is known to be good.
+        command.verify_with(trust.ledger, trust.seen())?;
         let grants = matches!(sent.command().body, Body::Grant { .. } | Body::Delegate { .. });
         let grant = grants.then(|| GrantId::of(trust.ledger, sent.command_bytes()));
         let staleness_ms = staleness(&head.head, &sent.command().body, &reply.staleness_tree)?;

@@ -3,11 +3,11 @@
 //! A lone command is signed alone and at once. What comes right after it waits for a moment, and one signature covers
 //! whatever came in it: the busier a gate is, the less of its time, and of the nodes', goes into signatures.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use chancery_ledger::command::{
-    COMMANDS_SIGNED_AT_ONCE_MAX, Command, EnvelopeError, LedgerId, SignedCommand,
-};
+use chancery_ledger::command::{COMMANDS_SIGNED_AT_ONCE_MAX, Command, EnvelopeError, SignedCommand};
+use chancery_ledger::trust::Trust;
 use ed25519_dalek::SigningKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -31,14 +31,14 @@ pub(crate) struct Signing {
 }
 
 impl Signing {
-    /// Starts to sign with `key` for `ledger`, on the runtime that it is called on.
-    pub(crate) fn start(ledger: LedgerId, key: SigningKey) -> Self {
-        Self::start_apart(ledger, key, APART)
+    /// Starts to sign with `key` for the ledger of `trust`, on the runtime that it is called on.
+    pub(crate) fn start(trust: Arc<Trust>, key: SigningKey) -> Self {
+        Self::start_apart(trust, key, APART)
     }
 
-    fn start_apart(ledger: LedgerId, key: SigningKey, apart: Duration) -> Self {
+    fn start_apart(trust: Arc<Trust>, key: SigningKey, apart: Duration) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(sign_all(ledger, key, waiting, apart));
+        tokio::spawn(sign_all(trust, key, waiting, apart));
         Self { queue }
     }
 
@@ -50,13 +50,13 @@ impl Signing {
     }
 }
 
-async fn sign_all(ledger: LedgerId, key: SigningKey, mut queue: mpsc::Receiver<Waiting>, apart: Duration) {
+async fn sign_all(trust: Arc<Trust>, key: SigningKey, mut queue: mpsc::Receiver<Waiting>, apart: Duration) {
     const AT_ONCE: usize = COMMANDS_SIGNED_AT_ONCE_MAX as usize;
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, AT_ONCE).await > 0 {
         let (commands, replies): (Vec<_>, Vec<_>) =
             waiting.drain(..).map(|Waiting { command, reply }| (command, reply)).unzip();
-        for (signed, reply) in sign(ledger, &commands, &key).into_iter().zip(replies) {
+        for (signed, reply) in sign(&trust, &commands, &key).into_iter().zip(replies) {
             // Who asked may have gone.
             let _ = reply.send(signed);
         }
@@ -65,24 +65,22 @@ async fn sign_all(ledger: LedgerId, key: SigningKey, mut queue: mpsc::Receiver<W
 }
 
 /// Each of `commands`, signed: together if there are several and none is out of its bounds.
-fn sign(
-    ledger: LedgerId,
-    commands: &[Command],
-    key: &SigningKey,
-) -> Vec<Result<SignedCommand, EnvelopeError>> {
+fn sign(trust: &Trust, commands: &[Command], key: &SigningKey) -> Vec<Result<SignedCommand, EnvelopeError>> {
     if commands.len() > 1
-        && let Ok(signed) = SignedCommand::sign_batch(ledger, commands, key)
+        && let Ok(signed) = SignedCommand::sign_batch_known(trust.ledger, commands, key, trust.seen())
     {
         return signed.into_iter().map(Ok).collect();
     }
-    commands.iter().map(|command| SignedCommand::sign(ledger, command, &[key])).collect()
+    let alone = |command| SignedCommand::sign_known(trust.ledger, command, &[key], trust.seen());
+    commands.iter().map(alone).collect()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use chancery_ledger::command::{Body, Name, PublicKey, RequestId};
+    use chancery_ledger::command::{Body, LedgerId, Name, PublicKey, RequestId, VerifiedSignatures};
     use chancery_ledger::hash::Hash;
+    use chancery_ledger::head::{Roster, Voter, VoterSet};
     use futures_util::future::join_all;
     use prost::Message;
     use tokio::time::Instant;
@@ -95,24 +93,31 @@ mod tests {
         wire.signatures.first().unwrap().batch.as_ref().map_or(1, |batch| batch.count)
     }
 
+    fn trust() -> Arc<Trust> {
+        let voter = Voter { node: 1, name: Name::new("n").unwrap(), key: PublicKey([7; 32]) };
+        let roster = Roster::new(vec![VoterSet::new(vec![voter], 1).unwrap()]).unwrap();
+        Arc::new(Trust::new("o".into(), LedgerId(Hash::of(&[b"x"])), roster, 500))
+    }
+
     #[tokio::test]
     async fn a_lone_command_is_signed_at_once_and_what_follows_is_signed_together() {
-        let (ledger, key) = (LedgerId(Hash::ZERO), SigningKey::from_bytes(&[7; 32]));
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let trust = trust();
         // So long that whatever else this machine does, what follows comes within it.
         let apart = Duration::from_secs(3);
-        let signing = Signing::start_apart(ledger, key.clone(), apart);
+        let signing = Signing::start_apart(Arc::clone(&trust), key.clone(), apart);
         let one = |number: u8| {
             let body = Body::RevokeAgent { agent: Name::new("a").unwrap(), reason: String::new() };
             let (signer, request_id) = (PublicKey(key.verifying_key().to_bytes()), RequestId([number; 16]));
             let command = Command { signer, request_id, not_after_ms: 1, body };
-            let signing = signing.clone();
+            let (signing, trust) = (signing.clone(), Arc::clone(&trust));
             async move {
                 // Not all in one turn of whoever signs.
                 for _ in 0..number {
                     tokio::task::yield_now().await;
                 }
                 let signed = signing.sign(command).await.unwrap().unwrap();
-                signed.verify(ledger).unwrap();
+                signed.verify(trust.ledger).unwrap();
                 together(&signed)
             }
         };

@@ -45,9 +45,15 @@ pub struct Trust {
     seen: Seen,
 }
 
-/// Signatures of nodes that were found good. It tells no trust from another.
-#[derive(Clone, Default, Debug)]
+/// Signatures that were found good, or made here. It tells no trust from another.
+#[derive(Clone, Debug)]
 struct Seen(Arc<VerifiedSignatures>);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(Arc::new(VerifiedSignatures::with_singles()))
+    }
+}
 
 impl PartialEq for Seen {
     fn eq(&self, _: &Self) -> bool {
@@ -166,7 +172,7 @@ impl Trust {
         }
     }
 
-    /// Signatures of nodes that were found good, here or by a clone: they need not be verified again.
+    /// Signatures that were found good or made, here or by a clone: they need not be verified again.
     pub fn seen(&self) -> &VerifiedSignatures {
         &self.seen.0
     }

@@ -398,6 +398,36 @@ fn a_signature_over_a_batch_is_verified_once() {
     assert_eq!(known.len(), 1);
 }
 
+#[test]
+fn what_is_signed_here_is_known_and_covers_no_other() {
+    let mut house = house(house::limits());
+    let (ledger, key) = (house.ledger, house::key("gate"));
+    let commands: Vec<Command> =
+        signed_at_once(&mut house, 4).iter().map(|one| one.command().clone()).collect();
+    let made = chancery_ledger::command::VerifiedSignatures::with_singles();
+    let elsewhere = chancery_ledger::command::LedgerId(Hash::of(&[b"another ledger"]));
+
+    let alone = |command| SignedCommand::sign_known(ledger, command, &[&key], &made).unwrap();
+    let [one, other, ..] = commands.as_slice() else { panic!("four") };
+    let signed = alone(one);
+    assert_eq!(made.len(), 1, "without a verification");
+    signed.verify_with(ledger, &made).unwrap();
+    assert_eq!(signed, SignedCommand::sign(ledger, one, &[&key]).unwrap());
+    assert!(swap_signature(&alone(other), &signed).verify_with(ledger, &made).is_err());
+    assert!(signed.verify_with(elsewhere, &made).is_err());
+    assert_eq!(made.len(), 2);
+
+    let together = SignedCommand::sign_batch_known(ledger, &commands, &key, &made).unwrap();
+    assert_eq!(made.len(), 3);
+    for signed in &together {
+        signed.verify(ledger).unwrap();
+        signed.verify_with(ledger, &made).unwrap();
+        assert!(signed.verify_with(elsewhere, &made).is_err());
+    }
+    assert!(swap_signature(&together[0], &together[1]).verify_with(ledger, &made).is_err());
+    assert_eq!(made.len(), 3);
+}
+
 /// `to` under the signatures of `from`.
 fn swap_signature(to: &SignedCommand, from: &SignedCommand) -> SignedCommand {
     let mut to = wire::SignedCommand::decode(to.encode().as_slice()).unwrap();

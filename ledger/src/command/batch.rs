@@ -81,6 +81,10 @@ fn batch_hash(count: u32, root: &Hash) -> Hash {
     Hash::labelled("chancery/command-batch/v1", &[&count.to_be_bytes(), root.as_bytes()])
 }
 
+fn signature_id(key: PublicKey, signature: &[u8; 64], message: &[u8]) -> Hash {
+    Hash::of(&[&key.0, signature, message])
+}
+
 /// Signatures that were found good lately and come again (those over batches come with every command, nodes' statements
 /// with every answer of a round), so that each is verified once; and the keys that signed lately, so that each is
 /// decoded once: that is a tenth of a verification. What it has forgotten is only done again.
@@ -120,20 +124,24 @@ impl VerifiedSignatures {
         message: &[u8],
         verify: impl FnOnce() -> bool,
     ) -> bool {
-        let id = Hash::of(&[&key.0, signature, message]);
-        if self.known().contains(&id) {
+        if self.known().contains(&signature_id(key, signature, message)) {
             return true;
         }
         // Outside the lock: others verify meanwhile.
         let good = verify();
         if good {
-            let mut known = self.known();
-            if known.len() >= VERIFIED_MAX {
-                known.clear();
-            }
-            known.insert(id);
+            self.made(key, signature, message);
         }
         good
+    }
+
+    /// Remembers a signature that is good: it was verified, or made, here.
+    pub(super) fn made(&self, key: PublicKey, signature: &[u8; 64], message: &[u8]) {
+        let mut known = self.known();
+        if known.len() >= VERIFIED_MAX {
+            known.clear();
+        }
+        known.insert(signature_id(key, signature, message));
     }
 
     /// The key, decoded; `None` if it is no point.

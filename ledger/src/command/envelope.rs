@@ -79,10 +79,30 @@ impl SignedCommand {
     /// # Errors
     /// The command, once encoded, is out of its bounds.
     pub fn sign(ledger: LedgerId, command: &Command, keys: &[&SigningKey]) -> Result<Self, EnvelopeError> {
+        Self::sign_known(ledger, command, keys, &VerifiedSignatures::default())
+    }
+
+    /// The same, and its signatures are known as good to `made`: who made them need not verify them when they come back.
+    ///
+    /// # Errors
+    /// As [`SignedCommand::sign`].
+    pub fn sign_known(
+        ledger: LedgerId,
+        command: &Command,
+        keys: &[&SigningKey],
+        made: &VerifiedSignatures,
+    ) -> Result<Self, EnvelopeError> {
         let bytes = command.to_wire().encode_to_vec();
         let command = Command::decode(&bytes)?;
         let message = signed_message(ledger, &bytes);
-        let mut signatures: Vec<_> = keys.iter().map(|key| KeySignature::alone(key, &message)).collect();
+        let sign = |key: &&SigningKey| {
+            let signature = KeySignature::alone(key, &message);
+            if made.has_singles() {
+                made.made(signature.key, &signature.bytes, &message);
+            }
+            signature
+        };
+        let mut signatures: Vec<_> = keys.iter().map(sign).collect();
         signatures.sort();
         signatures.dedup();
         Ok(Self { bytes, signatures, command })
@@ -99,6 +119,19 @@ impl SignedCommand {
         commands: &[Command],
         key: &SigningKey,
     ) -> Result<Vec<Self>, EnvelopeError> {
+        Self::sign_batch_known(ledger, commands, key, &VerifiedSignatures::default())
+    }
+
+    /// The same, and the signature is known as good to `made`, as with [`SignedCommand::sign_known`].
+    ///
+    /// # Errors
+    /// As [`SignedCommand::sign_batch`].
+    pub fn sign_batch_known(
+        ledger: LedgerId,
+        commands: &[Command],
+        key: &SigningKey,
+        made: &VerifiedSignatures,
+    ) -> Result<Vec<Self>, EnvelopeError> {
         let public = PublicKey(key.verifying_key().to_bytes());
         let mut unsigned = Vec::with_capacity(commands.len());
         for command in commands {
@@ -114,7 +147,9 @@ impl SignedCommand {
         let hashes: Vec<Hash> = unsigned.iter().map(Self::command_hash).collect();
         let max = super::COMMANDS_SIGNED_AT_ONCE_MAX;
         let (batch, paths) = batch(&hashes).ok_or(EnvelopeError::BatchSize { found: commands.len(), max })?;
-        let bytes = key.sign(&batch_message(ledger, &batch)).to_bytes();
+        let message = batch_message(ledger, &batch);
+        let bytes = key.sign(&message).to_bytes();
+        made.made(public, &bytes, &message);
         let signed = unsigned.into_iter().zip(paths).map(|(unsigned, path)| {
             let signature = KeySignature { key: public, bytes, batch: Some(path) };
             Self { signatures: vec![signature], ..unsigned }
