@@ -402,8 +402,7 @@ fn a_signature_over_a_batch_is_verified_once() {
 fn what_is_signed_here_is_known_and_covers_no_other() {
     let mut house = house(house::limits());
     let (ledger, key) = (house.ledger, house::key("gate"));
-    let commands: Vec<Command> =
-        signed_at_once(&mut house, 4).iter().map(|one| one.command().clone()).collect();
+    let commands: Vec<_> = signed_at_once(&mut house, 4).iter().map(|one| one.command().clone()).collect();
     let made = chancery_ledger::command::VerifiedSignatures::with_singles();
     let elsewhere = chancery_ledger::command::LedgerId(Hash::of(&[b"another ledger"]));
 
