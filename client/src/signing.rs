@@ -78,7 +78,7 @@ fn sign(trust: &Trust, commands: &[Command], key: &SigningKey) -> Vec<Result<Sig
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use chancery_ledger::command::{Body, LedgerId, Name, PublicKey, RequestId, VerifiedSignatures};
+    use chancery_ledger::command::{Body, LedgerId, Name, PublicKey, RequestId};
     use chancery_ledger::hash::Hash;
     use chancery_ledger::head::{Roster, Voter, VoterSet};
     use futures_util::future::join_all;
