@@ -1,7 +1,7 @@
 //! The turns: each system under each load, one after the other, over and over.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,10 +75,7 @@ impl Stage {
         let parent = plan.scratch.clone().unwrap_or_else(std::env::temp_dir);
         let scratch = tempfile::Builder::new().prefix("chancery-bench-").tempdir_in(&parent);
         let scratch = scratch.map_err(BenchError::at(&parent))?;
-        let folder = |name: &str| {
-            let path = scratch.path().join(name);
-            std::fs::create_dir_all(&path).map_err(BenchError::at(&path)).map(|()| path)
-        };
+        let folder = |name| folder_in(&scratch, name);
         let connections = usize::from(plan.connections);
         let mut left_out = Vec::new();
         let chancery = Chancery::start(&plan.program, &folder("chancery")?, 0).await?;
@@ -216,11 +213,7 @@ impl Stage {
         }
         // Its memory and processors are the large ledger's now.
         self.etcd = None;
-        let folder = |name: &str| {
-            let path = self.scratch.path().join(name);
-            std::fs::create_dir_all(&path).map_err(BenchError::at(&path)).map(|()| path)
-        };
-        let (few, large) = (folder("few")?, folder("large")?);
+        let (few, large) = (folder_in(&self.scratch, "few")?, folder_in(&self.scratch, "large")?);
         // The loads have left more in theirs than it began with, and it ends here.
         self.chancery = Chancery::start(&self.plan.program, &few, 32).await?;
         let connections = usize::from(self.plan.connections);
@@ -375,6 +368,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     let folder = folder.to_owned();
     tokio::task::spawn_blocking(move || what(&folder)).await.map_err(BenchError::of("floor"))?
+}
+
+/// A new folder of the run's own.
+fn folder_in(scratch: &TempDir, name: &str) -> Result<PathBuf> {
+    let path = scratch.path().join(name);
+    std::fs::create_dir_all(&path).map_err(BenchError::at(&path)).map(|()| path)
 }
 
 fn say(began: Instant, words: &str) {

@@ -187,10 +187,7 @@ impl Ledger {
         let command = self.prepare(key, body)?;
         match self.signing(key).sign(command.clone()).await {
             Some(signed) => Ok(signed?),
-            None => {
-                let trust = self.trust();
-                Ok(SignedCommand::sign_known(trust.ledger, &command, &[key], trust.seen())?)
-            }
+            None => self.sign_with(&command, &[key]),
         }
     }
 
@@ -203,9 +200,12 @@ impl Ledger {
     /// options.
     pub fn sign_as(&self, signer: &SigningKey, body: Body, others: &[&SigningKey]) -> Result<SignedCommand> {
         let command = self.prepare(signer, body)?;
-        let keys = [&[signer], others].concat();
+        self.sign_with(&command, &[&[signer], others].concat())
+    }
+
+    fn sign_with(&self, command: &Command, keys: &[&SigningKey]) -> Result<SignedCommand> {
         let trust = self.trust();
-        Ok(SignedCommand::sign_known(trust.ledger, &command, &keys, trust.seen())?)
+        Ok(SignedCommand::sign_known(trust.ledger, command, keys, trust.seen())?)
     }
 
     fn prepare(&self, signer: &SigningKey, body: Body) -> Result<Command> {

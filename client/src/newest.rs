@@ -183,14 +183,14 @@ fn read(path: &Path, ledger: LedgerId) -> Result<Option<Newest>, ContextError> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
+pub(crate) mod tests {
     use chancery_ledger::command::{Name, PublicKey};
     use chancery_ledger::hash::Hash;
     use chancery_ledger::head::{Roster, RosterId, Voter, VoterSet};
 
     use super::*;
 
-    fn trust() -> Trust {
+    pub(crate) fn trust() -> Trust {
         let voter = Voter { node: 1, name: Name::new("n").unwrap(), key: PublicKey([7; 32]) };
         let roster = Roster::new(vec![VoterSet::new(vec![voter], 1).unwrap()]).unwrap();
         Trust::new("o".into(), LedgerId(Hash::of(&[b"x"])), roster, 500)

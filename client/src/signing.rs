@@ -78,14 +78,13 @@ fn sign(trust: &Trust, commands: &[Command], key: &SigningKey) -> Vec<Result<Sig
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use chancery_ledger::command::{Body, LedgerId, Name, PublicKey, RequestId};
-    use chancery_ledger::hash::Hash;
-    use chancery_ledger::head::{Roster, Voter, VoterSet};
+    use chancery_ledger::command::{Body, Name, PublicKey, RequestId};
     use futures_util::future::join_all;
     use prost::Message;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::newest::tests::trust;
 
     /// How many commands the signature is over.
     fn together(signed: &SignedCommand) -> u32 {
@@ -93,16 +92,10 @@ mod tests {
         wire.signatures.first().unwrap().batch.as_ref().map_or(1, |batch| batch.count)
     }
 
-    fn trust() -> Arc<Trust> {
-        let voter = Voter { node: 1, name: Name::new("n").unwrap(), key: PublicKey([7; 32]) };
-        let roster = Roster::new(vec![VoterSet::new(vec![voter], 1).unwrap()]).unwrap();
-        Arc::new(Trust::new("o".into(), LedgerId(Hash::of(&[b"x"])), roster, 500))
-    }
-
     #[tokio::test]
     async fn a_lone_command_is_signed_at_once_and_what_follows_is_signed_together() {
         let key = SigningKey::from_bytes(&[7; 32]);
-        let trust = trust();
+        let trust = Arc::new(trust());
         // So long that whatever else this machine does, what follows comes within it.
         let apart = Duration::from_secs(3);
         let signing = Signing::start_apart(Arc::clone(&trust), key.clone(), apart);
