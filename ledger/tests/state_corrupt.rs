@@ -5,7 +5,6 @@
 mod state_model;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use chancery_ledger::hash::Hash;
 use chancery_ledger::state::{
@@ -17,7 +16,7 @@ use state_model::{Batch, Grown, keys, one_bit, value, values};
 
 /// Puts nodes in place of what was there, from number 0 up.
 fn put(nodes: &mut MemoryNodes, new: impl IntoIterator<Item = (NodeId, Node)>) {
-    let new = new.into_iter().map(|(id, node)| (id, Arc::new(node))).collect();
+    let new = new.into_iter().collect();
     nodes.insert(&Update { root: Root::EMPTY, new, stale: Vec::new(), next_id: NodeId(0) });
 }
 
@@ -45,13 +44,13 @@ fn corruptions() -> impl Strategy<Value = Corruption> {
     ]
 }
 
-fn corrupted(visited: &[(NodeId, Arc<Node>)], node: &Node, corruption: &Corruption) -> Node {
+fn corrupted(visited: &[(NodeId, Node)], node: &Node, corruption: &Corruption) -> Node {
     let other = |index: &prop::sample::Index| {
         let (id, node) = index.get(visited);
         Child { id: *id, hash: node.hash() }
     };
     match (node.clone(), corruption) {
-        (_, Corruption::Replace(index)) => Node::clone(&index.get(visited).1),
+        (_, Corruption::Replace(index)) => index.get(visited).1.clone(),
         (Node::Inner { left, right, .. }, Corruption::Bit(bit)) => Node::Inner { bit: *bit, left, right },
         (Node::Inner { bit, right, .. }, Corruption::LeftIs(index)) => {
             Node::Inner { bit, left: other(index), right }
@@ -74,7 +73,7 @@ fn corrupted(visited: &[(NodeId, Arc<Node>)], node: &Node, corruption: &Corrupti
 fn rehashed(nodes: &mut MemoryNodes, at: NodeId, depth: usize) -> Option<Child> {
     use chancery_ledger::state::NodeRead;
     let node = nodes.node(at).ok()?;
-    let node = match &*node {
+    let node = match &node {
         Node::Inner { bit, left, right } => {
             let below = depth.checked_sub(1)?;
             let left = rehashed(nodes, left.id, below)?;

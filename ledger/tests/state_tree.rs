@@ -6,7 +6,6 @@ mod state_model;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use chancery_ledger::hash::{Hash, to_hex};
 use chancery_ledger::state::{
@@ -44,12 +43,12 @@ fn specified_root(map: &Map) -> Hash {
     subtree(&map.iter().map(|(key, value)| (key.0, value.clone())).collect::<Vec<_>>())
 }
 
-fn reachable(nodes: &MemoryNodes, root: Root) -> BTreeMap<NodeId, Arc<Node>> {
+fn reachable(nodes: &MemoryNodes, root: Root) -> BTreeMap<NodeId, Node> {
     let mut found = BTreeMap::new();
     let mut pending: Vec<NodeId> = root.child.iter().map(|child| child.id).collect();
     while let Some(id) = pending.pop() {
         let node = nodes.node(id).unwrap();
-        if let Node::Inner { left, right, .. } = &*node {
+        if let Node::Inner { left, right, .. } = &node {
             pending.extend([left.id, right.id]);
         }
         assert!(found.insert(id, node).is_none(), "a node has two parents");
@@ -105,7 +104,7 @@ proptest! {
             prop_assert!(stale.into_iter().eq(old.keys().filter(|id| !new.contains_key(id))));
             for (_, node) in &update.new {
                 prop_assert!(!old.values().any(|old| old == node), "copied without need");
-                prop_assert_eq!(&Node::decode(&node.encode()).unwrap(), &**node);
+                prop_assert_eq!(&Node::decode(&node.encode()).unwrap(), node);
             }
 
             let unchanged = grown.clone().apply(batch);
@@ -170,7 +169,7 @@ struct Watched<'a> {
 impl NodeRead for Watched<'_> {
     type Error = MissingNode;
 
-    fn node(&self, id: NodeId) -> Result<Arc<Node>, MissingNode> {
+    fn node(&self, id: NodeId) -> Result<Node, MissingNode> {
         self.read.borrow_mut().push(id);
         if self.read.borrow().len() > self.fail_at { Err(MissingNode(id)) } else { self.nodes.node(id) }
     }

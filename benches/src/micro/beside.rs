@@ -165,7 +165,7 @@ fn state(keys: u32) -> Failed<(Vec<Beside>, Ours)> {
         let (changed, took_us) = timed(|| tree.change(black_box(&changes)));
         let changed = changed?;
         for (_, node) in &changed.new {
-            match **node {
+            match node {
                 Node::Leaf { .. } => leaves += 1,
                 Node::Inner { .. } => inner_nodes += 1,
             }

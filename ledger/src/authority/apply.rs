@@ -1,6 +1,5 @@
 //! `apply`: one block, in order, each command wholly or not at all.
 
-use std::sync::Arc;
 
 use super::block::{Block, BlockError};
 use super::dedup::{Dedup, DedupEntry};
@@ -100,7 +99,7 @@ pub struct Applied {
     /// One for each command.
     pub outcomes: Vec<Outcome>,
     /// Tree nodes that came into being.
-    pub new_nodes: Vec<(NodeId, Arc<Node>)>,
+    pub new_nodes: Vec<(NodeId, Node)>,
     /// Tree nodes of the version before that this one does not use.
     pub stale_nodes: Vec<NodeId>,
     /// New deduplication entries, in the order of their chains.

@@ -18,13 +18,15 @@ impl Key {
 
     /// The first bit in which two keys differ; `None` if they are equal.
     pub(super) fn first_difference(&self, other: &Self) -> Option<u8> {
-        (0..32_u8).zip(self.0.iter().zip(&other.0)).find_map(|(index, (mine, theirs))| {
-            let difference = mine ^ theirs;
+        let (mine, _) = self.0.as_chunks();
+        let (theirs, _) = other.0.as_chunks();
+        (0..4_u8).zip(mine.iter().zip(theirs)).find_map(|(index, (mine, theirs))| {
+            let difference = u64::from_be_bytes(*mine) ^ u64::from_be_bytes(*theirs);
             if difference == 0 {
                 return None;
             }
-            // INVARIANT: a byte that is not 0 has at most 7 leading zeros.
-            u8::try_from(difference.leading_zeros()).ok().map(|zeros| index * 8 + zeros)
+            // INVARIANT: eight bytes that are not all 0 have at most 63 leading zeros.
+            u8::try_from(difference.leading_zeros()).ok().map(|zeros| index * 64 + zeros)
         })
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::hash::BuildHasherDefault;
 
-use super::{Changes, Key, LeafKeep, LeafRead, Node, NodeId, NodeRead, Update, Value};
+use super::{Changes, Key, LeafKeep, LeafRead, Node, NodeId, NodeIdHasher, NodeRead, Update, Value};
 
 /// Nodes by number. Keeps every version until told to forget.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNodes {
-    nodes: HashMap<NodeId, Arc<Node>>,
+    nodes: HashMap<NodeId, Node, BuildHasherDefault<NodeIdHasher>>,
 }
 
 impl MemoryNodes {
@@ -20,7 +20,7 @@ impl MemoryNodes {
 
     /// Adds the new nodes of an update; its stale ones stay, so older versions do too.
     pub fn insert(&mut self, update: &Update) {
-        self.nodes.extend(update.new.iter().map(|(id, node)| (*id, Arc::clone(node))));
+        self.nodes.extend(update.new.iter().cloned());
     }
 
     /// Drops nodes, such as the stale ones of an update whose old version is no longer needed.
@@ -31,8 +31,8 @@ impl MemoryNodes {
     }
 
     /// Takes the nodes that the next version adds, and drops those that it does not use.
-    pub fn replace(&mut self, new: &[(NodeId, Arc<Node>)], stale: &[NodeId]) {
-        self.nodes.extend(new.iter().map(|(id, node)| (*id, Arc::clone(node))));
+    pub fn replace(&mut self, new: &[(NodeId, Node)], stale: &[NodeId]) {
+        self.nodes.extend(new.iter().cloned());
         self.forget(stale);
     }
 
@@ -50,8 +50,8 @@ impl MemoryNodes {
 impl NodeRead for MemoryNodes {
     type Error = MissingNode;
 
-    fn node(&self, id: NodeId) -> Result<Arc<Node>, MissingNode> {
-        self.nodes.get(&id).map(Arc::clone).ok_or(MissingNode(id))
+    fn node(&self, id: NodeId) -> Result<Node, MissingNode> {
+        self.nodes.get(&id).cloned().ok_or(MissingNode(id))
     }
 }
 

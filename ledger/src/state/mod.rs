@@ -40,11 +40,12 @@ mod update;
 mod version;
 mod view;
 mod walk;
+mod ways;
 
 pub use hash_tree::{HashTree, HashTreeError, Hashed, LeafKeep, LeafRead, NextHashes};
 pub use key::Key;
 pub use memory::{MemoryLeaves, MemoryNodes, MissingNode};
-pub use node::{Child, Node, NodeDecodeError, NodeId, VALUE_SIZE_BYTES_MAX, Value};
+pub use node::{Child, Node, NodeDecodeError, NodeId, NodeIdHasher, VALUE_SIZE_BYTES_MAX, Value};
 pub use prune::{Recording, prune};
 pub use pruned::{PrunedDecodeError, PrunedTree};
 pub use tree::{Defect, NodeRead, Root, TreeError, get};

@@ -1,6 +1,7 @@
 //! Nodes of the state tree: their hashes, and their form on disk.
 
 use std::fmt;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use super::Key;
@@ -45,6 +46,27 @@ pub struct Child {
 /// The number of a node. A number is given once and never to another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
+
+/// Hashes node numbers for maps in memory. They are counted, and nobody chooses them: one multiplication scatters them
+/// well enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeIdHasher(u64);
+
+impl Hasher for NodeIdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+}
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

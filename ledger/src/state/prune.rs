@@ -29,19 +29,19 @@ pub fn prune<N: NodeRead>(
             kept.push(PrunedNode::Bare(child.hash));
             continue;
         }
-        match &*read(nodes, child.id, above)? {
-            Node::Leaf { key, value } if sought.contains(key) => {
-                kept.push(PrunedNode::Leaf { key: *key, value: Value::clone(value) });
+        match read(nodes, child.id, above)? {
+            Node::Leaf { key, value } if sought.contains(&key) => {
+                kept.push(PrunedNode::Leaf { key, value });
             }
             Node::Leaf { key, value } => {
-                kept.push(PrunedNode::Withheld { key: *key, value_hash: Hash::of(&[value]) });
+                kept.push(PrunedNode::Withheld { key, value_hash: Hash::of(&[&value]) });
             }
             Node::Inner { bit, left, right } => {
-                kept.push(PrunedNode::Inner { bit: *bit, right: 0 });
-                sought.sort_unstable_by_key(|key| key.bit(*bit));
-                let (lefts, rights) = sought.split_at_mut(sought.partition_point(|key| !key.bit(*bit)));
-                pending.push(Cut { child: *right, above: Some(*bit), sought: rights });
-                pending.push(Cut { child: *left, above: Some(*bit), sought: lefts });
+                kept.push(PrunedNode::Inner { bit, right: 0 });
+                sought.sort_unstable_by_key(|key| key.bit(bit));
+                let (lefts, rights) = sought.split_at_mut(sought.partition_point(|key| !key.bit(bit)));
+                pending.push(Cut { child: right, above: Some(bit), sought: rights });
+                pending.push(Cut { child: left, above: Some(bit), sought: lefts });
             }
         }
     }

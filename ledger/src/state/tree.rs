@@ -1,7 +1,5 @@
 //! One version of the tree: its root, how its nodes are read, and what can be wrong with them.
 
-use std::sync::Arc;
-
 use super::node::empty_hash;
 use super::{Child, Key, Node, NodeId, VALUE_SIZE_BYTES_MAX, Value};
 use crate::hash::Hash;
@@ -9,8 +7,8 @@ use crate::hash::Hash;
 /// The value of `key` in the version at `root`; `None` if it has none.
 pub fn get<N: NodeRead>(nodes: &N, root: Root, key: &Key) -> Result<Option<Value>, TreeError<N::Error>> {
     let Some(top) = root.child else { return Ok(None) };
-    let leaf = follow(nodes, top, None, key, |_| {})?;
-    Ok((leaf.key == *key).then_some(leaf.value))
+    let (found, value) = follow(nodes, top, key)?;
+    Ok((found == *key).then_some(value))
 }
 
 /// One version of the tree.
@@ -36,7 +34,7 @@ pub trait NodeRead {
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// The node with this number.
-    fn node(&self, id: NodeId) -> Result<Arc<Node>, Self::Error>;
+    fn node(&self, id: NodeId) -> Result<Node, Self::Error>;
 }
 
 /// Why the tree could not be read or changed.
@@ -92,45 +90,25 @@ impl Defect {
     }
 }
 
-/// The leaf at which a lookup ended.
-pub(super) struct Leaf {
-    pub(super) key: Key,
-    pub(super) value: Value,
-}
-
-/// An inner node that a lookup passed.
-pub(super) struct Inner {
-    pub(super) bit: u8,
-    pub(super) left: Child,
-    pub(super) right: Child,
-}
-
-/// Looks `key` up from `top` down, whose parent stands at bit `above`, telling `pass` each inner node.
-pub(super) fn follow<N: NodeRead>(
-    nodes: &N,
-    top: Child,
-    above: Option<u8>,
-    key: &Key,
-    mut pass: impl FnMut(Inner),
-) -> Result<Leaf, TreeError<N::Error>> {
-    let (mut at, mut above) = (top, above);
+/// Looks `key` up from `top` down: the key and the value of the leaf at which that ends.
+fn follow<N: NodeRead>(nodes: &N, top: Child, key: &Key) -> Result<(Key, Value), TreeError<N::Error>> {
+    let (mut at, mut above) = (top, None);
     let mut passed = [0; 32];
     loop {
-        match &*read(nodes, at.id, above)? {
+        match read(nodes, at.id, above)? {
             Node::Leaf { key: found, value } => {
                 let found_elsewhere = |((mine, its), mask): ((&u8, &u8), &u8)| (mine ^ its) & mask != 0;
                 if key.0.iter().zip(&found.0).zip(&passed).any(found_elsewhere) {
                     return Err(Defect::KeyMisplaced.of(at.id));
                 }
-                return Ok(Leaf { key: *found, value: Arc::clone(value) });
+                return Ok((found, value));
             }
             Node::Inner { bit, left, right } => {
                 if let Some(byte) = passed.get_mut(usize::from(bit / 8)) {
                     *byte |= 0x80 >> (bit % 8);
                 }
-                pass(Inner { bit: *bit, left: *left, right: *right });
-                at = if key.bit(*bit) { *right } else { *left };
-                above = Some(*bit);
+                at = if key.bit(bit) { right } else { left };
+                above = Some(bit);
             }
         }
     }
@@ -142,9 +120,9 @@ pub(super) fn read<N: NodeRead>(
     nodes: &N,
     id: NodeId,
     above: Option<u8>,
-) -> Result<Arc<Node>, TreeError<N::Error>> {
+) -> Result<Node, TreeError<N::Error>> {
     let node = nodes.node(id).map_err(TreeError::Read)?;
-    match &*node {
+    match &node {
         Node::Inner { bit, .. } if above.is_some_and(|above| *bit <= above) => {
             Err(Defect::BitNotGrowing.of(id))
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::tree::{Inner, Leaf, follow};
+use super::ways::{Passed, Ways};
 use super::{Child, Defect, Key, Node, NodeId, NodeRead, Root, TreeError, VALUE_SIZE_BYTES_MAX, Value};
 
 /// A new version, as a difference from the one it was made from.
@@ -13,7 +13,7 @@ pub struct Update {
     pub root: Root,
     /// The nodes that the new version has and the old one has not, by ascending number. All are
     /// reachable from `root`.
-    pub new: Vec<(NodeId, Arc<Node>)>,
+    pub new: Vec<(NodeId, Node)>,
     /// The nodes that the old version has and the new one has not.
     pub stale: Vec<NodeId>,
     /// The first number that is still free.
@@ -38,9 +38,13 @@ pub fn update<N: NodeRead>(
             return Err(TreeError::ValueTooLong { key: *key, size_bytes });
         }
     }
-    let mut growth = Growth { nodes, first_id: next_id, next_id, new: Vec::new(), stale: Vec::new() };
+    let ways = Ways::read(nodes, root, next_id, changes.iter().map(|change| &change.key))?;
+    // A new key adds a leaf and an inner node to what is copied.
+    let (stale_max, new_max) = (ways.len(), ways.len().saturating_add(changes.len().saturating_mul(2)));
+    let (new, stale) = (Vec::with_capacity(new_max), Vec::with_capacity(stale_max));
+    let mut growth = Growth { ways: &ways, next_id, new, stale };
     let child = match root.child {
-        Some(top) => growth.merge(top, None, None, &changes)?,
+        Some(top) => growth.merge(top, 0, &changes)?,
         None => {
             let leaves = growth.leaves(&changes)?;
             growth.join(&leaves)?
@@ -62,131 +66,142 @@ struct Part {
     child: Child,
 }
 
-/// The inner node right above a subtree: its bit, and a key from its other side.
-#[derive(Clone, Copy)]
-struct Above {
-    bit: u8,
-    key: Key,
-}
-
-/// The nodes from a subtree's top down to one of its leaves.
-struct Descent {
-    /// The topmost last.
-    inners: Vec<Inner>,
-    leaf: Leaf,
-}
-
 /// The new version as it grows, from the leaves up. A node is added only where its place is final, so
 /// whatever is added is reachable in the end.
-struct Growth<'a, N> {
-    nodes: &'a N,
-    first_id: NodeId,
+struct Growth<'a> {
+    /// What of the old version the changed keys pass.
+    ways: &'a Ways,
     next_id: NodeId,
-    new: Vec<(NodeId, Arc<Node>)>,
+    new: Vec<(NodeId, Node)>,
     stale: Vec<NodeId>,
 }
 
-impl<N: NodeRead> Growth<'_, N> {
-    /// Applies `changes` to the subtree `at`. All of them belong below `above`. If a parent has been down
-    /// one way through this subtree already, `descent` is the rest of that way.
+impl<'a> Growth<'a> {
+    /// Applies `changes` to the subtree `old`, which stands at `at` of the ways if there are any. All of them belong
+    /// below the bit of the inner node above.
     ///
     /// Recursion is as deep as the tree: bits grow on the way down, so 257 at most.
-    fn merge(
+    fn merge<E>(
         &mut self,
-        at: Child,
-        above: Option<Above>,
-        descent: Option<Descent>,
+        old: Child,
+        at: usize,
         changes: &[Change<'_>],
-    ) -> Result<Option<Child>, TreeError<N::Error>> {
-        let Some(first) = changes.first() else { return Ok(Some(at)) };
-        if at.id >= self.first_id {
-            return Err(Defect::IdNotBelowNext.of(at.id));
+    ) -> Result<Option<Child>, TreeError<E>> {
+        match changes {
+            [] => return Ok(Some(old)),
+            [change] => return self.merge_one(old, at, change),
+            _ => {}
         }
-        let mut descent = match descent {
-            Some(descent) => descent,
-            None => self.descend(at, above, &first.key)?,
+        let passed = self.passed(old, at)?;
+        let (near, bits) = match passed.node {
+            Node::Inner { bit, .. } => (&passed.near, u16::from(bit)),
+            Node::Leaf { .. } => (&passed.near, 256),
         };
-        let near = descent.leaf.key;
-        let top = descent.inners.pop();
-
         // Keys that part from this subtree's before its own bit get a place beside it, the rest in it.
         // Changes are sorted, so each of the three is one run.
-        let bits = top.as_ref().map_or(256, |inner| u16::from(inner.bit));
         let (before, rest) =
-            changes.split_at(changes.partition_point(|change| change.key.cmp_prefix(&near, bits).is_lt()));
+            changes.split_at(changes.partition_point(|change| change.key.cmp_prefix(near, bits).is_lt()));
         let (inside, after) =
-            rest.split_at(rest.partition_point(|change| change.key.cmp_prefix(&near, bits).is_eq()));
+            rest.split_at(rest.partition_point(|change| change.key.cmp_prefix(near, bits).is_eq()));
 
         let mut parts = self.leaves(before)?;
-        let kept = match top {
-            None => self.merge_leaf(at, &descent.leaf, inside.first())?,
-            Some(inner) => self.merge_inner(at, &inner, descent, inside)?,
+        let kept = match passed.node {
+            Node::Leaf { .. } => self.merge(old, at, inside)?,
+            Node::Inner { bit, left, right } => {
+                let (lefts, rights) = inside.split_at(inside.partition_point(|change| !change.key.bit(bit)));
+                let sides =
+                    (self.merge(left, passed.left_at, lefts)?, self.merge(right, passed.right_at, rights)?);
+                self.inner(old, (bit, left, right), sides)?
+            }
         };
-        parts.extend(kept.map(|child| Part { key: near, child }));
+        if before.is_empty() && after.is_empty() {
+            return Ok(kept);
+        }
+        parts.extend(kept.map(|child| Part { key: *near, child }));
         parts.extend(self.leaves(after)?);
         self.join(&parts)
     }
 
-    fn merge_leaf(
+    /// The same for one change alone.
+    fn merge_one<E>(
         &mut self,
-        at: Child,
-        old: &Leaf,
-        change: Option<&Change<'_>>,
-    ) -> Result<Option<Child>, TreeError<N::Error>> {
-        match change {
-            None => Ok(Some(at)),
-            Some(Change { value: Some(value), .. }) if **value == old.value => Ok(Some(at)),
-            Some(Change { key, value }) => {
-                self.stale.push(at.id);
-                value.map(|value| self.add_leaf(*key, value)).transpose()
+        old: Child,
+        at: usize,
+        change: &Change<'_>,
+    ) -> Result<Option<Child>, TreeError<E>> {
+        let end = self.ways.end_of(&change.key, at).ok_or(Defect::KeyMisplaced.of(old.id))?;
+        match (change.key.first_difference(end), change.value) {
+            (Some(_), None) => Ok(Some(old)),
+            (parted, _) => self.place(old, at, change, parted),
+        }
+    }
+
+    /// Puts `change` in its place in the subtree `old`, where it parts at `parted` from the key at which its lookup
+    /// ends; `None` if it is that key.
+    fn place<E>(
+        &mut self,
+        old: Child,
+        at: usize,
+        change: &Change<'_>,
+        parted: Option<u8>,
+    ) -> Result<Option<Child>, TreeError<E>> {
+        let passed = self.passed(old, at)?;
+        match (&passed.node, parted) {
+            (Node::Inner { bit, left, right }, _) if parted.is_none_or(|parted| parted > *bit) => {
+                let (mut sides, bit) = ((Some(*left), Some(*right)), *bit);
+                if change.key.bit(bit) {
+                    sides.1 = self.place(*right, passed.right_at, change, parted)?;
+                } else {
+                    sides.0 = self.place(*left, passed.left_at, change, parted)?;
+                }
+                self.inner(old, (bit, *left, *right), sides)
+            }
+            (Node::Leaf { value, .. }, None) if change.value == Some(value) => Ok(Some(old)),
+            (_, None) => {
+                self.stale.push(old.id);
+                change.value.map(|value| self.add_leaf(change.key, value)).transpose()
+            }
+            (_, Some(bit)) => {
+                let Some(value) = change.value else { return Ok(Some(old)) };
+                let leaf = self.add_leaf(change.key, value)?;
+                let (left, right) = if change.key.bit(bit) { (old, leaf) } else { (leaf, old) };
+                self.add(Node::Inner { bit, left, right }).map(Some)
             }
         }
     }
 
-    fn merge_inner(
+    /// What becomes of the inner node `old`, whose sides were `left` and `right` and become `sides`.
+    fn inner<E>(
         &mut self,
-        at: Child,
-        old: &Inner,
-        descent: Descent,
-        changes: &[Change<'_>],
-    ) -> Result<Option<Child>, TreeError<N::Error>> {
-        let (lefts, rights) = changes.split_at(changes.partition_point(|change| !change.key.bit(old.bit)));
-        let above = Some(Above { bit: old.bit, key: descent.leaf.key });
-        let (left_descent, right_descent) =
-            if descent.leaf.key.bit(old.bit) { (None, Some(descent)) } else { (Some(descent), None) };
-        let left = self.merge(old.left, above, left_descent, lefts)?;
-        let right = self.merge(old.right, above, right_descent, rights)?;
-        if left == Some(old.left) && right == Some(old.right) {
-            return Ok(Some(at));
+        old: Child,
+        (bit, left, right): (u8, Child, Child),
+        sides: (Option<Child>, Option<Child>),
+    ) -> Result<Option<Child>, TreeError<E>> {
+        if sides == (Some(left), Some(right)) {
+            return Ok(Some(old));
         }
-        self.stale.push(at.id);
-        match (left, right) {
-            (Some(left), Some(right)) => self.add(Node::Inner { bit: old.bit, left, right }).map(Some),
+        self.stale.push(old.id);
+        match sides {
+            (Some(left), Some(right)) => self.add(Node::Inner { bit, left, right }).map(Some),
             // A side that ran empty takes the inner node with it.
             (only, None) | (None, only) => Ok(only),
         }
     }
 
-    /// Reads the way that `key` takes through the subtree `at`.
-    fn descend(&self, at: Child, above: Option<Above>, key: &Key) -> Result<Descent, TreeError<N::Error>> {
-        let mut inners = Vec::new();
-        let leaf = follow(self.nodes, at, above.map(|above| above.bit), key, |inner| inners.push(inner))?;
-        inners.reverse();
-        // The leaves of the two sides of an inner node part at its bit, else one of them is misplaced.
-        if above.is_some_and(|above| above.key.first_difference(&leaf.key) != Some(above.bit)) {
-            return Err(Defect::KeyMisplaced.of(at.id));
-        }
-        Ok(Descent { inners, leaf })
+    /// The node `old`, as it was read.
+    fn passed<E>(&self, old: Child, at: usize) -> Result<&'a Passed, TreeError<E>> {
+        // INVARIANT: what has changes beneath is on the way of their keys.
+        self.ways.passed(at).filter(|passed| passed.id == old.id).ok_or(Defect::KeyMisplaced.of(old.id))
     }
 
     /// A new leaf for each change that has a value.
-    fn leaves(&mut self, changes: &[Change<'_>]) -> Result<Vec<Part>, TreeError<N::Error>> {
+    fn leaves<E>(&mut self, changes: &[Change<'_>]) -> Result<Vec<Part>, TreeError<E>> {
         let written = changes.iter().filter_map(|change| Some((change.key, change.value?)));
         written.map(|(key, value)| Ok(Part { key, child: self.add_leaf(key, value)? })).collect()
     }
 
     /// Makes one subtree of neighbouring parts, given by ascending key.
-    fn join(&mut self, parts: &[Part]) -> Result<Option<Child>, TreeError<N::Error>> {
+    fn join<E>(&mut self, parts: &[Part]) -> Result<Option<Child>, TreeError<E>> {
         let Some((first, rest)) = parts.split_first() else { return Ok(None) };
         // The inner nodes that wait for the end of their right side, with growing bits.
         let mut open: Vec<(u8, Child)> = Vec::new();
@@ -206,14 +221,14 @@ impl<N: NodeRead> Growth<'_, N> {
         Ok(Some(right))
     }
 
-    fn add_leaf(&mut self, key: Key, value: &Value) -> Result<Child, TreeError<N::Error>> {
+    fn add_leaf<E>(&mut self, key: Key, value: &Value) -> Result<Child, TreeError<E>> {
         self.add(Node::Leaf { key, value: Arc::clone(value) })
     }
 
-    fn add(&mut self, node: Node) -> Result<Child, TreeError<N::Error>> {
+    fn add<E>(&mut self, node: Node) -> Result<Child, TreeError<E>> {
         let child = Child { id: self.next_id, hash: node.hash() };
         self.next_id = NodeId(self.next_id.0.checked_add(1).ok_or(TreeError::IdsExhausted)?);
-        self.new.push((child.id, Arc::new(node)));
+        self.new.push((child.id, node));
         Ok(child)
     }
 }

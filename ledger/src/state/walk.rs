@@ -1,7 +1,5 @@
 //! Every node of a version, with everything about it checked.
 
-use std::sync::Arc;
-
 use super::tree::read;
 use super::{Child, Defect, Key, Node, NodeId, NodeRead, Root, TreeError, Value};
 
@@ -17,8 +15,8 @@ pub fn leaves<N: NodeRead>(
     root: Root,
 ) -> impl Iterator<Item = Result<(Key, Value), TreeError<N::Error>>> {
     Walk::new(nodes, root).filter_map(|visited| match visited {
-        Ok((_, node)) => match &*node {
-            Node::Leaf { key, value } => Some(Ok((*key, Arc::clone(value)))),
+        Ok((_, node)) => match node {
+            Node::Leaf { key, value } => Some(Ok((key, value))),
             Node::Inner { .. } => None,
         },
         Err(error) => Some(Err(error)),
@@ -52,7 +50,7 @@ impl<'a, N: NodeRead> Walk<'a, N> {
         Self { nodes, pending: top.into_iter().collect(), last_key: None, parted_at: None }
     }
 
-    fn visit(&mut self, next: &Pending) -> Result<Arc<Node>, TreeError<N::Error>> {
+    fn visit(&mut self, next: &Pending) -> Result<Node, TreeError<N::Error>> {
         let id = next.child.id;
         let node = read(self.nodes, id, next.above)?;
         if node.hash() != next.child.hash {
@@ -61,7 +59,7 @@ impl<'a, N: NodeRead> Walk<'a, N> {
         if next.is_right {
             self.parted_at = next.above;
         }
-        match &*node {
+        match &node {
             Node::Inner { bit, left, right } => {
                 let above = Some(*bit);
                 self.pending.push(Pending { child: *right, above, is_right: true });
@@ -84,7 +82,7 @@ impl<'a, N: NodeRead> Walk<'a, N> {
 }
 
 impl<N: NodeRead> Iterator for Walk<'_, N> {
-    type Item = Result<(NodeId, Arc<Node>), TreeError<N::Error>>;
+    type Item = Result<(NodeId, Node), TreeError<N::Error>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.pending.pop()?;

@@ -227,7 +227,7 @@ fn publish(
 ) -> Position {
     if let Some(applied) = &applied {
         for (id, node) in &applied.new_nodes {
-            opened.cache.insert(*id, Arc::clone(node));
+            opened.cache.insert(*id, node.clone());
         }
     }
     let mut live = opened.change();

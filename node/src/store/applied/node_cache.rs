@@ -5,14 +5,14 @@
 //! dropped and the young one is old. That keeps what was used lately, at the cost of one map operation.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::hash::BuildHasherDefault;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chancery_ledger::state::{Node, NodeId};
+use chancery_ledger::state::{Node, NodeId, NodeIdHasher};
 
 const SHARDS: usize = 16;
 
-/// What a node costs beyond its value: two map entries, the allocation and the node itself.
+/// What a node costs beyond its value: its place in the map, of which up to half may be empty, and the allocation of a value.
 const NODE_OVERHEAD_BYTES: usize = 192;
 
 /// A cache of at most about `size_bytes_max`.
@@ -28,45 +28,25 @@ struct Shard {
     old: Nodes,
 }
 
-/// Nodes by number.
-type Nodes = HashMap<NodeId, Arc<Node>, BuildHasherDefault<Scatter>>;
-
-/// Numbers of nodes are counted, and nobody chooses them: one multiplication scatters them well enough.
-#[derive(Default)]
-struct Scatter(u64);
-
-impl Hasher for Scatter {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
-    }
-}
+/// Nodes by number. They stand in the map itself: whoever goes down the tree waits for one place in memory for each.
+type Nodes = HashMap<NodeId, Node, BuildHasherDefault<NodeIdHasher>>;
 
 impl NodeCache {
     pub(super) fn new(size_bytes_max: usize) -> Self {
         Self { shards: Default::default(), young_bytes_max: size_bytes_max / SHARDS / 2 }
     }
 
-    pub(super) fn get(&self, id: NodeId) -> Option<Arc<Node>> {
+    pub(super) fn get(&self, id: NodeId) -> Option<Node> {
         let mut shard = self.shard(id);
         if let Some(node) = shard.young.get(&id) {
-            return Some(Arc::clone(node));
+            return Some(node.clone());
         }
         let node = shard.old.remove(&id)?;
-        shard.insert(id, Arc::clone(&node), self.young_bytes_max);
+        shard.insert(id, node.clone(), self.young_bytes_max);
         Some(node)
     }
 
-    pub(super) fn insert(&self, id: NodeId, node: Arc<Node>) {
+    pub(super) fn insert(&self, id: NodeId, node: Node) {
         self.shard(id).insert(id, node, self.young_bytes_max);
     }
 
@@ -79,7 +59,7 @@ impl NodeCache {
 }
 
 impl Shard {
-    fn insert(&mut self, id: NodeId, node: Arc<Node>, young_bytes_max: usize) {
+    fn insert(&mut self, id: NodeId, node: Node, young_bytes_max: usize) {
         let size_bytes = size_bytes(&node);
         if size_bytes > young_bytes_max {
             return;
@@ -108,8 +88,8 @@ mod tests {
 
     use super::*;
 
-    fn leaf(byte: u8) -> Arc<Node> {
-        Arc::new(Node::Leaf { key: Key([byte; 32]), value: Arc::from([byte; 100]) })
+    fn leaf(byte: u8) -> Node {
+        Node::Leaf { key: Key([byte; 32]), value: [byte; 100].into() }
     }
 
     #[test]
@@ -124,7 +104,7 @@ mod tests {
             .shards
             .iter()
             .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
-            .map(|shard| shard.young.values().chain(shard.old.values()).map(|n| size_bytes(n)).sum::<usize>())
+            .map(|shard| shard.young.values().chain(shard.old.values()).map(size_bytes).sum::<usize>())
             .sum();
         assert!(held <= 64 << 10, "{held}");
         assert_eq!(cache.get(NodeId(1)), None);

@@ -157,15 +157,15 @@ impl AppliedView {
 impl NodeRead for AppliedView {
     type Error = AppliedFault;
 
-    fn node(&self, id: NodeId) -> Result<Arc<Node>, AppliedFault> {
+    fn node(&self, id: NodeId) -> Result<Node, AppliedFault> {
         if let Some(node) = self.opened.cache.get(id) {
             return Ok(node);
         }
         let corrupt = |reason: String| AppliedFault::corrupt(format!("state tree node {id}"), reason);
         let found = self.opened.database.get(Column::Nodes, &id.0.to_be_bytes())?;
         let bytes = found.ok_or_else(|| corrupt("it is missing".into()))?;
-        let node = Arc::new(Node::decode(&bytes).map_err(|error| corrupt(error.to_string()))?);
-        self.opened.cache.insert(id, Arc::clone(&node));
+        let node = Node::decode(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        self.opened.cache.insert(id, node.clone());
         Ok(node)
     }
 }

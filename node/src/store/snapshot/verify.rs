@@ -201,7 +201,7 @@ impl Contents {
                 return Err(VerifyError::State(format!("node {id} has a number that is still free")));
             }
             in_use.push(id);
-            let Node::Leaf { key, value } = &*node else { continue };
+            let Node::Leaf { key, value } = &node else { continue };
             // Records with one anchor share the first 8 bytes of their keys.
             if key.0.first_chunk::<8>() != near.0.first_chunk::<8>() {
                 continue;
@@ -289,11 +289,11 @@ impl Contents {
 impl NodeRead for Contents {
     type Error = AppliedFault;
 
-    fn node(&self, id: NodeId) -> Result<std::sync::Arc<Node>, AppliedFault> {
+    fn node(&self, id: NodeId) -> Result<Node, AppliedFault> {
         let corrupt = |reason: String| AppliedFault::corrupt(format!("state tree node {id}"), reason);
         let bytes = self.database.get(Column::Nodes, &id.0.to_be_bytes())?;
         let bytes = bytes.ok_or_else(|| corrupt("it is missing".into()))?;
-        Ok(std::sync::Arc::new(Node::decode(&bytes).map_err(|error| corrupt(error.to_string()))?))
+        Node::decode(&bytes).map_err(|error| corrupt(error.to_string()))
     }
 }
 
