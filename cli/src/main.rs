@@ -135,13 +135,21 @@ enum Command {
     Audit(audit::AuditCommand),
 }
 
+/// Threads for what may wait for the disk. They take turns, so that of many each would have forgotten everything, and each
+/// would be woken from a long sleep.
+const BLOCKING_THREADS_MAX: usize = 8;
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
     let format = arguments.output;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return end(Err(Failure::local(format!("no runtime: {error}"))), format),
     };
