@@ -32,7 +32,8 @@ pub(super) fn plan(
     let keep_from = head.block.saturating_sub(options.history_blocks);
     let mut start = was;
     let mut stale = Vec::new();
-    if keep_from >= was.state {
+    // While the ledger is younger than its history, nothing is too old, and nobody need look.
+    if keep_from > 0 && keep_from >= was.state {
         start.state = keep_from;
         // A node stale since block b is used by states before b only: those of blocks up to b − 1.
         for found in opened.database.records_from(Column::Stale, &record::pair_key(was.state, 0))? {
