@@ -16,7 +16,7 @@ use crate::command::{Body, LedgerId, SignedCommand, VerifiedSignatures};
 use crate::hash::Hash;
 use crate::head::Head;
 use crate::log::Frontier;
-use crate::state::{Node, NodeId, NodeRead, Numbered, Root, TreeError, Update, Version};
+use crate::state::{Changes, Node, NodeId, NodeRead, Numbered, Root, TreeError, Update, Version};
 
 /// Why a block cannot be applied. None of these is a client's doing: a replica that meets one must stop.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +102,8 @@ pub struct Applied {
     pub new_nodes: Vec<(NodeId, Node)>,
     /// Tree nodes of the version before that this one does not use.
     pub stale_nodes: Vec<NodeId>,
+    /// What became of each key of the state that was written.
+    pub changes: Changes,
     /// New deduplication entries, in the order of their chains.
     pub dedup: Vec<DedupEntry>,
     /// Buckets of which nothing is live any more.
@@ -262,12 +264,13 @@ pub(super) fn found<V: Version>(empty: &V, block: &Block) -> Result<Executed<V::
 
 impl Applied {
     /// What was executed, upon the tree at a root and the first free number for its nodes.
-    fn of(executed: Executed<Update>, before: (Root, NodeId), block_hash: Hash) -> Self {
+    fn of(executed: Executed<(Update, Changes)>, before: (Root, NodeId), block_hash: Hash) -> Self {
         let Executed { head, frontier, next, leaves, outcomes, dedup, dedup_dropped } = executed;
         let (root, next_id) = before;
-        let next = next.unwrap_or(Update { root, new: Vec::new(), stale: Vec::new(), next_id });
+        let unchanged = || (Update { root, new: Vec::new(), stale: Vec::new(), next_id }, Changes::new());
+        let (next, changes) = next.unwrap_or_else(unchanged);
         let Update { root, new: new_nodes, stale: stale_nodes, next_id: next_node } = next;
         let summary = Summary { head, frontier, root, next_node, block_hash };
-        Self { summary, leaves, outcomes, new_nodes, stale_nodes, dedup, dedup_dropped }
+        Self { summary, leaves, outcomes, new_nodes, stale_nodes, changes, dedup, dedup_dropped }
     }
 }

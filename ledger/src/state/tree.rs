@@ -7,8 +7,13 @@ use crate::hash::Hash;
 /// The value of `key` in the version at `root`; `None` if it has none.
 pub fn get<N: NodeRead>(nodes: &N, root: Root, key: &Key) -> Result<Option<Value>, TreeError<N::Error>> {
     let Some(top) = root.child else { return Ok(None) };
+    if let Some(value) = nodes.known(root, key) {
+        return Ok(value);
+    }
     let (found, value) = follow(nodes, top, key)?;
-    Ok((found == *key).then_some(value))
+    let value = (found == *key).then_some(value);
+    nodes.found(root, key, value.as_ref());
+    Ok(value)
 }
 
 /// One version of the tree.
@@ -35,6 +40,17 @@ pub trait NodeRead {
 
     /// The node with this number.
     fn node(&self, id: NodeId) -> Result<Node, Self::Error>;
+
+    /// The value of `key` in the version at `root`, or that it has none, if that is known without looking it up.
+    fn known(&self, root: Root, key: &Key) -> Option<Option<Value>> {
+        let _ = (root, key);
+        None
+    }
+
+    /// Is told what looking `key` up in the version at `root` came to, and may remember it.
+    fn found(&self, root: Root, key: &Key, value: Option<&Value>) {
+        let _ = (root, key, value);
+    }
 }
 
 /// Why the tree could not be read or changed.

@@ -37,14 +37,15 @@ pub struct Numbered<'a, N> {
 
 impl<N: NodeRead> Version for Numbered<'_, N> {
     type Error = TreeError<N::Error>;
-    type Next = Update;
+    /// And the changes that it was made by.
+    type Next = (Update, Changes);
 
     fn value(&self, key: &Key) -> Result<Option<Value>, Self::Error> {
         get(self.nodes, self.root, key)
     }
 
-    fn next(&self, changes: Changes) -> Result<(Hash, Update), Self::Error> {
+    fn next(&self, changes: Changes) -> Result<(Hash, (Update, Changes)), Self::Error> {
         let update = update(self.nodes, self.root, self.next_id, &changes)?;
-        Ok((update.root.hash(), update))
+        Ok((update.root.hash(), (update, changes)))
     }
 }

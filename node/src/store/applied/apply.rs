@@ -229,6 +229,7 @@ fn publish(
         for (id, node) in &applied.new_nodes {
             opened.cache.insert(*id, node.clone());
         }
+        opened.newest.advance(applied.summary.root, &applied.changes);
     }
     let mut live = opened.change();
     let live: &mut Live = &mut live;

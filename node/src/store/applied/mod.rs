@@ -12,6 +12,8 @@ mod fault;
 pub(in crate::store) mod folders;
 mod founding;
 mod history;
+mod lately_used;
+mod newest_values;
 mod node_cache;
 pub(in crate::store) mod record;
 pub mod tables;

@@ -9,12 +9,13 @@ use chancery_ledger::follow::EndMark;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::Head;
 use chancery_ledger::log::{ProveError, SubtreeRoots, TileIndex, TileRead, prove_inclusion_with, root_at};
-use chancery_ledger::state::{Node, NodeId, NodeRead, Root};
+use chancery_ledger::state::{Key, Node, NodeId, NodeRead, Root, Value};
 
 use super::AppliedOptions;
 use super::database::{Column, Database};
 use super::fault::{AppliedFault, with_causes};
 use super::founding::Founding;
+use super::newest_values::NewestValues;
 use super::node_cache::NodeCache;
 use super::record::{self, HistoryStart};
 use crate::raft::types::{LogId, StoredMembership};
@@ -168,6 +169,14 @@ impl NodeRead for AppliedView {
         self.opened.cache.insert(id, node.clone());
         Ok(node)
     }
+
+    fn known(&self, root: Root, key: &Key) -> Option<Option<Value>> {
+        self.opened.newest.get(root, key)
+    }
+
+    fn found(&self, root: Root, key: &Key, value: Option<&Value>) {
+        self.opened.newest.insert(root, key, value);
+    }
 }
 
 impl TileRead for AppliedView {
@@ -189,6 +198,7 @@ impl TileRead for AppliedView {
 pub(in crate::store) struct Opened {
     pub(in crate::store) database: Database,
     pub(super) cache: NodeCache,
+    pub(super) newest: NewestValues,
     subtree_roots: SubtreeRoots,
     live: RwLock<Live>,
 }
@@ -249,8 +259,11 @@ impl Opened {
             outcomes: RecentOutcomes::default(),
             founding_position: founding.log_genesis().position(),
         };
-        let cache = NodeCache::new(options.cached_bytes_max);
-        Ok(Self { database, cache, subtree_roots: SubtreeRoots::default(), live: RwLock::new(live) })
+        // What is read by key is read most, and is the smaller part.
+        let newest_bytes_max = options.cached_bytes_max / 8;
+        let cache = NodeCache::new(options.cached_bytes_max.saturating_sub(newest_bytes_max));
+        let newest = NewestValues::new(live.state.summary().root, newest_bytes_max);
+        Ok(Self { database, cache, newest, subtree_roots: SubtreeRoots::default(), live: RwLock::new(live) })
     }
 
     pub(super) fn live(&self) -> RwLockReadGuard<'_, Live> {
