@@ -1,6 +1,5 @@
 //! `apply`: one block, in order, each command wholly or not at all.
 
-
 use super::block::{Block, BlockError};
 use super::dedup::{Dedup, DedupEntry};
 use super::draft::{Draft, Effect, Stop};
