@@ -184,8 +184,8 @@ fn write_effects(
     for (id, node) in &applied.new_nodes {
         batch.put(Column::Nodes, id.0.to_be_bytes(), node.encode())?;
     }
-    for id in &applied.stale_nodes {
-        batch.put(Column::Stale, record::pair_key(head.block, id.0), [])?;
+    for (nodes, number) in applied.stale_nodes.chunks(record::STALE_NODES_MAX).zip(0..) {
+        batch.put(Column::Stale, record::pair_key(head.block, number), record::encode_stale(nodes))?;
     }
     for (leaf, index) in applied.leaves.iter().zip(frontier.size()..) {
         batch.put(Column::Entries, index.to_be_bytes(), leaf)?;

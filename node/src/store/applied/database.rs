@@ -23,7 +23,7 @@ pub(in crate::store) use crate::store::disk::Record;
 pub enum Column {
     /// Node number → node.
     Nodes,
-    /// Block ‖ number of a node that this block's state is the first not to use → nothing.
+    /// Block ‖ number of the record → some of the nodes that this block's state is the first not to use.
     Stale,
     /// Leaf index → entry.
     Entries,

@@ -1,6 +1,7 @@
 //! Forgetting old states: nodes that no kept state uses are deleted, a bounded number with each block.
 
 use chancery_ledger::head::Head;
+use chancery_ledger::state::NodeId;
 
 use super::AppliedOptions;
 use super::database::{Batch, Column};
@@ -13,15 +14,17 @@ const SUMMARIES_MIN: u64 = 1024;
 
 /// What is deleted with one block.
 pub(super) struct Step {
-    /// Keys of stale nodes' records: since which block, and the node.
-    stale: Vec<(u64, u64)>,
+    stale: Vec<NodeId>,
+    /// Keys of the records that say so of them.
+    records: Vec<[u8; 16]>,
     summaries: std::ops::Range<u64>,
     was: HistoryStart,
     /// Where history starts once the step is made.
     pub(super) start: HistoryStart,
 }
 
-/// Finds at most `nodes_max` nodes that no state of the last `history_blocks` before `head` uses.
+/// Finds nodes that no state of the last `history_blocks` before `head` uses: no more records of them than are needed for
+/// `nodes_max`, if there are as many.
 pub(super) fn plan(
     opened: &Opened,
     head: &Head,
@@ -31,37 +34,40 @@ pub(super) fn plan(
     let was = opened.live().history;
     let keep_from = head.block.saturating_sub(options.history_blocks);
     let mut start = was;
-    let mut stale = Vec::new();
+    let (mut stale, mut records) = (Vec::new(), Vec::new());
     // While the ledger is younger than its history, nothing is too old, and nobody need look.
     if keep_from > 0 && keep_from >= was.state {
         start.state = keep_from;
         // A node stale since block b is used by states before b only: those of blocks up to b − 1.
         for found in opened.database.records_from(Column::Stale, &record::pair_key(was.state, 0))? {
-            let (key, _) = found?;
-            let (since, node) =
+            let (key, value) = found?;
+            let (since, number) =
                 record::decode_pair_key(&key).ok_or_else(|| AppliedFault::corrupt("stale nodes", "a key"))?;
             if since > keep_from {
                 break;
             }
-            if stale.len() == nodes_max {
-                // The state of `since` itself is whole: it does not use this node.
+            if stale.len() >= nodes_max {
+                // The state of `since` itself is whole: it does not use these nodes.
                 start.state = since;
                 break;
             }
-            stale.push((since, node));
+            stale.extend(record::decode_stale(&value)?);
+            records.push(record::pair_key(since, number));
         }
     }
     let unneeded = head.block.saturating_sub(SUMMARIES_MIN).min(start.state);
     let most = u64::try_from(nodes_max).unwrap_or(u64::MAX);
     start.summary = unneeded.clamp(was.summary, was.summary.saturating_add(most));
-    Ok(Step { stale, summaries: was.summary..start.summary, was, start })
+    Ok(Step { stale, records, summaries: was.summary..start.summary, was, start })
 }
 
 impl Step {
     pub(super) fn write(&self, batch: &mut Batch<'_>) -> Result<(), AppliedFault> {
-        for (since, node) in &self.stale {
-            batch.delete(Column::Nodes, node.to_be_bytes())?;
-            batch.delete(Column::Stale, record::pair_key(*since, *node))?;
+        for node in &self.stale {
+            batch.delete(Column::Nodes, node.0.to_be_bytes())?;
+        }
+        for record in &self.records {
+            batch.delete(Column::Stale, record)?;
         }
         for block in self.summaries.clone() {
             batch.delete(Column::Summaries, block.to_be_bytes())?;

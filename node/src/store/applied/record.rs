@@ -3,12 +3,13 @@
 //!
 //! | record | value |
 //! |---|---|
-//! | summary | 1 ‖ head (164) ‖ root: 0, or 1 ‖ node (8) ‖ hash (32) ‖ next node (8) ‖ block hash (32) ‖ frontier |
-//! | `schema` | 1 ‖ ledger id (32) |
-//! | `applied` | 1 ‖ term (8) ‖ index (8) |
-//! | `membership` | 1 ‖ term (8) ‖ index (8) ‖ [payload](crate::raft::payload_bytes) with the membership |
-//! | roster | 1 ‖ roster chain of the block's link alone, which has no statements until it is proven |
-//! | `history` | 1 ‖ oldest block whose state is whole (8) ‖ oldest block that has a summary (8) |
+//! | summary | 2 ‖ head (164) ‖ root: 0, or 1 ‖ node (8) ‖ hash (32) ‖ next node (8) ‖ block hash (32) ‖ frontier |
+//! | `schema` | 2 ‖ ledger id (32) |
+//! | `applied` | 2 ‖ term (8) ‖ index (8) |
+//! | `membership` | 2 ‖ term (8) ‖ index (8) ‖ [payload](crate::raft::payload_bytes) with the membership |
+//! | roster | 2 ‖ roster chain of the block's link alone, which has no statements until it is proven |
+//! | `history` | 2 ‖ oldest block whose state is whole (8) ‖ oldest block that has a summary (8) |
+//! | stale | 2 ‖ numbers of nodes (8 each): at least one, at most 256 |
 
 use chancery_ledger::authority::Summary;
 use chancery_ledger::command::LedgerId;
@@ -22,7 +23,10 @@ use crate::raft::payload_bytes;
 use crate::raft::types::{LogId, Payload, StoredMembership, log_id};
 
 /// The version of the folder's layout, and of each record in it.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Most nodes that one record says are stale.
+pub(in crate::store) const STALE_NODES_MAX: usize = 256;
 
 pub(in crate::store) const SCHEMA: &[u8] = b"schema";
 pub(in crate::store) const APPLIED: &[u8] = b"applied";
@@ -47,6 +51,26 @@ pub(in crate::store) fn pair_key(first: u64, second: u64) -> [u8; 16] {
 pub(in crate::store) fn decode_pair_key(key: &[u8]) -> Option<(u64, u64)> {
     let (first, second) = key.split_first_chunk()?;
     Some((u64::from_be_bytes(*first), u64::from_be_bytes(second.try_into().ok()?)))
+}
+
+pub(in crate::store) fn encode_stale(nodes: &[NodeId]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + 8 * nodes.len());
+    out.push(VERSION);
+    out.extend(nodes.iter().flat_map(|node| node.0.to_be_bytes()));
+    out
+}
+
+pub(in crate::store) fn decode_stale(bytes: &[u8]) -> Result<Vec<NodeId>, AppliedFault> {
+    let corrupt = |reason| AppliedFault::corrupt("stale nodes", reason);
+    let nodes = match bytes {
+        [VERSION, nodes @ ..] => nodes,
+        _ => return Err(corrupt("not a record of this version")),
+    };
+    let (nodes, rest) = nodes.as_chunks();
+    if nodes.is_empty() || nodes.len() > STALE_NODES_MAX || !rest.is_empty() {
+        return Err(corrupt("a length that cannot be"));
+    }
+    Ok(nodes.iter().map(|node| NodeId(u64::from_be_bytes(*node))).collect())
 }
 
 /// The number in a key.
@@ -267,5 +291,20 @@ mod tests {
         assert_eq!(decode_membership(&bytes), Ok(stored));
         assert_eq!(encode_membership(&StoredMembership::default()), Ok(None));
         assert_eq!(decode_pair_key(&pair_key(1, u64::MAX)), Some((1, u64::MAX)));
+    }
+
+    #[test]
+    fn stale_nodes_round_trip_and_nothing_else_is_taken() {
+        for count in [1, 2, STALE_NODES_MAX] {
+            let nodes: Vec<NodeId> = (0..count as u64).map(|number| NodeId(u64::MAX - number)).collect();
+            let bytes = encode_stale(&nodes);
+            assert_eq!(decode_stale(&bytes), Ok(nodes));
+            assert!(decode_stale(&bytes[1..]).is_err());
+            assert!(decode_stale(&bytes[..bytes.len() - 1]).is_err());
+            assert!(decode_stale(&[&bytes[..], &[0]].concat()).is_err());
+        }
+        assert!(decode_stale(&[]).is_err());
+        assert!(decode_stale(&encode_stale(&[])).is_err());
+        assert!(decode_stale(&encode_stale(&[NodeId(1); STALE_NODES_MAX + 1])).is_err());
     }
 }

@@ -222,10 +222,11 @@ impl Contents {
     fn verify_stale(&self, head: &Head, in_use: &[u64]) -> Result<(), VerifyError> {
         for found in self.database.records_from(Column::Stale, &[])? {
             let (key, value) = found?;
-            let (since, id) = record::decode_pair_key(&key)
-                .filter(|(since, _)| *since <= head.block && value.is_empty())
+            let (since, _) = record::decode_pair_key(&key)
+                .filter(|(since, _)| *since <= head.block)
                 .ok_or(VerifyError::Manifest("stale nodes"))?;
-            if in_use.binary_search(&id).is_ok() {
+            let stale = record::decode_stale(&value).map_err(|_| VerifyError::Manifest("stale nodes"))?;
+            if let Some(NodeId(id)) = stale.into_iter().find(|node| in_use.binary_search(&node.0).is_ok()) {
                 tracing::warn!(since, id, "a node in use is said to be stale");
                 return Err(VerifyError::StaleInUse(id));
             }

@@ -155,9 +155,14 @@ async fn forged_state_trees() {
 
     let error = refused(&built, |_, batch| {
         let head_block = leader.state.head().block;
-        batch.put(Column::Stale, record::pair_key(head_block, root.id.0), []).unwrap();
+        batch.put(Column::Stale, record::pair_key(head_block, 9), record::encode_stale(&[root.id])).unwrap();
     });
     assert!(matches!(error.await, VerifyError::StaleInUse(_)));
+    let error = refused(&built, |_, batch| {
+        let head_block = leader.state.head().block;
+        batch.put(Column::Stale, record::pair_key(head_block, 9), [2, 0]).unwrap();
+    });
+    assert!(matches!(error.await, VerifyError::Manifest(_)));
     let error = refused(&built, |_, batch| batch.put(Column::Stale, [1, 2, 3], []).unwrap());
     assert!(matches!(error.await, VerifyError::Manifest(_)));
 }
