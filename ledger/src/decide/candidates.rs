@@ -8,7 +8,7 @@ use crate::command::{Name, Patterns};
 ///
 /// It is a guess and decides nothing: grants may have ended since, or been revoked, and others may have come. What it
 /// finds is [`Request::hint`]'s, under which [`decide`](super::decide) looks for itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Candidates {
     /// The agent's epoch and how many grants it had in it: a list only grows within its epoch.
     read_at: (u64, u32),

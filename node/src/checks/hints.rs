@@ -69,3 +69,39 @@ impl Hints {
         usize::from(u16::from_be_bytes([high, low])) % PLACES
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    /// Agents that stand at one place.
+    fn at_one_place(hints: &Hints, count: usize) -> Vec<Name> {
+        let names = (0_u32..).map(|number| Name::new(format!("agent-{number}")).unwrap());
+        names.filter(|name| hints.place(name) == 0).take(count).collect()
+    }
+
+    #[test]
+    fn as_many_agents_as_have_room_stay_at_a_place_and_the_oldest_goes_first() {
+        let hints = Hints::default();
+        let agents = at_one_place(&hints, AGENTS_EACH + 1);
+        let [first, second, .., last] = agents.as_slice() else { panic!("more than two") };
+        assert!(hints.of(first).is_none(), "nobody came yet");
+        for agent in &agents[..AGENTS_EACH] {
+            hints.keep(agent.clone(), Candidates::default());
+        }
+        let kept: Vec<_> = agents[..AGENTS_EACH].iter().map(|agent| hints.of(agent).unwrap()).collect();
+
+        // Who comes again takes nobody's room, and is the newest.
+        hints.keep(first.clone(), Candidates::default());
+        for (agent, before) in agents.iter().zip(&kept) {
+            assert_eq!(Arc::ptr_eq(&hints.of(agent).unwrap(), before), agent != first, "{agent}");
+        }
+        assert!(hints.of(last).is_none());
+        hints.keep(last.clone(), Candidates::default());
+        assert!(hints.of(second).is_none(), "the oldest");
+        for agent in agents.iter().filter(|agent| *agent != second) {
+            assert!(hints.of(agent).is_some(), "{agent}");
+        }
+    }
+}
