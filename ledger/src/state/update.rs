@@ -130,10 +130,7 @@ impl<'a> Growth<'a> {
         change: &Change<'_>,
     ) -> Result<Option<Child>, TreeError<E>> {
         let end = self.ways.end_of(&change.key, at).ok_or(Defect::KeyMisplaced.of(old.id))?;
-        match (change.key.first_difference(end), change.value) {
-            (Some(_), None) => Ok(Some(old)),
-            (parted, _) => self.place(old, at, change, parted),
-        }
+        self.place(old, at, change, change.key.first_difference(end))
     }
 
     /// Puts `change` in its place in the subtree `old`, where it parts at `parted` from the key at which its lookup

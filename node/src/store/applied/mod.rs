@@ -152,7 +152,8 @@ impl AppliedStore {
         Ok(())
     }
 
-    /// Deletes at most `nodes_max` nodes of states that are no longer kept, and says how many it found.
+    /// Deletes `nodes_max` nodes of states that are no longer kept, and what else the last record lists that names one of
+    /// them, or fewer if there are no more; says how many it found.
     /// [`AppliedStore::apply`] does so too; this catches up after the option was lowered.
     pub fn prune_history(&self, nodes_max: usize) -> Result<usize, AppliedDead> {
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);

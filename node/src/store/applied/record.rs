@@ -61,16 +61,12 @@ pub(in crate::store) fn encode_stale(nodes: &[NodeId]) -> Vec<u8> {
 }
 
 pub(in crate::store) fn decode_stale(bytes: &[u8]) -> Result<Vec<NodeId>, AppliedFault> {
-    let corrupt = |reason| AppliedFault::corrupt("stale nodes", reason);
-    let nodes = match bytes {
-        [VERSION, nodes @ ..] => nodes,
-        _ => return Err(corrupt("not a record of this version")),
-    };
-    let (nodes, rest) = nodes.as_chunks();
-    if nodes.is_empty() || nodes.len() > STALE_NODES_MAX || !rest.is_empty() {
-        return Err(corrupt("a length that cannot be"));
-    }
-    Ok(nodes.iter().map(|node| NodeId(u64::from_be_bytes(*node))).collect())
+    whole("stale nodes", bytes, |fields| {
+        let nodes;
+        (nodes, fields.rest) = fields.rest.as_chunks();
+        let count_can_be = (1..=STALE_NODES_MAX).contains(&nodes.len());
+        count_can_be.then(|| nodes.iter().map(|node| NodeId(u64::from_be_bytes(*node))).collect())
+    })
 }
 
 /// The number in a key.
