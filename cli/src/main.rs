@@ -139,6 +139,12 @@ enum Command {
 /// would be woken from a long sleep.
 const BLOCKING_THREADS_MAX: usize = 8;
 
+/// Threads for what waits for nothing: half of the processors. The other half has the threads for the disk, which decide and
+/// apply as well; and whoever is the only one wakes nobody to share what there is little of.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -147,6 +153,7 @@ fn main() -> ExitCode {
     let format = arguments.output;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(workers())
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build();
     let runtime = match runtime {

@@ -4,12 +4,16 @@
 //! A session proves what single calls prove: each question has a nonce of its own, and whoever asked verifies its
 //! answer. When the stream fails, so does what waits on it, and is tried again as a call that failed would be; the next
 //! question begins another stream.
+//!
+//! Nodes of the state's tree that came with an answer are kept, and the next ones come without them: each answer is put
+//! together here, and is then what a call of its own would have brought.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chancery_ledger::answer::{Answer, HeadProof, decode_answer_beside};
+use chancery_ledger::answer::{Answer, AnswerError, HeadProof, decode_answer_around, decode_answer_beside};
+use chancery_ledger::state::{Kept, PrunedTree, decode_keys};
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::ledger_client::LedgerClient;
 use chancery_proto::v1::api::session_answer::Outcome;
@@ -54,6 +58,8 @@ struct Asked {
 struct Part {
     proof: Arc<HeadProof>,
     answer: Vec<u8>,
+    /// What the answer shows of the state, if it leaves that out.
+    tree: Option<PrunedTree>,
 }
 
 impl Sessions {
@@ -66,35 +72,44 @@ impl Sessions {
         size_bytes_max: usize,
     ) -> Result<Answer, Failure> {
         let (reply, part) = oneshot::channel();
-        let questions = self.questions(client);
+        let questions = self.questions(client, size_bytes_max);
         let asking = async {
             let gone = || Failure::Failed { code: Code::Unavailable, message: "the session ended".into() };
             questions.send(Asked { check, reply }).await.map_err(|_| gone())?;
             part.await.map_err(|_| gone())?
         };
-        let Part { proof, answer } =
+        let Part { proof, answer, tree } =
             tokio::time::timeout(time, asking).await.map_err(|_| Failure::TimedOut)??;
-        Ok(decode_answer_beside(&answer, &proof, size_bytes_max).map_err(ProofError::from)?)
+        let answer = match tree {
+            Some(tree) => decode_answer_around(&answer, &proof, tree, size_bytes_max),
+            None => decode_answer_beside(&answer, &proof, size_bytes_max),
+        };
+        Ok(answer.map_err(ProofError::from)?)
     }
 
     /// Where questions go.
-    fn questions(&self, client: LedgerClient<Channel>) -> mpsc::Sender<Asked> {
+    fn questions(&self, client: LedgerClient<Channel>, tree_size_bytes_max: usize) -> mpsc::Sender<Asked> {
         // INVARIANT: nothing panics while it is held.
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(questions) = current.as_ref().filter(|questions| !questions.is_closed()) {
             return questions.clone();
         }
         let (questions, asked) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(client, asked));
+        tokio::spawn(run(client, asked, tree_size_bytes_max));
         *current = Some(questions.clone());
         questions
     }
 }
 
 /// Runs one stream, until it fails or nobody can ask any more.
-async fn run(mut client: LedgerClient<Channel>, mut asked: mpsc::Receiver<Asked>) {
+async fn run(
+    mut client: LedgerClient<Channel>,
+    mut asked: mpsc::Receiver<Asked>,
+    tree_size_bytes_max: usize,
+) {
     let (to, messages) = mpsc::channel(MESSAGES_MAX);
-    let mut waiting = Waiting::default();
+    let mut waiting =
+        Waiting { by_id: HashMap::new(), next_id: 0, kept: Kept::default(), tree_size_bytes_max };
     // The first questions go with the call, so that they wait for no answer to it.
     if !waiting.send_next(&mut asked, &to).await {
         return;
@@ -113,11 +128,13 @@ async fn run(mut client: LedgerClient<Channel>, mut asked: mpsc::Receiver<Asked>
     }
 }
 
-/// Who waits for an answer.
-#[derive(Default)]
+/// Who waits for an answer, and what is kept of those that came.
 struct Waiting {
     by_id: HashMap<u64, oneshot::Sender<Result<Part, Failure>>>,
     next_id: u64,
+    kept: Kept,
+    /// Largest tree of one answer.
+    tree_size_bytes_max: usize,
 }
 
 impl Waiting {
@@ -136,7 +153,9 @@ impl Waiting {
             let room = self.by_id.len() + QUESTIONS_MAX <= WAITING_MAX && to.capacity() > 0;
             tokio::select! {
                 message = answers.message() => match message {
-                    Ok(Some(message)) => self.answered(message),
+                    Ok(Some(message)) => if let Err(Amiss) = self.answered(message) {
+                        return Some(Status::internal("answers of the session do not fit what came before"));
+                    },
                     Ok(None) => return None,
                     Err(status) => return Some(status),
                 },
@@ -160,12 +179,13 @@ impl Waiting {
         if asked.recv_many(&mut batch, QUESTIONS_MAX).await == 0 {
             return false;
         }
+        let is_first = self.next_id == 0;
         // Who waits no more is not asked for.
         let waits = |asked: &Asked| !asked.reply.is_closed();
         let questions: Vec<_> = batch.into_iter().filter(waits).map(|asked| self.question(asked)).collect();
         if !questions.is_empty() {
             // INVARIANT: there is room, and nobody else sends. If not, the stream is gone, as is told next.
-            let _ = to.try_send(api::SessionQuestions { questions });
+            let _ = to.try_send(api::SessionQuestions { questions, keeps_nodes: is_first });
         }
         true
     }
@@ -177,23 +197,54 @@ impl Waiting {
         api::SessionQuestion { id, check: Some(check) }
     }
 
-    fn answered(&mut self, message: api::SessionAnswers) {
+    /// Hands out what is answered.
+    ///
+    /// # Errors
+    /// What came does not fit what is kept: nothing that follows would be of use.
+    fn answered(&mut self, message: api::SessionAnswers) -> Result<(), Amiss> {
         let api::SessionAnswers { head, statements, head_statements, answers } = message;
         let proof = HeadProof::from_wire(&head, &statements, &head_statements).map(Arc::new);
+        let mut all = Ok(());
         for api::SessionAnswer { id, outcome } in answers {
-            // Who asked may have gone; what nobody asked is nothing.
-            let Some(reply) = self.by_id.remove(&id) else { continue };
-            let answered = match outcome {
-                Some(Outcome::Answer(answer)) => match &proof {
-                    Ok(proof) => Ok(Part { proof: Arc::clone(proof), answer }),
-                    Err(error) => Err(ProofError::Malformed(error.clone()).into()),
-                },
-                Some(Outcome::Failure(api::SessionFailure { code, message })) => {
+            let answered = match (outcome, &proof) {
+                (Some(Outcome::Answer(answer)), Ok(proof)) => {
+                    Ok(Part { proof: Arc::clone(proof), answer, tree: None })
+                }
+                (Some(Outcome::Answer(_)), Err(error)) => Err(ProofError::Malformed(error.clone()).into()),
+                // What it brings is kept, also if who asked has gone.
+                (Some(Outcome::Kept(kept)), proof) => self.part(proof, kept).map_err(|error| {
+                    all = Err(Amiss);
+                    ProofError::Malformed(error).into()
+                }),
+                (Some(Outcome::Failure(api::SessionFailure { code, message })), _) => {
                     Err(Failure::of(&Status::new(Code::from(code), message)))
                 }
-                None => Err(Failure::of(&Status::internal("an answer without an outcome"))),
+                (None, _) => Err(Failure::of(&Status::internal("an answer without an outcome"))),
             };
-            let _ = reply.send(answered);
+            // What nobody asked is nothing.
+            if let Some(reply) = self.by_id.remove(&id) {
+                let _ = reply.send(answered);
+            }
         }
+        all
+    }
+
+    /// Keeps what an answer brings, and cuts its tree out of all that is kept.
+    fn part(
+        &mut self,
+        proof: &Result<Arc<HeadProof>, AnswerError>,
+        kept: api::KeptAnswer,
+    ) -> Result<Part, AnswerError> {
+        let proof = proof.as_ref().map_err(AnswerError::clone)?;
+        let api::KeptAnswer { answer, keys, nodes, forget } = kept;
+        if forget {
+            self.kept.forget();
+        }
+        self.kept.take(&nodes)?;
+        let tree = self.kept.cut(proof.head.state_root, &decode_keys(&keys)?, self.tree_size_bytes_max)?;
+        Ok(Part { proof: Arc::clone(proof), answer, tree: Some(tree) })
     }
 }
+
+/// What came does not fit what is kept.
+struct Amiss;

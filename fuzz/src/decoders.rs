@@ -39,7 +39,7 @@ use chancery_ledger::log::nonces::NoncePath;
 use chancery_ledger::log::{
     Frontier, TilePath, decode_entry_bundle, encode_entry_bundle, verify_consistency, verify_inclusion,
 };
-use chancery_ledger::state::{Node, PrunedTree, PrunedView};
+use chancery_ledger::state::{Kept, Node, PrunedTree, PrunedView, decode_keys, encode_keys};
 use chancery_ledger::trust::{NEWEST_SIZE_BYTES_MAX, Newest, Trust};
 use chancery_proto::v1 as wire;
 
@@ -64,6 +64,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("entry_bundle", entry_bundle),
     ("evidence", evidence),
     ("frontier", frontier),
+    ("kept_nodes", kept_nodes),
     ("knowledge", knowledge),
     ("knowledge_proof", knowledge_proof),
     ("log_proof", log_proof),
@@ -369,6 +370,38 @@ fn pruned_tree(bytes: &[u8]) {
     let Ok(tree) = PrunedTree::decode(bytes, PROOF_SIZE_BYTES_MAX) else { return };
     assert_eq!(tree.encode(), bytes);
     assert!(PrunedTree::decode(bytes, bytes.len() - 1).is_err(), "a bound below its size admits it");
+}
+
+/// How many keys, they, and nodes; the first is the root.
+fn kept_nodes(bytes: &[u8]) {
+    let Some(((count, keys), nodes)) = bytes.split_first().and_then(|(count, rest)| {
+        let count = usize::from(count % 8);
+        Some(((count, rest.get(..32 * count)?), rest.get(32 * count..)?))
+    }) else {
+        return;
+    };
+    let mut kept = Kept::default();
+    if kept.take(nodes).is_err() {
+        return;
+    }
+    let Ok(keys) = decode_keys(keys) else { return };
+    assert!(keys.len() == count && encode_keys(&keys) == bytes[1..=32 * count]);
+    let root = match *nodes {
+        [1, bit, ref rest @ ..] => Hash::of(&[&[0x11, 0, bit], &rest[..64]]),
+        [3, ref rest @ ..] => Hash::of(&[&[0x10], &rest[..64]]),
+        _ => return,
+    };
+    let Ok(tree) = kept.cut(root, &keys, PROOF_SIZE_BYTES_MAX) else { return };
+    assert_eq!(kept.cut(root, &keys, PROOF_SIZE_BYTES_MAX), Ok(tree.clone()), "the same again");
+    // Unless nothing was asked, it is a tree of that root for anybody, and shows each key and nothing else.
+    assert_eq!(tree.root_hash(), root);
+    let decoded = PrunedTree::decode(&tree.encode(), PROOF_SIZE_BYTES_MAX);
+    assert_eq!(decoded.as_ref(), Ok(&tree));
+    let view = PrunedView::new(&tree);
+    for key in &keys {
+        assert!(view.get(key).is_ok());
+    }
+    assert!(view.finish().is_ok());
 }
 
 fn resume_token(bytes: &[u8]) {

@@ -8,10 +8,11 @@
 #[path = "../../fuzz/src/decoders.rs"]
 mod decoders;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chancery_ledger::hash::{Hash, from_hex, to_hex};
+use chancery_ledger::state::{Key, MemoryNodes, NodeId, Root, Sent, encode_keys, update};
 use decoders::DECODERS;
 use serde_json::Value;
 
@@ -147,6 +148,23 @@ fn list<'a>(vectors: &'a Value, name: &str) -> &'a [Value] {
     vectors[name].as_array().unwrap()
 }
 
+/// What is sent of a small tree to who asks for keys that begin so.
+fn kept_nodes(keys: &[u8]) -> Vec<u8> {
+    let key = |first: &u8| {
+        let mut key = Key([0; 32]);
+        key.0[0] = *first;
+        key
+    };
+    let changes =
+        [0x00, 0x01, 0x02, 0x80, 0x81, 0xc0].iter().map(|first| (key(first), Some(vec![*first].into())));
+    let made = update(&MemoryNodes::new(), Root::EMPTY, NodeId(0), &changes.collect()).unwrap();
+    let mut nodes = MemoryNodes::new();
+    nodes.insert(&made);
+    let keys: BTreeSet<Key> = keys.iter().map(key).collect();
+    let missing = Sent::default().missing(&nodes, made.root, &keys).unwrap();
+    [vec![u8::try_from(keys.len()).unwrap()], encode_keys(&keys), missing.nodes].concat()
+}
+
 /// The test vectors, by decoder, named by their hash as libFuzzer names its own.
 fn write_seeds() {
     // As they are now, not as they were compiled: both may be made again in one go.
@@ -247,6 +265,9 @@ fn write_seeds() {
     }
     for file in list(&vectors, "knowledge_proofs") {
         add("knowledge_proof", file.as_str().unwrap().into());
+    }
+    for keys in [vec![0x00], vec![0x00, 0x81], vec![0x03, 0x80, 0xff]] {
+        add("kept_nodes", kept_nodes(&keys));
     }
     for statement in ["fresh", "head"] {
         let statement = &vectors["statements"][statement];

@@ -11,30 +11,30 @@
 mod hints;
 mod past;
 mod prove;
+mod queue;
 mod recent;
 mod session;
 
 pub use hints::Hints;
 pub use past::{PastError, PastQuestion};
 pub use recent::Recent;
-pub use session::{RoundAnswers, SESSION_CHECKS_MAX, Session};
+pub use session::{KeptAnswer, RoundAnswers, SESSION_CHECKS_MAX, Session, SessionAnswer};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use chancery_ledger::answer::{Answer, HeadProof, Nonce};
+use chancery_ledger::answer::{HeadProof, Nonce};
 use chancery_ledger::command::VerifiedSignatures;
 use chancery_ledger::decide::Request;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::{Head, HeadQuorum, RosterId, Statement, Voter};
-use chancery_ledger::log::nonces::{NONCES_MAX, NonceTree};
+use chancery_ledger::log::nonces::{NONCES_MAX, NoncePath, NonceTree};
 use chancery_ledger::state::Root;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Clock;
 use crate::heads::{HeadQuorums, HeadsError};
@@ -43,8 +43,9 @@ use crate::quickest::{FIRST_PATIENCE, Quickest};
 use crate::rosters::Rosters;
 use crate::sabotage::{self, Sabotage};
 use crate::signer::{NotSigning, Signer};
-use crate::store::applied::AppliedStore;
-use crate::store::applied::AppliedView;
+use crate::store::applied::{AppliedStore, AppliedView};
+use queue::{Next, Queue};
+use session::{BySession, Sessions};
 
 /// Checks that may wait for a round: as many as one round takes.
 const QUEUE_MAX: usize = NONCES_MAX as usize;
@@ -63,8 +64,8 @@ const PAUSE_ROUNDS_MAX: u32 = 4;
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
-/// How often it is looked during a pause whether enough wait already: no timer is finer.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Calls of a round that are answered together, so that those of one connection are written at once.
+const CALLS_ANSWERED_TOGETHER: usize = 32;
 
 /// Why a check has no answer. None of these is a denial.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -91,10 +92,13 @@ enum Waiting {
     Head { reply: oneshot::Sender<Result<Arc<HeadProof>, CheckError>> },
 }
 
+/// Where the answer to one call goes.
+type CallReply = oneshot::Sender<Result<Vec<u8>, CheckError>>;
+
 /// Where the answer to a check goes, encoded.
 enum Reply {
     /// To one call.
-    Call(oneshot::Sender<Result<Vec<u8>, CheckError>>),
+    Call(CallReply),
     /// To a session, under this number, with the others of its round.
     Session(Session, u64),
 }
@@ -120,11 +124,10 @@ impl Waiting {
 /// The way into the rounds.
 #[derive(Clone)]
 pub struct Checks {
-    queue: mpsc::Sender<Waiting>,
+    queue: Queue,
     rounds: Arc<Rounds>,
     recent: Arc<Recent>,
-    /// How many sessions there were.
-    sessions: Arc<AtomicU64>,
+    sessions: Sessions,
 }
 
 /// What the rounds work with.
@@ -154,12 +157,12 @@ pub struct Rounds {
 impl Checks {
     /// Starts the rounds; they end when the last handle is dropped.
     pub fn start(rounds: Rounds) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (queue, waiting) = queue::queue();
         let rounds = Arc::new(rounds);
         let (newest, known) = watch::channel(None);
         tokio::spawn(run(Arc::clone(&rounds), newest, waiting));
         let recent = Arc::new(Recent::new(queue.clone(), known, Arc::clone(&rounds.clock)));
-        Self { queue, rounds, recent, sessions: Arc::default() }
+        Self { queue, rounds, recent, sessions: Sessions::default() }
     }
 
     /// The newest head, proven: for whoever follows the log.
@@ -175,9 +178,7 @@ impl Checks {
         deadline: Instant,
     ) -> Result<Vec<u8>, CheckError> {
         let (reply, answer) = oneshot::channel();
-        self.queue
-            .try_send(Waiting::Check { request: Box::new(request), nonce, reply: Reply::Call(reply) })
-            .map_err(|_| CheckError::Busy)?;
+        self.queue.push(Waiting::Check { request: Box::new(request), nonce, reply: Reply::Call(reply) })?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(CheckError::NoQuorum("the round did not end in time".into())),
@@ -185,17 +186,12 @@ impl Checks {
     }
 }
 
-async fn run(
-    rounds: Arc<Rounds>,
-    newest: watch::Sender<Option<Arc<HeadProof>>>,
-    mut queue: mpsc::Receiver<Waiting>,
-) {
-    while let Some(first) = queue.recv().await {
+async fn run(rounds: Arc<Rounds>, newest: watch::Sender<Option<Arc<HeadProof>>>, mut queue: Next) {
+    loop {
         // Everything that arrived before this moment is in the round; what comes later waits for the next.
-        let mut batch = vec![first];
-        while batch.len() < QUEUE_MAX {
-            let Ok(next) = queue.try_recv() else { break };
-            batch.push(next);
+        let mut batch = queue.all().await;
+        if batch.is_empty() {
+            return;
         }
         batch.retain(|waiting| !waiting.is_closed());
         if batch.is_empty() {
@@ -204,7 +200,7 @@ async fn run(
         let began = Instant::now();
         let ended = rounds.run(&batch).await;
         while sabotage::active(Sabotage::JoinRunningRound)
-            && let Ok(late) = queue.try_recv()
+            && let Some(late) = queue.late()
         {
             batch.push(late);
         }
@@ -218,9 +214,7 @@ async fn run(
             }
             Err(error) => refuse(batch, &error),
         }
-        while Instant::now() < until && queue.len() < enough_after(shared) {
-            sleep(LOOK_AGAIN).await;
-        }
+        queue.pause(enough_after(shared), until).await;
     }
 }
 
@@ -248,6 +242,14 @@ fn refuse(batch: Vec<Waiting>, error: &CheckError) {
             Waiting::Check { reply: Reply::Session(session, id), .. } => session.refuse(id, error.clone()),
             Waiting::Head { reply } => drop(reply.send(Err(error.clone()))),
         }
+    }
+}
+
+/// Tells calls what came of them.
+fn answer_calls(calls: &mut Vec<(CallReply, Result<Vec<u8>, CheckError>)>) {
+    for (reply, answer) in calls.drain(..) {
+        // Who waits no more is told nothing.
+        let _ = reply.send(answer);
     }
 }
 
@@ -418,20 +420,19 @@ impl Rounds {
             Ok(root) => root,
             Err(error) => return refuse(batch, &error),
         };
-        let mut sessions = session::Answers::default();
+        let (mut sessions, mut calls) = (BySession::default(), Vec::new());
         let mut index = 0;
         for waiting in batch {
             match waiting {
                 Waiting::Check { request, reply, .. } => {
-                    let answer = self.prove(round, root, index, &request);
                     match reply {
                         Reply::Call(reply) => {
-                            let _ = reply.send(answer.and_then(|answer| self.encoded(&answer)));
+                            calls.push((reply, self.call_answer(round, root, index, &request)));
+                            if calls.len() >= CALLS_ANSWERED_TOGETHER {
+                                answer_calls(&mut calls);
+                            }
                         }
-                        Reply::Session(session, id) => {
-                            let part = answer.and_then(|answer| self.encoded_beside(&answer));
-                            sessions.add(session, id, part);
-                        }
+                        Reply::Session(session, id) => sessions.add(session, id, index, request),
                     }
                     index += 1;
                 }
@@ -440,15 +441,28 @@ impl Rounds {
                 }
             }
         }
-        sessions.send(&round.proof);
+        answer_calls(&mut calls);
+        sessions.answer(self, round, root);
     }
 
-    fn prove(&self, round: &Round, root: Root, index: u32, request: &Request) -> Result<Answer, CheckError> {
-        let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| round.nonces.path(0)).flatten();
-        let nonce_path = round.nonces.path(index).or_else(late);
-        let nonce_path =
-            nonce_path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))?;
-        self.prove_now(&round.proof, (&round.view, root), Some(nonce_path), request)
+    fn call_answer(
+        &self,
+        round: &Round,
+        root: Root,
+        index: u32,
+        request: &Request,
+    ) -> Result<Vec<u8>, CheckError> {
+        let path = round.nonce_path(index)?;
+        self.encoded(&self.prove_now(&round.proof, (&round.view, root), Some(path), request)?)
+    }
+}
+
+impl Round {
+    /// From the nonce with this index to the round's root.
+    fn nonce_path(&self, index: u32) -> Result<NoncePath, CheckError> {
+        let late = || sabotage::active(Sabotage::JoinRunningRound).then(|| self.nonces.path(0)).flatten();
+        let path = self.nonces.path(index).or_else(late);
+        path.ok_or_else(|| CheckError::NoProof("no such nonce in the round".into()))
     }
 }
 

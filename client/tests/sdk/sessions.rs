@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use chancery_client::{CheckError, CheckOptions, Failure, Ledger, Options, Permit};
-use chancery_ledger::answer::{Nonce, decode_answer, verify};
+use chancery_client::{CheckError, CheckOptions, Failure, Ledger, Options, Permit, ProofError};
+use chancery_ledger::answer::{AnswerError, Nonce, decode_answer, verify};
+use chancery_ledger::command::Body;
 use chancery_ledger::decide::Request as Question;
+use chancery_ledger::state::KeptError;
 
-use crate::fake::{Cluster, Fault, PATIENCE, name};
+use crate::fake::{Cluster, Fault, PATIENCE, name, terms};
 
 /// Checks for so many resources at once.
 async fn all_at_once(ledger: &Ledger, count: usize) -> Vec<Result<Permit, CheckError>> {
@@ -94,4 +96,74 @@ async fn one_who_is_not_answered_keeps_nobody_waiting() {
     cluster.nodes[0].misbehave(Fault::None);
     let _permit = ledger.check("bot", "pay", "a", b"").await.unwrap();
     assert_eq!(cluster.nodes[0].sessions(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_put_together_of_what_is_kept_is_the_one_that_a_call_brings() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let whole = cluster.connect_with(Options { check_sessions: false, ..cluster.options() }).await;
+    let kept = cluster.connect().await;
+    for round in 0..3 {
+        let (one, other) = (
+            whole.check("bot", "pay", "a", b"").await.unwrap(),
+            kept.check("bot", "pay", "a", b"").await.unwrap(),
+        );
+        assert_eq!(one.checked().answer.tree, other.checked().answer.tree, "round {round}");
+        // A denial shows what is not there.
+        let denied = |result| match result {
+            Err(CheckError::Denied(denied)) => denied.checked.answer.tree,
+            other => panic!("{other:?}"),
+        };
+        let denials =
+            [&whole, &kept].map(|ledger| async { denied(ledger.check("nobody", "pay", "a", b"").await) });
+        let [one, other] = denials;
+        assert_eq!(one.await, other.await, "round {round}");
+        // Another state, most of which is kept.
+        cluster.apply(Body::grant(terms()));
+    }
+    assert_eq!(cluster.nodes[0].sessions(), 1);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_what_is_kept_is_not_believed_and_ends_the_session() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
+    // Nothing is kept yet, and nothing comes.
+    cluster.nodes[0].misbehave(Fault::NoNodes);
+    let error = ledger.check("bot", "pay", "a", b"").await.unwrap_err();
+    let CheckError::Unproven { source, .. } = error else { panic!("{error}") };
+    let missing =
+        |error: &ProofError| matches!(error, ProofError::Malformed(AnswerError::Kept(KeptError::Missing(_))));
+    assert!(missing(&source), "{source}");
+    // Another session begins with nothing, and then nothing more need come.
+    cluster.nodes[0].misbehave(Fault::None);
+    let _permit = ledger.check("bot", "pay", "a", b"").await.unwrap();
+    assert_eq!(cluster.nodes[0].sessions(), 2);
+    cluster.nodes[0].misbehave(Fault::NoNodes);
+    let _permit = ledger.check("bot", "pay", "a", b"").await.unwrap();
+    assert_eq!(cluster.nodes[0].sessions(), 2);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_of_what_is_kept_is_not_believed_or_changes_nothing() {
+    let cluster = Cluster::start(1).await.with_grant();
+    let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
+    let answer = ledger.check("bot", "pay", "a", b"").await.unwrap().checked().answer.clone();
+    let (mut refused, mut same) = (0, 0);
+    // With all nodes it is larger than an answer by itself, and not twice as large.
+    for at in 0..answer.encode().len() * 2 {
+        // A session of its own, to which all nodes are sent.
+        let ledger = cluster.connect_with(Options { tries_max: 1, ..cluster.options() }).await;
+        cluster.nodes[0].misbehave(Fault::FlipKept { at, mask: 1 << (at % 8) });
+        match ledger.check("bot", "pay", "a", b"").await {
+            Err(CheckError::Unproven { .. }) => refused += 1,
+            // A key that is not there, and another on the same way that is not there either, show the same.
+            Ok(permit) => {
+                assert_eq!(permit.checked().answer.tree, answer.tree, "byte {at}");
+                same += 1;
+            }
+            other => panic!("byte {at}: {other:?}"),
+        }
+    }
+    assert!(refused > 10 * same && same > 0, "{refused} refused, {same} the same");
 }

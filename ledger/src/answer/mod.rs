@@ -13,7 +13,10 @@ mod wire;
 
 pub use head_proof::HeadProof;
 pub use past::{Moment, PastAnswer, PastFault, VerifiedPast, verify_past};
-pub use wire::{AnswerError, decode_answer, decode_answer_beside, decode_past_answer};
+pub use wire::{
+    AnswerError, decode_answer, decode_answer_around, decode_answer_beside, decode_past_answer,
+    encode_answer_around,
+};
 
 use head_proof::{newest_roster, verify_head_proof};
 

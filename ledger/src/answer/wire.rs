@@ -3,12 +3,12 @@
 use prost::Message;
 
 use super::{Answer, HeadProof, PastAnswer};
-use crate::authority::Leaf;
+use crate::authority::{GrantRef, Leaf};
 use crate::command::{MalformedCommand, decode_strict, grant_ref_from_wire, grant_ref_to_wire};
 use crate::hash::Hash;
 use crate::head::{Head, Statement, StatementError, decode_statements};
 use crate::log::nonces::NoncePath;
-use crate::state::{PrunedDecodeError, PrunedTree};
+use crate::state::{KeptError, PrunedDecodeError, PrunedTree};
 use chancery_proto::v1 as wire;
 
 /// Why bytes are not an answer.
@@ -23,6 +23,9 @@ pub enum AnswerError {
     /// The read set is not a pruned tree.
     #[error("malformed read set: {0}")]
     Tree(#[from] PrunedDecodeError),
+    /// What was sent does not make a read set of what was kept.
+    #[error("kept read set: {0}")]
+    Kept(#[from] KeptError),
 }
 
 impl HeadProof {
@@ -68,18 +71,31 @@ impl Answer {
 
     fn to_wire_beside(&self) -> wire::Answer {
         wire::Answer {
-            head: Vec::new(),
-            statements: Vec::new(),
-            head_statements: Vec::new(),
-            nonce_path: self.nonce_path.as_ref().map(|path| wire::NoncePath {
-                index: path.index,
-                count: path.count,
-                hashes: path.hashes.iter().map(|hash| hash.0.to_vec()).collect(),
-            }),
             tree: self.tree.encode(),
-            hint: self.hint.map(grant_ref_to_wire),
-            language: self.language.clone(),
+            ..to_wire_around(self.nonce_path.as_ref(), self.hint, &self.language)
         }
+    }
+}
+
+/// The encoding of an answer but for the head, the statements and the tree, which are told otherwise.
+pub fn encode_answer_around(
+    nonce_path: Option<&NoncePath>,
+    hint: Option<GrantRef>,
+    language: &str,
+) -> Vec<u8> {
+    to_wire_around(nonce_path, hint, language).encode_to_vec()
+}
+
+fn to_wire_around(nonce_path: Option<&NoncePath>, hint: Option<GrantRef>, language: &str) -> wire::Answer {
+    wire::Answer {
+        nonce_path: nonce_path.map(|path| wire::NoncePath {
+            index: path.index,
+            count: path.count,
+            hashes: path.hashes.iter().map(|hash| hash.0.to_vec()).collect(),
+        }),
+        hint: hint.map(grant_ref_to_wire),
+        language: language.into(),
+        ..wire::Answer::default()
     }
 }
 
@@ -104,7 +120,8 @@ impl PastAnswer {
 pub fn decode_answer(bytes: &[u8], size_bytes_max: usize) -> Result<Answer, AnswerError> {
     let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
     let proof = HeadProof::from_wire(&w.head, &w.statements, &w.head_statements)?;
-    answer_with(proof, w, size_bytes_max)
+    let tree = PrunedTree::decode(&w.tree, size_bytes_max)?;
+    answer_with(proof, tree, w)
 }
 
 /// Decodes what [`Answer::encode_beside`] made, of at most `size_bytes_max`, strictly; `proof` is what it leaves out.
@@ -114,13 +131,35 @@ pub fn decode_answer_beside(
     size_bytes_max: usize,
 ) -> Result<Answer, AnswerError> {
     let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
-    if !(w.head.is_empty() && w.statements.is_empty() && w.head_statements.is_empty()) {
-        return Err(MalformedCommand::OutOfBounds("a head beside the round's").into());
-    }
-    answer_with(proof.clone(), w, size_bytes_max)
+    without_head(&w)?;
+    let tree = PrunedTree::decode(&w.tree, size_bytes_max)?;
+    answer_with(proof.clone(), tree, w)
 }
 
-fn answer_with(proof: HeadProof, w: wire::Answer, size_bytes_max: usize) -> Result<Answer, AnswerError> {
+/// Decodes what [`encode_answer_around`] made, of at most `size_bytes_max`, strictly; `proof` and `tree` are what it
+/// leaves out.
+pub fn decode_answer_around(
+    bytes: &[u8],
+    proof: &HeadProof,
+    tree: PrunedTree,
+    size_bytes_max: usize,
+) -> Result<Answer, AnswerError> {
+    let w = decode_strict::<wire::Answer>(bytes, size_bytes_max)?;
+    without_head(&w)?;
+    if !w.tree.is_empty() {
+        return Err(MalformedCommand::OutOfBounds("a tree beside the kept one").into());
+    }
+    answer_with(proof.clone(), tree, w)
+}
+
+fn without_head(w: &wire::Answer) -> Result<(), MalformedCommand> {
+    if w.head.is_empty() && w.statements.is_empty() && w.head_statements.is_empty() {
+        return Ok(());
+    }
+    Err(MalformedCommand::OutOfBounds("a head beside the round's"))
+}
+
+fn answer_with(proof: HeadProof, tree: PrunedTree, w: wire::Answer) -> Result<Answer, AnswerError> {
     let path = |path: wire::NoncePath| {
         let hashes = path.hashes.iter().map(|bytes| hash(bytes)).collect::<Result<_, _>>()?;
         Ok::<_, AnswerError>(NoncePath { index: path.index, count: path.count, hashes })
@@ -131,7 +170,7 @@ fn answer_with(proof: HeadProof, w: wire::Answer, size_bytes_max: usize) -> Resu
         statements,
         head_statements,
         nonce_path: w.nonce_path.map(path).transpose()?,
-        tree: PrunedTree::decode(&w.tree, size_bytes_max)?,
+        tree,
         hint: w.hint.as_ref().map(grant_ref_from_wire).transpose()?,
         language: language(w.language)?,
     })

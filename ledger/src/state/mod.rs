@@ -21,6 +21,7 @@
 //! - [`get`], [`update`]: read and change one version of the tree.
 //! - [`Recording`], [`prune`]: read, then cut out a [`PrunedTree`] that proves just these reads.
 //! - [`PrunedView`]: the same reads over the pruned tree, by someone who trusts only the root hash.
+//! - [`Sent`], [`Kept`]: the same for a reader with many questions, who is sent each node once.
 //! - [`Version`]: one version to be read and changed, however it is kept: as [`Numbered`] nodes, or [`Hashed`], as
 //!   hashes in bounded memory over values that stand by key.
 //! - [`Walk`], [`leaves`], [`verify_whole`]: every node of a version, checked.
@@ -30,6 +31,7 @@
 //! [`PrunedTree::root_hash`] with a root; the other readers trust their own disk.
 
 mod hash_tree;
+mod kept;
 mod key;
 mod memory;
 mod node;
@@ -43,6 +45,7 @@ mod walk;
 mod ways;
 
 pub use hash_tree::{HashTree, HashTreeError, Hashed, LeafKeep, LeafRead, NextHashes};
+pub use kept::{KEPT_SIZE_BYTES_MAX, Kept, KeptError, Missing, Sent, decode_keys, encode_keys};
 pub use key::Key;
 pub use memory::{MemoryLeaves, MemoryNodes, MissingNode};
 pub use node::{Child, Node, NodeDecodeError, NodeId, NodeIdHasher, VALUE_SIZE_BYTES_MAX, Value};

@@ -48,6 +48,19 @@ pub(super) enum PrunedNode {
     Empty,
 }
 
+impl PrunedNode {
+    /// No encoding of it is longer.
+    pub(super) fn size_bytes_max(&self) -> usize {
+        match self {
+            Self::Inner { .. } => 2,
+            Self::Leaf { value, .. } => 35 + value.len(),
+            Self::Withheld { .. } => 65,
+            Self::Bare(_) => 33,
+            Self::Empty => 1,
+        }
+    }
+}
+
 impl PrunedTree {
     /// Reads what [`PrunedTree::encode`] wrote, from at most `size_bytes_max` bytes, and nothing else.
     ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chancery_ledger::answer::Nonce;
 use chancery_ledger::authority::PrincipalRecord;
 use chancery_ledger::command::PublicKey;
+use chancery_ledger::state::Missing;
 use chancery_proto::v1::api;
 use chancery_proto::v1::api::session_answer::Outcome;
 use tokio::sync::mpsc;
@@ -14,7 +15,7 @@ use tonic::{Status, Streaming};
 
 use super::caller::Callers;
 use super::service::{check_failure, hash, question};
-use crate::checks::{Checks, RoundAnswers, SESSION_CHECKS_MAX, Session};
+use crate::checks::{Checks, KeptAnswer, RoundAnswers, SESSION_CHECKS_MAX, Session, SessionAnswer};
 
 /// Most questions of one message.
 const QUESTIONS_MAX: usize = 256;
@@ -38,7 +39,7 @@ pub(super) fn serve(
 ) -> Answers {
     let (to, answers) = mpsc::channel(MESSAGES_MAX);
     let (session, rounds) = checks.session();
-    let serving = Serving { key, callers, checks, session, under_way: 0, patience, to };
+    let serving = Serving { key, callers, checks, session, is_new: true, under_way: 0, patience, to };
     tokio::spawn(serving.run(questions, rounds));
     ReceiverStream::new(answers)
 }
@@ -48,6 +49,8 @@ struct Serving {
     callers: Callers,
     checks: Checks,
     session: Session,
+    /// Whether nothing was asked yet.
+    is_new: bool,
     /// Checks that wait for their round.
     under_way: usize,
     patience: Duration,
@@ -67,7 +70,7 @@ impl Serving {
         while asks || self.under_way > 0 {
             let served = tokio::select! {
                 asked = questions.message(), if asks && self.has_room() => match asked {
-                    Ok(Some(asked)) => self.ask(asked.questions).await,
+                    Ok(Some(asked)) => self.ask(asked).await,
                     Ok(None) => {
                         asks = false;
                         Ok(())
@@ -89,7 +92,11 @@ impl Serving {
         self.under_way + QUESTIONS_MAX <= SESSION_CHECKS_MAX
     }
 
-    async fn ask(&mut self, questions: Vec<api::SessionQuestion>) -> Result<(), Over> {
+    async fn ask(&mut self, asked: api::SessionQuestions) -> Result<(), Over> {
+        let api::SessionQuestions { questions, keeps_nodes } = asked;
+        if std::mem::take(&mut self.is_new) && keeps_nodes {
+            self.checks.keep_nodes(&mut self.session);
+        }
         if questions.len() > QUESTIONS_MAX {
             let much = format!("more than {QUESTIONS_MAX} questions in one message");
             return self.end(Status::invalid_argument(much)).await;
@@ -135,9 +142,15 @@ impl Serving {
         let (mut answers, mut size_bytes) = (Vec::new(), 0);
         for (id, answer) in round.answers {
             answers.push(match answer {
-                Ok(answer) => {
+                Ok(SessionAnswer::Whole(answer)) => {
                     size_bytes += answer.len();
                     api::SessionAnswer { id, outcome: Some(Outcome::Answer(answer)) }
+                }
+                Ok(SessionAnswer::Kept(kept)) => {
+                    size_bytes += kept.size_bytes();
+                    let KeptAnswer { answer, keys, missing: Missing { forget, nodes } } = kept;
+                    let kept = api::KeptAnswer { answer, keys, nodes, forget };
+                    api::SessionAnswer { id, outcome: Some(Outcome::Kept(kept)) }
                 }
                 Err(error) => failure(id, &check_failure(&error)),
             });

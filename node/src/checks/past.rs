@@ -8,7 +8,7 @@ use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Interval, Request};
 use tokio::time::Instant;
 
-use super::prove::{Shown, show};
+use super::prove::{ReadSet, cut, read_set};
 use super::recent::oldest_clock_ms;
 use super::{CheckError, Checks, Rounds};
 use crate::store::applied::AppliedView;
@@ -143,7 +143,8 @@ impl Rounds {
             Moment::Time(time_ms) => time_ms,
         };
         let interval = Interval { low_ms: time_ms, high_ms: time_ms };
-        let Shown { tree, hint } = show(view, summary.root, &asked.request, interval, None)?;
+        let ReadSet { keys, hint } = read_set(view, summary.root, &asked.request, interval, None)?;
+        let tree = cut(view, summary.root, &keys)?;
         // Whatever adds leaves ends with a STATE leaf: the last block that adds none to this log ends where the
         // next one's begin.
         let newest = proof.head.block;

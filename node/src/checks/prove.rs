@@ -1,18 +1,21 @@
 //! Answers from a proven head's state: the decision's read set, cut out of the tree.
 
-use chancery_ledger::answer::{Answer, HeadProof};
+use std::collections::BTreeSet;
+
+use chancery_ledger::answer::{Answer, HeadProof, encode_answer_around};
 use chancery_ledger::authority::GrantRef;
 use chancery_ledger::condition::LANGUAGE_VERSION;
 use chancery_ledger::decide::{Candidates, Decision, Interval, Request, decide};
 use chancery_ledger::log::nonces::NoncePath;
-use chancery_ledger::state::{NodeRead, PrunedTree, Recording, Root, prune};
+use chancery_ledger::state::{Key, NodeRead, PrunedTree, Recording, Root, Sent, encode_keys, prune};
 
 use super::hints::{GRANTS_MAX, Hints};
+use super::session::KeptAnswer;
 use super::{CheckError, Rounds};
 
-/// What shows a decision: the read set, and the grant that a permit rests on.
-pub(super) struct Shown {
-    pub(super) tree: PrunedTree,
+/// What a decision reads, and the grant that a permit rests on.
+pub(super) struct ReadSet {
+    pub(super) keys: BTreeSet<Key>,
     pub(super) hint: Option<GrantRef>,
 }
 
@@ -25,15 +28,32 @@ impl Rounds {
         nonce_path: Option<NoncePath>,
         request: &Request,
     ) -> Result<Answer, CheckError> {
+        let ReadSet { keys, hint } = read_set(nodes, root, request, interval(proof), Some(&self.hints))?;
+        let tree = cut(nodes, root, &keys)?;
         let HeadProof { head, statements, head_statements } = proof.clone();
-        let clocks = || statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
-        let interval = Interval {
-            low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
-            high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
-        };
-        let Shown { tree, hint } = show(nodes, root, request, interval, Some(&self.hints))?;
         let language = LANGUAGE_VERSION.into();
         Ok(Answer { head, statements, head_statements, nonce_path, tree, hint, language })
+    }
+
+    /// The same for who keeps the nodes that were `sent`, encoded beside what proves its round.
+    pub(super) fn prove_around(
+        &self,
+        proof: &HeadProof,
+        (nodes, root): (&impl NodeRead, Root),
+        nonce_path: &NoncePath,
+        request: &Request,
+        sent: &mut Sent,
+    ) -> Result<KeptAnswer, CheckError> {
+        let ReadSet { keys, hint } = read_set(nodes, root, request, interval(proof), Some(&self.hints))?;
+        let missing = sent.missing(nodes, root, &keys).map_err(|error| no_proof(&error))?;
+        let answer = encode_answer_around(Some(nonce_path), hint, LANGUAGE_VERSION);
+        let kept = KeptAnswer { answer, keys: encode_keys(&keys), missing };
+        if let Err(error) = self.check_size(kept.size_bytes()) {
+            // What counts as sent is not.
+            sent.forget();
+            return Err(error);
+        }
+        Ok(kept)
     }
 
     /// The answer as it is sent.
@@ -59,36 +79,53 @@ impl Rounds {
     }
 }
 
-/// Decides `request` over the state at `root`, and cuts out what shows the decision. A grant that `hints` know is asked
-/// first.
-pub(super) fn show<N: NodeRead>(
+fn no_proof(why: &dyn std::fmt::Display) -> CheckError {
+    CheckError::NoProof(why.to_string())
+}
+
+/// The interval in which a decision by this proof holds.
+fn interval(proof: &HeadProof) -> Interval {
+    let HeadProof { head, statements, .. } = proof;
+    let clocks = || statements.iter().filter_map(|s| Some(s.fresh?.clock_ms));
+    Interval {
+        low_ms: head.time_ms.max(clocks().min().unwrap_or(0)),
+        high_ms: head.time_ms.max(clocks().max().unwrap_or(u64::MAX)),
+    }
+}
+
+/// What shows the values of `keys` in the state at `root`.
+pub(super) fn cut<N: NodeRead>(
+    nodes: &N,
+    root: Root,
+    keys: &BTreeSet<Key>,
+) -> Result<PrunedTree, CheckError> {
+    prune(nodes, root, keys).map_err(|error| no_proof(&error))
+}
+
+/// Decides `request` over the state at `root`: what shows the decision. A grant that `hints` know is asked first.
+pub(super) fn read_set<N: NodeRead>(
     nodes: &N,
     root: Root,
     request: &Request,
     interval: Interval,
     hints: Option<&Hints>,
-) -> Result<Shown, CheckError> {
-    let no_proof = |why: &dyn std::fmt::Display| CheckError::NoProof(why.to_string());
+) -> Result<ReadSet, CheckError> {
     let look = |hint: Option<GrantRef>| {
         let view = Recording::new(nodes, root);
         let request = Request { hint, ..request.clone() };
         let decision = decide(&view, &request, interval).map_err(|error| no_proof(&error))?;
         Ok::<_, CheckError>((decision, view.into_keys()))
     };
-    let cut = |keys, hint| {
-        let tree = prune(nodes, root, &keys).map_err(|error| no_proof(&error))?;
-        Ok(Shown { tree, hint })
-    };
     let known = hints.and_then(|hints| hints.of(&request.agent));
     if let Some(hint) = known.as_ref().and_then(|known| known.of(request)) {
         let (decision, keys) = look(Some(hint))?;
         // What another grant decided is found without the hint: that one need not be shown.
         if rests_on(&decision) == Some(hint) {
-            return cut(keys, Some(hint));
+            return Ok(ReadSet { keys, hint: Some(hint) });
         }
     }
     let (decision, keys) = look(None)?;
-    let Some(hint) = rests_on(&decision) else { return cut(keys, None) };
+    let Some(hint) = rests_on(&decision) else { return Ok(ReadSet { keys, hint: None }) };
     if let Some(hints) = hints {
         // The next question may be about another grant of the agent; or the guess was of one that is revoked.
         let state = Recording::new(nodes, root);
@@ -100,7 +137,7 @@ pub(super) fn show<N: NodeRead>(
     }
     // A permit need only show the one chain: look again, at that one first.
     let (_, keys) = look(Some(hint))?;
-    cut(keys, Some(hint))
+    Ok(ReadSet { keys, hint: Some(hint) })
 }
 
 /// The grant that a permit rests on.

@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chancery_ledger::answer::HeadProof;
 use chancery_ledger::decide::Request;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::queue::Queue;
 use super::{CheckError, Checks, Waiting, root_of};
 use crate::clock::Clock;
 
 /// The newest proven head.
 pub struct Recent {
-    queue: mpsc::Sender<Waiting>,
+    queue: Queue,
     newest: watch::Receiver<Option<Arc<HeadProof>>>,
     clock: Arc<dyn Clock>,
     /// A round was asked for that nobody waits for.
@@ -25,7 +26,7 @@ pub struct Recent {
 
 impl Recent {
     pub(super) fn new(
-        queue: mpsc::Sender<Waiting>,
+        queue: Queue,
         newest: watch::Receiver<Option<Arc<HeadProof>>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -102,9 +103,9 @@ pub(super) fn oldest_clock_ms(proof: &HeadProof) -> u64 {
     proof.statements.iter().filter_map(|statement| Some(statement.fresh?.clock_ms)).min().unwrap_or(0)
 }
 
-async fn next(queue: &mpsc::Sender<Waiting>, deadline: Instant) -> Result<Arc<HeadProof>, CheckError> {
+async fn next(queue: &Queue, deadline: Instant) -> Result<Arc<HeadProof>, CheckError> {
     let (reply, proof) = oneshot::channel();
-    queue.try_send(Waiting::Head { reply }).map_err(|_| CheckError::Busy)?;
+    queue.push(Waiting::Head { reply })?;
     match timeout_at(deadline, proof).await {
         Ok(Ok(proof)) => proof,
         Ok(Err(_)) | Err(_) => Err(CheckError::NoQuorum("the round did not end in time".into())),

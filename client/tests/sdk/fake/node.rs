@@ -1,5 +1,6 @@
 //! One node's client port.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,7 @@ use chancery_ledger::decide::Request as Question;
 use chancery_ledger::hash::Hash;
 use chancery_ledger::head::RosterChain;
 use chancery_ledger::knowledge::Knowledge;
+use chancery_ledger::state::{Key, Sent};
 use chancery_proto::v1::api::ledger_server::{Ledger, LedgerServer};
 use chancery_proto::v1::api::{
     AddLearnerProgress, AddLearnerRequest, CheckPastReply, CheckPastRequest, CheckReply, CheckRequest,
@@ -37,6 +39,10 @@ pub enum Fault {
     None,
     /// Flips bits of one byte of the answer, the acknowledgement's entry, or the leaf.
     Flip { at: usize, mask: u8 },
+    /// Flips bits of one byte of an answer to who keeps nodes: of what stands beside its tree, its keys, or its nodes.
+    FlipKept { at: usize, mask: u8 },
+    /// Leaves out the nodes that who keeps nodes does not have.
+    NoNodes,
     /// Answers another nonce's check.
     WrongNonce,
     /// Answers another question.
@@ -182,6 +188,81 @@ impl Shared {
             }),
         }
     }
+
+    /// The answer to a check, as it is sent, and the keys that a true one shows.
+    async fn answer(&self, asked: CheckRequest) -> Result<(Vec<u8>, BTreeSet<Key>), Status> {
+        self.nonces.lock().unwrap().push(asked.nonce.clone());
+        let fault = self.fault().await?;
+        let mut question = Question {
+            agent: Name::new(asked.agent).unwrap(),
+            action: Name::new(asked.action).unwrap(),
+            resource: Name::new(asked.resource).unwrap(),
+            args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
+            args: (!asked.args.is_empty()).then_some(asked.args),
+            knowledge: (!asked.knowledge.is_empty()).then(|| Knowledge::decode(&asked.knowledge).unwrap()),
+            generation: Hash::from_slice(&asked.generation).map(GenerationId),
+            hint: None,
+        };
+        let without_nonce = asked.fresh_within_ms.is_some();
+        assert_eq!(without_nonce, asked.nonce.is_empty());
+        // What stands in the round's tree: the nonce, bound to the question.
+        let mut shown = asked.nonce.try_into().map_or([0; 32], |nonce| Nonce(nonce).question(&question));
+        let mut clock_ms = NOW_MS;
+        match fault {
+            Fault::WrongNonce => shown[0] ^= 1,
+            Fault::OtherQuestion => question.agent = Name::new("another").unwrap(),
+            Fault::Skew(by) => clock_ms = clock_ms.saturating_add_signed(by),
+            _ => {}
+        }
+        let (mut answer, keys) = self.world.lock().unwrap().answer(&question, shown, clock_ms);
+        if without_nonce {
+            answer.nonce_path = None;
+        }
+        let mut answer = answer.encode();
+        match fault {
+            Fault::Flip { at, mask } => {
+                let at = at % answer.len();
+                answer[at] ^= mask;
+            }
+            Fault::Trailing => answer.extend([0xf8, 0x07, 0x01]),
+            Fault::Huge(size) => answer = vec![0; size],
+            _ => {}
+        }
+        Ok((answer, keys))
+    }
+
+    /// An answer in a session, and what is wrong with it.
+    fn in_session(
+        &self,
+        id: u64,
+        answered: Result<(Vec<u8>, BTreeSet<Key>), Status>,
+        sent: Option<&mut Sent>,
+    ) -> SessionAnswers {
+        let fault = self.fault.lock().unwrap().clone();
+        let (answer, keys) = match answered {
+            Ok(answered) => answered,
+            Err(status) => return beside(id, Err(status)),
+        };
+        let mut message = beside(id, Ok(CheckReply { answer: answer.clone() }));
+        // Whose bytes are flipped is sent whole.
+        let sent = sent.filter(|_| !matches!(fault, Fault::Flip { .. }));
+        let kept = decode_answer(&answer, usize::MAX)
+            .ok()
+            .zip(sent)
+            .and_then(|(answer, sent)| self.world.lock().unwrap().kept(&answer, &keys, sent));
+        let Some(mut kept) = kept else { return message };
+        match fault {
+            Fault::FlipKept { at, mask } => {
+                let at = at % (kept.answer.len() + kept.keys.len() + kept.nodes.len());
+                let parts = [&mut kept.answer, &mut kept.keys, &mut kept.nodes];
+                *parts.into_iter().flatten().nth(at).unwrap() ^= mask;
+            }
+            Fault::NoNodes => kept.nodes.clear(),
+            _ => {}
+        }
+        message.answers[0].outcome = Some(session_answer::Outcome::Kept(kept));
+        message
+    }
 }
 
 /// An answer with its proof beside it; what is none is sent as it is.
@@ -210,44 +291,7 @@ fn beside(id: u64, answered: Result<CheckReply, Status>) -> SessionAnswers {
 #[tonic::async_trait]
 impl Ledger for Shared {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckReply>, Status> {
-        let asked = request.into_inner();
-        self.nonces.lock().unwrap().push(asked.nonce.clone());
-        let fault = self.fault().await?;
-        let mut question = Question {
-            agent: Name::new(asked.agent).unwrap(),
-            action: Name::new(asked.action).unwrap(),
-            resource: Name::new(asked.resource).unwrap(),
-            args_digest: Hash::from_slice(&asked.args_digest).unwrap(),
-            args: (!asked.args.is_empty()).then_some(asked.args),
-            knowledge: (!asked.knowledge.is_empty()).then(|| Knowledge::decode(&asked.knowledge).unwrap()),
-            generation: Hash::from_slice(&asked.generation).map(GenerationId),
-            hint: None,
-        };
-        let without_nonce = asked.fresh_within_ms.is_some();
-        assert_eq!(without_nonce, asked.nonce.is_empty());
-        // What stands in the round's tree: the nonce, bound to the question.
-        let mut shown = asked.nonce.try_into().map_or([0; 32], |nonce| Nonce(nonce).question(&question));
-        let mut clock_ms = NOW_MS;
-        match fault {
-            Fault::WrongNonce => shown[0] ^= 1,
-            Fault::OtherQuestion => question.agent = Name::new("another").unwrap(),
-            Fault::Skew(by) => clock_ms = clock_ms.saturating_add_signed(by),
-            _ => {}
-        }
-        let mut answer = self.world.lock().unwrap().answer(&question, shown, clock_ms);
-        if without_nonce {
-            answer.nonce_path = None;
-        }
-        let mut answer = answer.encode();
-        match fault {
-            Fault::Flip { at, mask } => {
-                let at = at % answer.len();
-                answer[at] ^= mask;
-            }
-            Fault::Trailing => answer.extend([0xf8, 0x07, 0x01]),
-            Fault::Huge(size) => answer = vec![0; size],
-            _ => {}
-        }
+        let (answer, _) = self.answer(request.into_inner()).await?;
         Ok(Response::new(CheckReply { answer }))
     }
 
@@ -263,16 +307,27 @@ impl Ledger for Shared {
         let (node, mut asked) = (self.clone(), request.into_inner());
         let (to, answers) = tokio::sync::mpsc::channel(64);
         tokio::spawn(async move {
-            while let Ok(Some(SessionQuestions { questions })) = asked.message().await {
+            let mut sent = None;
+            while let Ok(Some(SessionQuestions { questions, keeps_nodes })) = asked.message().await {
+                if keeps_nodes {
+                    assert!(sent.is_none(), "it is said once");
+                    sent = Some(Arc::new(tokio::sync::Mutex::new(Sent::default())));
+                }
                 for SessionQuestion { id, check } in questions {
-                    let (node, to) = (node.clone(), to.clone());
+                    let (node, to, sent) = (node.clone(), to.clone(), sent.clone());
                     tokio::spawn(async move {
-                        let answered = node.check(Request::new(check.unwrap())).await;
+                        let answered = node.answer(check.unwrap()).await;
                         if matches!(*node.fault.lock().unwrap(), Fault::EndSessions) {
                             let _ = to.send(Err(Status::unavailable("the session is over"))).await;
                             return;
                         }
-                        let _ = to.send(Ok(beside(id, answered.map(Response::into_inner)))).await;
+                        // What is sent first is kept first.
+                        let mut sent = match &sent {
+                            Some(sent) => Some(sent.lock().await),
+                            None => None,
+                        };
+                        let message = node.in_session(id, answered, sent.as_deref_mut());
+                        let _ = to.send(Ok(message)).await;
                     });
                 }
             }

@@ -1,7 +1,9 @@
 //! A ledger of three voters, all of whose keys are here.
 
+use std::collections::BTreeSet;
+
 use chancery_client::SigningKey;
-use chancery_ledger::answer::{Answer, PastAnswer};
+use chancery_ledger::answer::{Answer, PastAnswer, encode_answer_around};
 use chancery_ledger::authority::{Admission, Applied, Block, Cause, Entry, Leaf, Outcome, State, Summary};
 use chancery_ledger::command::{
     Body, Command, Genesis, LedgerId, Limits, Name, Patterns, Principal, PublicKey, RequestId, Role, Scope,
@@ -15,10 +17,10 @@ use chancery_ledger::head::{
 };
 use chancery_ledger::log::nonces::NonceTree;
 use chancery_ledger::log::{Frontier, MemoryTiles, frontier_at, leaf_hash, prove_inclusion};
-use chancery_ledger::state::{MemoryNodes, Recording, Update, prune};
+use chancery_ledger::state::{Key, MemoryNodes, Missing, Recording, Sent, Update, encode_keys, prune};
 use chancery_ledger::trust::Trust;
 use chancery_proto::v1::ProvenLeaf;
-use chancery_proto::v1::api::{Acknowledged, WatchHead};
+use chancery_proto::v1::api::{Acknowledged, KeptAnswer, WatchHead};
 
 use super::NOW_MS;
 
@@ -186,8 +188,8 @@ impl World {
         applied.outcomes[0].clone()
     }
 
-    /// A true answer under the bound nonce `shown`, by the clock `clock_ms` of all voters.
-    pub fn answer(&mut self, request: &Request, shown: [u8; 32], clock_ms: u64) -> Answer {
+    /// A true answer under the bound nonce `shown`, by the clock `clock_ms` of all voters, and the keys that it shows.
+    pub fn answer(&mut self, request: &Request, shown: [u8; 32], clock_ms: u64) -> (Answer, BTreeSet<Key>) {
         let head = self.head();
         // Others' nonces are in the round too.
         let round = NonceTree::new(vec![[7; 32], shown, [9; 32]]).unwrap();
@@ -195,13 +197,14 @@ impl World {
         let root = self.state.summary().root;
         let recording = Recording::new(&self.nodes, root);
         decide(&recording, request, Interval { low_ms: low, high_ms: low }).unwrap();
-        let tree = prune(&self.nodes, root, &recording.into_keys()).unwrap();
+        let keys = recording.into_keys();
+        let tree = prune(&self.nodes, root, &keys).unwrap();
         let fresh =
             Fresh { nonce_root: round.root(), clock_ms, tail_block: head.block, tail_roster: head.roster };
         let signers = self.signing();
         let mut others = self.before.clone();
         others.retain(|(other, _)| signers.iter().all(|(voter, _)| voter.node != other.node));
-        Answer {
+        let answer = Answer {
             head,
             statements: self.sign_all(&signers, Some(fresh)),
             head_statements: self.sign_all(&others, None),
@@ -209,7 +212,19 @@ impl World {
             tree,
             hint: None,
             language: LANGUAGE_VERSION.into(),
+        };
+        (answer, keys)
+    }
+
+    /// `answer`, which shows `keys`, to a session whose client keeps what was `sent`; none if there is a newer state.
+    pub fn kept(&self, answer: &Answer, keys: &BTreeSet<Key>, sent: &mut Sent) -> Option<KeptAnswer> {
+        let root = self.state.summary().root;
+        if root.hash() != answer.head.state_root {
+            return None;
         }
+        let Missing { forget, nodes } = sent.missing(&self.nodes, root, keys).unwrap();
+        let answer = encode_answer_around(answer.nonce_path.as_ref(), answer.hint, &answer.language);
+        Some(KeptAnswer { answer, keys: encode_keys(keys), nodes, forget })
     }
 
     /// The right edge of the log when it had `size` leaves.
@@ -238,7 +253,7 @@ impl World {
 
     /// What was after `block`, under the clock `clock_ms` of all voters.
     pub fn past(&mut self, request: &Request, block: u64, clock_ms: u64) -> PastAnswer {
-        let Answer { head, statements, head_statements, .. } = self.answer(request, [0; 32], clock_ms);
+        let Answer { head, statements, head_statements, .. } = self.answer(request, [0; 32], clock_ms).0;
         let of = |block: u64| self.summaries[block as usize].clone();
         let summary = of(block);
         let next = (block..=head.block).map(of).find(|next| next.head.log_size > summary.head.log_size);
