@@ -26,8 +26,9 @@ pub struct Options {
     pub submit_timeout: Duration,
     /// How long everything else may take.
     pub read_timeout: Duration,
-    /// Whether checks under a nonce share one stream to each node: what proves a round comes once for all of them, and
-    /// many cost less. If not, each is a call of its own.
+    /// Whether checks under a nonce share one stream to each node: what proves a round comes once for all of them, and what
+    /// came of the state before is kept (of each node at most some twenty MiB of memory), so that many cost less. If not, each is
+    /// a call of its own.
     pub check_sessions: bool,
     /// Most tries of one call, over all endpoints.
     pub tries_max: usize,
