@@ -54,13 +54,12 @@ const QUEUE_MAX: usize = NONCES_MAX as usize;
 /// tails may have been cut.
 const TAIL_PATIENCE: Duration = Duration::from_millis(250);
 
-/// The longest pause, in rounds. It grows with the square of how many shared the last one, and is as long as that took for three
-/// and a half of them: what a round costs, those of the next one share that arrive meanwhile, and few callers, who may be all that
-/// there are, do not wait long for others.
-const PAUSE_ROUNDS_MAX: u32 = 4;
+/// After a round that so many checks shared there is a pause as long as it took, and one in proportion after others: what
+/// a round costs, those of the next one share that arrive meanwhile.
+const PAUSE_AS_LONG_IF: u32 = 3;
 
-/// Square of how many shared a round, by the rounds that the pause after it lasts.
-const SHARED_SQUARE_EACH: u32 = 12;
+/// The longest pause, in rounds.
+const PAUSE_ROUNDS_MAX: u32 = 4;
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
@@ -222,12 +221,12 @@ async fn run(rounds: Arc<Rounds>, newest: watch::Sender<Option<Arc<HeadProof>>>,
 /// How long the next round waits for others to share it, after one that `shared` checks shared and that took so long. After a
 /// check by itself it waits for nobody.
 fn pause(shared: usize, took: Duration) -> Duration {
+    let shared = u32::try_from(shared).unwrap_or(u32::MAX);
     if shared < 2 {
         return Duration::ZERO;
     }
-    let square = u32::try_from(shared).unwrap_or(u32::MAX).saturating_pow(2);
-    let square = square.min(PAUSE_ROUNDS_MAX * SHARED_SQUARE_EACH);
-    (took.min(PAUSE_MAX) * square / SHARED_SQUARE_EACH).min(PAUSE_MAX)
+    let shared = shared.min(PAUSE_ROUNDS_MAX * PAUSE_AS_LONG_IF);
+    (took.min(PAUSE_MAX) * shared / PAUSE_AS_LONG_IF).min(PAUSE_MAX)
 }
 
 /// How many wait for nobody else, after a round that so many shared: it grows with what arrives, and a burst is not held up.
@@ -513,9 +512,9 @@ mod tests {
         let took = Duration::from_millis(2);
         assert_eq!(pause(0, took), Duration::ZERO);
         assert_eq!(pause(1, took), Duration::ZERO, "a lone check waits for nobody");
-        assert_eq!(pause(2, took), took / 3);
-        assert_eq!(pause(6, took), took * 3);
-        assert_eq!(pause(7, took), took * 4);
+        assert_eq!(pause(3, took), took);
+        assert_eq!(pause(6, took), took * 2);
+        assert_eq!(pause(12, took), took * 4);
         assert_eq!(pause(10_000, took), took * 4);
         assert_eq!([2, 3, 10].map(enough_after), [3, 4, 15], "more than shared it, so that rounds grow");
         for shared in [2, 3, 30, usize::MAX] {
