@@ -2,7 +2,7 @@
 //!
 //! A reader with many questions is shown the same nodes again and again. [`Sent`] remembers, at whoever has the tree, which
 //! nodes a reader has; [`Kept`] holds them, at the reader, by their hashes, and cuts the [`PrunedTree`] of a question out
-//! of them. Nodes follow each other in an order in which a parent is before its children; lengths are big-endian:
+//! of them. Nodes follow each other in an order in which a parent is before its children; leaves are as in a pruned tree:
 //!
 //! ```text
 //! inner node       01 ‖ bit (1) ‖ hash of its left side (32) ‖ hash of its right side (32)
@@ -17,8 +17,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::node::{empty_hash, inner_hash, leaf_hash};
-use super::pruned::PrunedNode;
+use super::pruned::{PrunedNode, TAG_LEAF, TAG_WITHHELD, put_leaf, put_withheld};
 use super::tree::read;
+use super::ways::parted;
 use super::{Child, Defect, Key, Node, NodeRead, PrunedTree, Root, TreeError, Value};
 use crate::hash::Hash;
 
@@ -109,26 +110,18 @@ impl Sent {
                         bytes.extend(left.hash.0);
                         bytes.extend(right.hash.0);
                     }
-                    sought.sort_unstable_by_key(|key| key.bit(bit));
-                    let (lefts, rights) = sought.split_at_mut(sought.partition_point(|key| !key.bit(bit)));
+                    let (lefts, rights) = parted(sought, bit);
                     pending.push((right, Some(bit), rights));
                     pending.push((left, Some(bit), lefts));
                 }
                 Node::Leaf { key, value } if sought.contains(&key) => {
                     if self.nodes.insert(child.hash) {
-                        // INVARIANT: a value's length fits two bytes; `read` sees to it.
-                        let [.., high, low] = value.len().to_be_bytes();
-                        bytes.push(TAG_LEAF);
-                        bytes.extend(key.0);
-                        bytes.extend([high, low]);
-                        bytes.extend_from_slice(&value);
+                        put_leaf(bytes, &key, &value);
                     }
                 }
                 Node::Leaf { key, value } => {
                     if !self.nodes.contains(&child.hash) && self.withheld.insert(child.hash) {
-                        bytes.push(TAG_WITHHELD);
-                        bytes.extend(key.0);
-                        bytes.extend(Hash::of(&[&value]).0);
+                        put_withheld(bytes, &key, &Hash::of(&[&value]));
                     }
                 }
             }
@@ -254,8 +247,7 @@ impl Kept {
                 if above.is_some_and(|above| bit <= above) {
                     return Err(KeptError::Structure(Defect::BitNotGrowing));
                 }
-                sought.sort_unstable_by_key(|key| key.bit(bit));
-                let (lefts, rights) = sought.split_at_mut(sought.partition_point(|key| !key.bit(bit)));
+                let (lefts, rights) = parted(sought, bit);
                 for (side, sought) in [(right, rights), (left, lefts)] {
                     if side.place.is_none() && !sought.is_empty() {
                         side.place = self.places.get(&side.hash).copied();
@@ -351,9 +343,8 @@ pub fn decode_keys(bytes: &[u8]) -> Result<BTreeSet<Key>, KeptError> {
     }
 }
 
+/// Unlike in a pruned tree, both hashes follow.
 const TAG_INNER: u8 = 0x01;
-const TAG_LEAF: u8 = 0x02;
-const TAG_WITHHELD: u8 = 0x03;
 
 fn take<const SIZE: usize>(rest: &mut &[u8]) -> Result<[u8; SIZE], KeptError> {
     let (taken, after) = rest.split_first_chunk().ok_or(KeptError::Truncated)?;

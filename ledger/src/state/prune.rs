@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::pruned::PrunedNode;
 use super::tree::read;
+use super::ways::parted;
 use super::{Child, Key, Node, NodeRead, PrunedTree, Root, TreeError, Value, get};
 use crate::hash::Hash;
 
@@ -38,8 +39,7 @@ pub fn prune<N: NodeRead>(
             }
             Node::Inner { bit, left, right } => {
                 kept.push(PrunedNode::Inner { bit, right: 0 });
-                sought.sort_unstable_by_key(|key| key.bit(bit));
-                let (lefts, rights) = sought.split_at_mut(sought.partition_point(|key| !key.bit(bit)));
+                let (lefts, rights) = parted(sought, bit);
                 pending.push(Cut { child: right, above: Some(bit), sought: rights });
                 pending.push(Cut { child: left, above: Some(bit), sought: lefts });
             }

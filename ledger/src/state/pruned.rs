@@ -129,19 +129,8 @@ impl PrunedTree {
                         }
                     }
                 }
-                PrunedNode::Leaf { key, value } => {
-                    // INVARIANT: a value's length fits two bytes; prune and decode see to it.
-                    let [.., high, low] = value.len().to_be_bytes();
-                    bytes.push(TAG_LEAF);
-                    bytes.extend(key.0);
-                    bytes.extend([high, low]);
-                    bytes.extend_from_slice(value);
-                }
-                PrunedNode::Withheld { key, value_hash } => {
-                    bytes.push(TAG_WITHHELD);
-                    bytes.extend(key.0);
-                    bytes.extend(value_hash.0);
-                }
+                PrunedNode::Leaf { key, value } => put_leaf(&mut bytes, key, value),
+                PrunedNode::Withheld { key, value_hash } => put_withheld(&mut bytes, key, value_hash),
                 PrunedNode::Bare(hash) => {
                     bytes.push(TAG_BARE);
                     bytes.extend(hash.0);
@@ -256,12 +245,27 @@ pub enum PrunedDecodeError {
 }
 
 const TAG_INNER: u8 = 0x01;
-const TAG_LEAF: u8 = 0x02;
-const TAG_WITHHELD: u8 = 0x03;
+pub(super) const TAG_LEAF: u8 = 0x02;
+pub(super) const TAG_WITHHELD: u8 = 0x03;
 const TAG_BARE: u8 = 0x04;
 const TAG_EMPTY: u8 = 0x05;
 const TAG_BARE_LEFT: u8 = 0x06;
 const TAG_BARE_RIGHT: u8 = 0x07;
+
+pub(super) fn put_leaf(bytes: &mut Vec<u8>, key: &Key, value: &[u8]) {
+    // INVARIANT: a value's length fits two bytes; whoever reads a node or decodes one sees to it.
+    let [.., high, low] = value.len().to_be_bytes();
+    bytes.push(TAG_LEAF);
+    bytes.extend(key.0);
+    bytes.extend([high, low]);
+    bytes.extend_from_slice(value);
+}
+
+pub(super) fn put_withheld(bytes: &mut Vec<u8>, key: &Key, value_hash: &Hash) {
+    bytes.push(TAG_WITHHELD);
+    bytes.extend(key.0);
+    bytes.extend(value_hash.0);
+}
 
 /// The bit of an inner node in short form, whose parent stands at `above`. None below the last.
 fn next_bit(above: Option<u8>) -> Option<u8> {

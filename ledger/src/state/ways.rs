@@ -1,5 +1,6 @@
 //! The ways that lookups of some keys take through one version of the tree.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 
 use super::tree::read;
@@ -57,8 +58,7 @@ impl Ways {
                 Node::Inner { bit, left, right } => {
                     // What is awaited is read in turn, this node before it.
                     let mut next_at = passed.len() + 1 + awaited.len();
-                    let on_left = lefts_first(sought, *bit);
-                    let (lefts, rights) = sought.split_at_mut(on_left);
+                    let (lefts, rights) = parted(sought, *bit);
                     if !lefts.is_empty() {
                         left_at = next_at;
                         next_at += 1;
@@ -133,11 +133,13 @@ impl Ways {
 /// Nodes of one way in a tree of about a million keys: room for that many is made at first.
 const LIKELY_DEPTH: usize = 20;
 
-/// Brings those keys to the front that have a 0 there. How many they are.
-fn lefts_first(keys: &mut [&Key], bit: u8) -> usize {
-    if let [key] = keys {
-        return usize::from(!key.bit(bit));
-    }
-    keys.sort_unstable_by_key(|key| key.bit(bit));
-    keys.partition_point(|key| !key.bit(bit))
+/// The keys that have a 0 there, brought to the front, and the others.
+pub(super) fn parted<K: Borrow<Key>>(keys: &mut [K], bit: u8) -> (&mut [K], &mut [K]) {
+    let on_left = if let [key] = &*keys {
+        usize::from(!Borrow::<Key>::borrow(key).bit(bit))
+    } else {
+        keys.sort_unstable_by_key(|key| key.borrow().bit(bit));
+        keys.partition_point(|key| !key.borrow().bit(bit))
+    };
+    keys.split_at_mut(on_left)
 }

@@ -14,7 +14,7 @@ use super::{CheckError, Checks, Reply, Round, Rounds, Waiting};
 /// Checks of one session that may wait.
 pub const SESSION_CHECKS_MAX: usize = 1024;
 
-/// Sessions of this node that may keep nodes: what is remembered of each has at most some three MiB.
+/// Sessions of this node that may keep nodes: what is remembered of each has at most some six MiB, the hashes of inner nodes alone.
 const SESSIONS_KEEP_MAX: usize = 32;
 
 /// Where the answers to one session's checks go.
