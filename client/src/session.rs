@@ -111,9 +111,8 @@ async fn run(
     let mut waiting =
         Waiting { by_id: HashMap::new(), next_id: 0, kept: Kept::default(), tree_size_bytes_max };
     // The first questions go with the call, so that they wait for no answer to it.
-    if !waiting.send_next(&mut asked, &to).await {
-        return;
-    }
+    let Some(first) = next(&mut asked).await else { return };
+    waiting.send(first, &mut asked, &to).await;
     let failure = match client.check_session(ReceiverStream::new(messages)).await {
         Ok(response) => waiting.exchange(&mut asked, &to, response.into_inner()).await,
         Err(status) => Some(status),
@@ -126,6 +125,12 @@ async fn run(
     for reply in waiting.by_id.into_values() {
         let _ = reply.send(Err(Failure::of(&failure)));
     }
+}
+
+/// What is asked, as soon as something is; none if nobody can ask any more. Nothing is lost when this is dropped.
+async fn next(asked: &mut mpsc::Receiver<Asked>) -> Option<Vec<Asked>> {
+    let mut batch = Vec::new();
+    (asked.recv_many(&mut batch, QUESTIONS_MAX).await > 0).then_some(batch)
 }
 
 /// Who waits for an answer, and what is kept of those that came.
@@ -161,23 +166,27 @@ impl Waiting {
                 },
                 // Whether somebody waits no more, nobody tells.
                 () = tokio::time::sleep(LOOK_AGAIN), if !room => {}
-                sent = self.send_next(asked, to), if room => if !sent {
-                    return None;
+                first = next(asked), if room => match first {
+                    Some(first) => self.send(first, asked, to).await,
+                    None => return None,
                 },
             }
         }
     }
 
-    /// Sends the next questions in one message, for which there must be room; `false` if nobody can ask any more.
-    async fn send_next(
+    /// Sends questions in one message, for which there must be room: these, and what else is asked by then.
+    async fn send(
         &mut self,
+        mut batch: Vec<Asked>,
         asked: &mut mpsc::Receiver<Asked>,
         to: &mpsc::Sender<api::SessionQuestions>,
-    ) -> bool {
-        // Nothing is lost when this is dropped: what was received is sent before it waits again.
-        let mut batch = Vec::new();
-        if asked.recv_many(&mut batch, QUESTIONS_MAX).await == 0 {
-            return false;
+    ) {
+        // Who was answered with whoever asked first is about to ask again: let them run before the message goes.
+        tokio::task::yield_now().await;
+        while batch.len() < QUESTIONS_MAX
+            && let Ok(more) = asked.try_recv()
+        {
+            batch.push(more);
         }
         let is_first = self.next_id == 0;
         // Who waits no more is not asked for.
@@ -187,7 +196,6 @@ impl Waiting {
             // INVARIANT: there is room, and nobody else sends. If not, the stream is gone, as is told next.
             let _ = to.try_send(api::SessionQuestions { questions, keeps_nodes: is_first });
         }
-        true
     }
 
     fn question(&mut self, Asked { check, reply }: Asked) -> api::SessionQuestion {
