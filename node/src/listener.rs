@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use chancery_transport::Coalesced;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -153,7 +154,7 @@ struct Handshake<I> {
 impl<I> Handshake<I> {
     async fn run(self, tcp: TcpStream, from: SocketAddr) -> Result<TlsConnection<I>, String> {
         tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-        let tls = TlsAcceptor::from(self.tls).accept(tcp).await.map_err(|error| error.to_string())?;
+        let tls = TlsAcceptor::from(self.tls).accept(Coalesced::new(tcp)).await.map_err(|error| error.to_string())?;
         let (_, session) = tls.get_ref();
         // INVARIANT: the verifier demanded a certificate; without one there is no caller either.
         let certificate = session.peer_certificates().and_then(<[_]>::first).ok_or("no certificate")?;
@@ -178,7 +179,7 @@ pub(crate) struct Caller<I> {
 
 /// A verified connection. It breaks when the server is closed.
 pub(crate) struct TlsConnection<I> {
-    tls: TlsStream<TcpStream>,
+    tls: TlsStream<Coalesced<TcpStream>>,
     closed: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     /// Until the client has begun to speak.
     silence: Option<Silence>,

@@ -1,5 +1,6 @@
 //! The seam between node logic and the network: byte streams between nodes that know each other.
 
+use chancery_transport::Coalesced;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -54,7 +55,7 @@ impl Transport for PeerTls {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
             let name = name.ok_or(ConnectFailed::Name)?;
-            Ok(Box::new(tls.connect(name, tcp).await?) as PeerStream)
+            Ok(Box::new(tls.connect(name, Coalesced::new(tcp)).await?) as PeerStream)
         }
         .boxed()
     }
