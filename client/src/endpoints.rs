@@ -275,7 +275,8 @@ fn open(name: &str, tls: &ClientTlsConfig) -> Result<Endpoint, ConnectError> {
 }
 
 /// Connects to a node. TLS comes above it.
-fn connector() -> MapResponse<HttpConnector, impl FnOnce(TokioIo<TcpStream>) -> TokioIo<Coalesced<TcpStream>> + Clone> {
+fn connector()
+-> MapResponse<HttpConnector, impl FnOnce(TokioIo<TcpStream>) -> TokioIo<Coalesced<TcpStream>> + Clone> {
     let mut http = HttpConnector::new();
     // The scheme says that there is TLS, which is not this connector's.
     http.enforce_http(false);

@@ -10,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 use tonic::{Request, Status};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::blocking::Line;
 use crate::listener::Caller;
 use crate::store::applied::AppliedStore;
 
@@ -47,11 +48,12 @@ pub(super) struct Callers {
     /// Those who were found lately, with the state that they were found in: while there is no newer one, they are
     /// who they were.
     remembered: Arc<Mutex<Remembered>>,
+    finding: Line,
 }
 
 impl Callers {
     pub(super) fn of(store: AppliedStore) -> Self {
-        Self { store, remembered: Arc::default() }
+        Self { store, remembered: Arc::default(), finding: Line::default() }
     }
 
     /// The active principal with the caller's key.
@@ -63,7 +65,7 @@ impl Callers {
         {
             return Ok(Arc::clone(principal));
         }
-        let found = crate::blocking::spawn(move || active_principal(&Recording::new(&view, root), key));
+        let found = self.finding.run(move || active_principal(&Recording::new(&view, root), key));
         match found.await {
             Ok(Ok(Some(principal))) => {
                 let principal = Arc::new(principal);

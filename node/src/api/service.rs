@@ -9,6 +9,7 @@ use chancery_ledger::command::{Body, GenerationId, Name, SignedCommand};
 use chancery_ledger::condition::ARGUMENTS_SIZE_BYTES_MAX;
 use chancery_ledger::decide::{self, staleness_after};
 use chancery_ledger::hash::Hash;
+use chancery_ledger::head::Head;
 use chancery_ledger::knowledge::Knowledge;
 use chancery_ledger::state::{Recording, prune};
 use chancery_proto::v1::api;
@@ -20,12 +21,13 @@ use tonic::{Request, Response, Status};
 use super::caller::{Callers, key_of};
 use super::watch::Watchers;
 use super::{members, session};
+use crate::blocking::Line;
 use crate::checks::{CheckError, Checks, PastError, PastQuestion};
 use crate::membership::Memberships;
 use crate::roster_proofs::ProvenRosters;
 use crate::sequencer::Submitted;
 use crate::status::StatusReport;
-use crate::store::applied::AppliedStore;
+use crate::store::applied::{AppliedStore, AppliedView};
 use crate::submit::Submissions;
 
 /// Serves clients on one node.
@@ -39,6 +41,7 @@ pub struct LedgerService {
     rosters: ProvenRosters,
     callers: Callers,
     watchers: Watchers,
+    receipts: Line,
     timeout: Duration,
 }
 
@@ -65,7 +68,8 @@ impl LedgerService {
         let ServiceBounds { call: timeout, watch: watch_patience } = bounds;
         let callers = Callers::of(store.clone());
         let watchers = Watchers::new(store.clone(), Arc::clone(checks.recent()), watch_patience);
-        Self { store, submissions, checks, status, members, rosters, callers, watchers, timeout }
+        let receipts = Line::default();
+        Self { store, submissions, checks, status, members, rosters, callers, watchers, receipts, timeout }
     }
 
     /// The earlier of this node's own limit and the one that the client asked for.
@@ -78,30 +82,23 @@ impl LedgerService {
     /// A leaf of the log and its inclusion proof at `log_size`.
     async fn leaf_with_proof(&self, index: u64, log_size: u64) -> Result<(Vec<u8>, Vec<Hash>), Status> {
         let view = self.store.view();
-        let found = crate::blocking::spawn(move || {
-            let entry = view.entry(index).map_err(|error| Status::internal(error.to_string()))?;
-            let entry = entry.ok_or_else(|| Status::not_found("there is no such leaf"))?;
-            let proof = view.prove_inclusion(index, log_size);
-            Ok((entry, proof.map_err(|error| Status::invalid_argument(error.to_string()))?))
-        });
-        found.await.map_err(|error| Status::internal(error.to_string()))?
+        let found = self.receipts.run(move || leaf_with_proof(&view, index, log_size)).await;
+        found.map_err(|lost| Status::internal(lost.to_string()))?
     }
 
-    /// What shows, of the state after `block`, how long what `body` takes away may still be used.
-    async fn staleness_tree(&self, block: u64, body: Body) -> Result<Vec<u8>, Status> {
-        let view = self.store.view();
-        let shown = crate::blocking::spawn(move || {
-            let internal = |why: &dyn std::fmt::Display| Status::internal(why.to_string());
-            let root = view.root_of(block).map_err(|error| internal(&error))?;
-            let root = root.ok_or_else(|| internal(&"the state is kept no more"))?;
-            let recording = Recording::new(&view, root);
-            if staleness_after(&recording, &body).map_err(|error| internal(&error))?.is_none() {
-                return Ok(Vec::new());
-            }
-            let tree = prune(&view, root, &recording.into_keys()).map_err(|error| internal(&error))?;
-            Ok(tree.encode())
+    /// What a receipt shows: the leaf of a command with its proof, and, of the state after the block of `head`, how long
+    /// what `body` takes away may still be used.
+    async fn receipt(&self, index: u64, head: &Head, body: Option<Body>) -> Result<Shown, Status> {
+        let (view, block, log_size) = (self.store.view(), head.block, head.log_size);
+        let shown = self.receipts.run(move || {
+            let (entry, inclusion) = leaf_with_proof(&view, index, log_size)?;
+            let staleness_tree = match body {
+                Some(body) => staleness_tree(&view, block, &body)?,
+                None => Vec::new(),
+            };
+            Ok(Shown { entry, inclusion, staleness_tree })
         });
-        shown.await.map_err(|error| Status::internal(error.to_string()))?
+        shown.await.map_err(|lost| Status::internal(lost.to_string()))?
     }
 
     async fn outcome(
@@ -119,11 +116,8 @@ impl LedgerService {
                 if timeout_at(deadline, reached).await.is_err() {
                     return Ok(Outcome::Unknown(failure("this node did not apply the block in time".into())));
                 }
-                let (entry, proof) = self.leaf_with_proof(index, quorum.head.log_size).await?;
-                let staleness_tree = match body {
-                    Some(body) => self.staleness_tree(quorum.head.block, body).await?,
-                    None => Vec::new(),
-                };
+                let Shown { entry, inclusion, staleness_tree } =
+                    self.receipt(index, &quorum.head, body).await?;
                 Outcome::Acknowledged(api::Acknowledged {
                     index,
                     block,
@@ -131,7 +125,7 @@ impl LedgerService {
                     before,
                     head: quorum.head.encode().to_vec(),
                     statements: quorum.statements.iter().map(|statement| statement.encode()).collect(),
-                    inclusion: proof.iter().map(|hash| hash.0.to_vec()).collect(),
+                    inclusion: inclusion.iter().map(|hash| hash.0.to_vec()).collect(),
                     entry,
                     clock_ms: self.checks.clock_ms(),
                     staleness_tree,
@@ -146,6 +140,34 @@ impl LedgerService {
             Submitted::Unknown(message) => Outcome::Unknown(failure(message)),
         })
     }
+}
+
+/// What a receipt shows beside the head.
+struct Shown {
+    entry: Vec<u8>,
+    inclusion: Vec<Hash>,
+    /// Encoded; empty if nothing is taken away.
+    staleness_tree: Vec<u8>,
+}
+
+fn leaf_with_proof(view: &AppliedView, index: u64, log_size: u64) -> Result<(Vec<u8>, Vec<Hash>), Status> {
+    let entry = view.entry(index).map_err(|error| Status::internal(error.to_string()))?;
+    let entry = entry.ok_or_else(|| Status::not_found("there is no such leaf"))?;
+    let proof = view.prove_inclusion(index, log_size);
+    Ok((entry, proof.map_err(|error| Status::invalid_argument(error.to_string()))?))
+}
+
+/// What shows, of the state after `block`, how long what `body` takes away may still be used.
+fn staleness_tree(view: &AppliedView, block: u64, body: &Body) -> Result<Vec<u8>, Status> {
+    let internal = |why: &dyn std::fmt::Display| Status::internal(why.to_string());
+    let root = view.root_of(block).map_err(|error| internal(&error))?;
+    let root = root.ok_or_else(|| internal(&"the state is kept no more"))?;
+    let recording = Recording::new(view, root);
+    if staleness_after(&recording, body).map_err(|error| internal(&error))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let tree = prune(view, root, &recording.into_keys()).map_err(|error| internal(&error))?;
+    Ok(tree.encode())
 }
 
 #[tonic::async_trait]

@@ -22,6 +22,7 @@ use openraft::impls::ProgressResponder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::blocking::Line;
 use crate::clock::ClockWatch;
 use crate::heads::HeadQuorums;
 use crate::membership::Memberships;
@@ -89,6 +90,7 @@ pub struct Sequencer {
     store: AppliedStore,
     clocks: Arc<ClockWatch>,
     signatures: Arc<VerifiedSignatures>,
+    admitting: Line,
 }
 
 /// What the sequencer works with.
@@ -121,6 +123,7 @@ impl Sequencer {
             store: workshop.store.clone(),
             clocks: Arc::clone(&workshop.clocks),
             signatures: Arc::clone(workshop.store.signatures()),
+            admitting: Line::default(),
         };
         tokio::spawn(run(Arc::new(workshop), waiting));
         handle
@@ -158,13 +161,13 @@ impl Sequencer {
     async fn admit(&self, signed: SignedCommand) -> Result<SignedCommand, Submitted> {
         let not_done = |why: &dyn std::fmt::Display| Submitted::NotDone(why.to_string());
         let wall_ms = self.clocks.clock().wall_ms();
-        let (signed, first) = look(&self.store, &self.signatures, signed, wall_ms).await?;
+        let (signed, first) = look(&self.admitting, &self.store, &self.signatures, signed, wall_ms).await?;
         if first.is_ok() {
             return Ok(signed);
         }
         self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| not_done(&error))?;
         let stamp_ms = self.clocks.now_to_stamp_ms().map_err(|error| not_done(&error))?;
-        match look(&self.store, &self.signatures, signed, stamp_ms).await? {
+        match look(&self.admitting, &self.store, &self.signatures, signed, stamp_ms).await? {
             // A command that was done before goes through a block too: its answer is then ordered after
             // everything that was acknowledged.
             (signed, Ok(Admission::Admit | Admission::Before(_))) => Ok(signed),
@@ -175,13 +178,14 @@ impl Sequencer {
 
 /// What the state says of `signed` in a block stamped `stamp_ms`, and the command back.
 async fn look(
+    line: &Line,
     store: &AppliedStore,
     signatures: &Arc<VerifiedSignatures>,
     signed: SignedCommand,
     stamp_ms: u64,
 ) -> Result<(SignedCommand, Result<Admission, Refusal>), Submitted> {
     let (store, signatures) = (store.clone(), Arc::clone(signatures));
-    let admitted = crate::blocking::spawn(move || {
+    let admitted = line.run(move || {
         let view = store.view();
         let admission = view.read_state(|state| state.admit(&view, &signed, stamp_ms, &signatures));
         (signed, admission)
@@ -189,7 +193,7 @@ async fn look(
     match admitted.await {
         Ok((signed, Ok(admission))) => Ok((signed, admission)),
         Ok((_, Err(fault))) => Err(Submitted::NotDone(fault.to_string())),
-        Err(error) => Err(Submitted::NotDone(error.to_string())),
+        Err(lost) => Err(Submitted::NotDone(lost.to_string())),
     }
 }
 

@@ -19,6 +19,7 @@ use openraft::{ChangeMembers, ReadPolicy};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Submitted, Workshop, acknowledged, look, stamp_ms, wait_for_tail};
+use crate::blocking::Line;
 use crate::membership::MembershipError;
 use crate::raft::types::{NodeId, Payload};
 use crate::store::applied::voter_ids;
@@ -141,7 +142,8 @@ async fn try_change(workshop: &Workshop, signed: SignedCommand) -> Result<Submit
         return Err(not_done(&"another change of the voters is under way"));
     }
     let stamp_ms = stamp_ms(workshop).await?;
-    let (signed, admission) = look(&workshop.store, &Arc::default(), signed, stamp_ms).await?;
+    let (signed, admission) =
+        look(&Line::default(), &workshop.store, &Arc::default(), signed, stamp_ms).await?;
     match admission {
         Ok(Admission::Admit) => {}
         // What else there is may be known elsewhere already, if this node leads no more.
