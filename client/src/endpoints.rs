@@ -10,15 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chancery_proto::v1::api::ledger_client::LedgerClient;
-use chancery_transport::Coalesced;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use chancery_transport::connector;
 use tokio::time::Instant;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint as ChannelEndpoint, Identity};
 use tonic::{Code, Status};
-use tower::ServiceExt;
-use tower::util::MapResponse;
 
 use crate::check::ProofError;
 use crate::context::{Context, ContextError};
@@ -272,16 +267,6 @@ fn open(name: &str, tls: &ClientTlsConfig) -> Result<Endpoint, ConnectError> {
         .buffer_size(CALLS_MAX)
         .connect_with_connector_lazy(connector());
     Ok(Endpoint { name: name.into(), channel, sessions: Sessions::default() })
-}
-
-/// Connects to a node. TLS comes above it.
-fn connector()
--> MapResponse<HttpConnector, impl FnOnce(TokioIo<TcpStream>) -> TokioIo<Coalesced<TcpStream>> + Clone> {
-    let mut http = HttpConnector::new();
-    // The scheme says that there is TLS, which is not this connector's.
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.map_response(|tcp: TokioIo<TcpStream>| TokioIo::new(Coalesced::new(tcp.into_inner())))
 }
 
 /// The tries of one call.

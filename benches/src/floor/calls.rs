@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use chancery_transport::connector;
 use http::uri::PathAndQuery;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -109,7 +110,10 @@ impl Servers {
     fn channel(&self, node: u16) -> Result<Channel> {
         let uri = format!("https://{}", address(node, self.place));
         let endpoint = Endpoint::from_shared(uri).and_then(|endpoint| endpoint.tls_config(self.tls.clone()));
-        Ok(endpoint.map_err(BenchError::of(SYSTEM))?.buffer_size(256).connect_lazy())
+        Ok(endpoint
+            .map_err(BenchError::of(SYSTEM))?
+            .buffer_size(256)
+            .connect_with_connector_lazy(connector()))
     }
 }
 

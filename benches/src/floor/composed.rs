@@ -61,6 +61,8 @@ pub(crate) struct Calls {
 pub(crate) struct AnswerShape {
     pub(crate) request_bytes: usize,
     pub(crate) reply_bytes: usize,
+    /// Those of them that are the pruned tree.
+    pub(crate) tree_bytes: usize,
     /// Inner nodes of the pruned tree, each hashed once.
     pub(crate) inner_nodes: usize,
     /// Its leaves.
@@ -69,6 +71,14 @@ pub(crate) struct AnswerShape {
     pub(crate) value_bytes: usize,
     /// Signatures that prove it.
     pub(crate) signatures: usize,
+}
+
+impl AnswerShape {
+    /// What is left of it where the client keeps the tree: in a session, while nothing is written.
+    pub(crate) fn without_tree(self) -> Self {
+        let reply_bytes = self.reply_bytes.saturating_sub(self.tree_bytes);
+        Self { reply_bytes, tree_bytes: 0, inner_nodes: 0, leaves: 0, value_bytes: 0, ..self }
+    }
 }
 
 /// What a command and its receipt are made of.

@@ -10,6 +10,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use chancery_transport::Coalesced;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
@@ -40,7 +43,14 @@ pub(crate) async fn serve(node: &Path, listen: SocketAddr) -> Result<()> {
         .identity(Identity::from_pem(read("tls.pem")?, read("tls.key")?))
         .client_ca_root(Certificate::from_pem(read("client-ca.pem")?));
     let server = Server::builder().tls_config(tls).map_err(BenchError::of("floor"))?;
-    server.max_concurrent_streams(256).add_service(Floor).serve(listen).await.map_err(BenchError::of("floor"))
+    let listener = TcpListener::bind(listen).await.map_err(BenchError::of("floor"))?;
+    let incoming = TcpListenerStream::new(listener).map(|connection| {
+        let connection = connection?;
+        connection.set_nodelay(true)?;
+        Ok::<_, std::io::Error>(Coalesced::new(connection))
+    });
+    let serving = server.max_concurrent_streams(256).add_service(Floor).serve_with_incoming(incoming);
+    serving.await.map_err(BenchError::of("floor"))
 }
 
 #[derive(Clone)]

@@ -23,16 +23,20 @@ pub(super) fn floors(measured: &Measured) -> Vec<(&'static str, Floor)> {
         write: call("floor/unary-write"),
         between_nodes: call("floor/between-nodes"),
     };
-    let check = |what: &str, carried| {
-        Floor::check(&units, carried, calls.between_nodes, &measured.shared(what), &measured.answer)
+    let check = |what: &str, carried, shape| {
+        Floor::check(&units, carried, calls.between_nodes, &measured.shared(what), shape)
     };
     let write = |what: &str| {
         let tree_nodes = measured.applied.get(what).map_or(0.0, |applied| applied.tree_nodes);
         Floor::write(&units, &calls, &measured.shared(what), (&measured.receipt, tree_nodes))
     };
     vec![
-        ("chancery/check", check("chancery/check", ("unary call: question and answer", 1.0, calls.check))),
-        // A connection's questions of one round can go together, as their answers come.
+        (
+            "chancery/check",
+            check("chancery/check", ("unary call: question and answer", 1.0, calls.check), &measured.answer),
+        ),
+        // A connection's questions of one round can go together, as their answers come; and what is kept of the state
+        // neither comes nor is hashed again.
         (
             "chancery/check-session",
             check(
@@ -42,6 +46,7 @@ pub(super) fn floors(measured: &Measured) -> Vec<(&'static str, Floor)> {
                     share(measured.shared("chancery/check-session").per_batch_and_connection),
                     calls.streamed_check,
                 ),
+                &measured.answer.without_tree(),
             ),
         ),
         ("chancery/grant", write("chancery/grant")),

@@ -75,5 +75,6 @@ pub(crate) fn answer_shape(answer: &Answer, request_bytes: usize) -> AnswerShape
     }
     let signatures = answer.statements.len() + answer.head_statements.len();
     let reply_bytes = answer.encode().len() + 4;
-    AnswerShape { request_bytes, reply_bytes, inner_nodes, leaves, value_bytes, signatures }
+    let tree_bytes = encoded.len();
+    AnswerShape { request_bytes, reply_bytes, tree_bytes, inner_nodes, leaves, value_bytes, signatures }
 }
