@@ -30,13 +30,15 @@ pub struct Coalesced<S> {
     kept: Vec<u8>,
     /// How much of `kept` is written already.
     written: usize,
+    /// The socket took no more: whoever tried is woken when it does.
+    is_full: bool,
 }
 
 impl<S: AsyncRead> Coalesced<S> {
     /// Over `stream`.
     pub fn new(stream: S) -> Self {
         let stream = BufReader::with_capacity(READ_SIZE_BYTES, stream);
-        Self { stream, kept: Vec::new(), written: 0 }
+        Self { stream, kept: Vec::new(), written: 0, is_full: false }
     }
 
     fn waiting(&self) -> &[u8] {
@@ -49,7 +51,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Coalesced<S> {
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.waiting().is_empty() {
             let waiting = self.kept.get(self.written..).unwrap_or_default();
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, waiting))?;
+            let written = Pin::new(&mut self.stream).poll_write(cx, waiting);
+            self.is_full = written.is_pending();
+            let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -115,7 +119,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_full {
+            // Another turn would find it full too, and ask for another.
+            return self.poll_write_out(cx);
+        }
         if !self.waiting().is_empty() {
             cx.waker().wake_by_ref();
         }
@@ -248,18 +256,27 @@ mod tests {
 
     #[test]
     fn a_full_socket_holds_up_who_writes_and_nobody_who_reads() {
-        let (mut stream, _) = with_room(10);
-        let cx = &mut Context::from_waker(Waker::noop());
+        let (mut stream, task) = with_room(10);
+        let waker = Waker::from(Arc::clone(&task));
+        let cx = &mut Context::from_waker(&waker);
         let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(KEPT_SIZE_BYTES_MAX).collect();
         assert!(
             matches!(write(&mut stream, cx, &bytes), Poll::Ready(Ok(size)) if size == KEPT_SIZE_BYTES_MAX)
         );
         assert!(write(&mut stream, cx, b"more").is_pending(), "no more than that is kept");
+        assert!(Pin::new(&mut stream).poll_flush(cx).is_pending());
+        assert_eq!(
+            task.0.load(Ordering::SeqCst),
+            0,
+            "the socket wakes it, and nothing else: it does not turn"
+        );
         stream.stream.get_mut().arrived = b"hello".to_vec();
         assert!(matches!(read(&mut stream, cx), Poll::Ready(Ok(read)) if read == b"hello"));
         assert!(Pin::new(&mut stream).poll_shutdown(cx).is_pending(), "not before all is written");
         assert!(!stream.stream.get_ref().shut);
         stream.stream.get_mut().room = usize::MAX;
+        assert!(matches!(Pin::new(&mut stream).poll_flush(cx), Poll::Ready(Ok(()))), "all of it is written");
+        assert_eq!(stream.stream.get_ref().writes.concat(), bytes);
         assert!(matches!(write(&mut stream, cx, b"more"), Poll::Ready(Ok(4))));
         assert!(matches!(Pin::new(&mut stream).poll_shutdown(cx), Poll::Ready(Ok(()))));
         assert_eq!(stream.stream.get_ref().writes.concat(), [bytes, b"more".to_vec()].concat());

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::time::{sleep, timeout};
+use chancery_transport::connector;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
@@ -80,7 +81,7 @@ impl Etcd {
     pub(crate) fn client(&self, node: u16) -> Result<Client> {
         let uri = format!("http://{}", address(node, self.place + 1));
         let endpoint = Endpoint::from_shared(uri).map_err(BenchError::of(SYSTEM))?;
-        Ok(Client(tonic::client::Grpc::new(endpoint.connect_lazy())))
+        Ok(Client(tonic::client::Grpc::new(endpoint.connect_with_connector_lazy(connector()))))
     }
 }
 
