@@ -45,8 +45,6 @@ pub(crate) struct Measured {
     pub(crate) replays: Vec<Replay>,
     /// With a million grants, if that was asked for.
     pub(crate) full: Option<Full>,
-    /// Open-loop load, in operations a second.
-    pub(crate) open_per_second: f64,
     /// What was left out, and why.
     pub(crate) left_out: Vec<String>,
 }
@@ -70,6 +68,11 @@ impl Measured {
         if let Some(batching) = batching {
             self.batching.entry(what.into()).or_default().push(batching);
         }
+    }
+
+    /// What the newest turn measured.
+    pub(crate) fn newest(&self, what: &str) -> Option<&Sample> {
+        self.samples.get(what)?.last()
     }
 
     /// The median over the turns of what `of` takes from each; none if it was not measured.

@@ -132,7 +132,6 @@ impl Stage {
             receipt,
             replays: Vec::new(),
             full: None,
-            open_per_second: 0.0,
             left_out,
         };
         Ok(Self { plan, chancery, clients, etcd, floor, answer_of_4, measured, began, scratch })
@@ -268,15 +267,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Latency of checks and of gets, at one rate for both: half of what the slower one can do.
+    /// Latency of checks and of gets, at one rate for both: half of what the slower one could do in this turn.
     async fn at_half_of_peak(&mut self) -> Result<()> {
-        if self.measured.open_per_second == 0.0 {
-            let peak = |what| self.measured.median(what, |sample| sample.per_second);
-            let peaks = [peak("chancery/check"), peak("etcd/get")];
-            let lower = peaks.into_iter().flatten().min_by(f64::total_cmp).unwrap_or(1.0);
-            self.measured.open_per_second = (lower * PART_OF_PEAK).round();
-        }
-        let (rate, all) = (self.measured.open_per_second, usize::from(self.plan.callers));
+        // The peaks of this turn, as a ledger and a machine are not the same in each.
+        let peaks = ["chancery/check", "etcd/get"].map(|what| self.measured.newest(what));
+        let peaks = peaks.into_iter().flatten().map(|sample| sample.per_second);
+        let lower = peaks.min_by(f64::total_cmp).unwrap_or(1.0);
+        let (rate, all) = ((lower * PART_OF_PEAK).round(), usize::from(self.plan.callers));
         for (kind, what) in [
             (ours::Kind::Check, "chancery/check-half-load"),
             (ours::Kind::CheckSession, "chancery/check-session-half-load"),

@@ -94,8 +94,7 @@ fn loads(text: &mut String, measured: &Measured) {
     let _ = writeln!(text, "## Every load\n\n{}\n", machine(measured));
     let _ = writeln!(
         text,
-        "Open loop at {} a second; all else closed loop. CPU in µs for one operation. \"Others\" is the part of the machine that had other work.\n",
-        measured.open_per_second
+        "Open loop at half of the lower peak of its turn; all else closed loop. CPU in µs for one operation. \"Others\" is the part of the machine that had other work.\n",
     );
     let _ = writeln!(
         text,
