@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chancery_transport::connector;
 use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::time::{sleep, timeout};
-use chancery_transport::connector;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
