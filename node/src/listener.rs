@@ -153,11 +153,8 @@ struct Handshake<I> {
 
 impl<I> Handshake<I> {
     async fn run(self, tcp: TcpStream, from: SocketAddr) -> Result<TlsConnection<I>, String> {
-        tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-        let tls = TlsAcceptor::from(self.tls)
-            .accept(Coalesced::new(tcp))
-            .await
-            .map_err(|error| error.to_string())?;
+        let stream = Coalesced::over(tcp).map_err(|error| error.to_string())?;
+        let tls = TlsAcceptor::from(self.tls).accept(stream).await.map_err(|error| error.to_string())?;
         let (_, session) = tls.get_ref();
         // INVARIANT: the verifier demanded a certificate; without one there is no caller either.
         let certificate = session.peer_certificates().and_then(<[_]>::first).ok_or("no certificate")?;

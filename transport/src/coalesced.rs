@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::net::TcpStream;
 use tonic::transport::server::Connected;
 
 /// What is read at once, in bytes: TLS itself reads four KiB, less than many an answer.
@@ -35,22 +36,28 @@ pub struct Coalesced<S> {
 }
 
 impl<S: AsyncRead> Coalesced<S> {
-    /// Over `stream`.
+    /// Over `stream`, which has nothing to flush itself, as a socket has not.
     pub fn new(stream: S) -> Self {
         let stream = BufReader::with_capacity(READ_SIZE_BYTES, stream);
         Self { stream, kept: Vec::new(), written: 0, is_full: false }
     }
+}
 
-    fn waiting(&self) -> &[u8] {
-        self.kept.get(self.written..).unwrap_or_default()
+impl Coalesced<TcpStream> {
+    /// Over a connection, which from now on sends at once what it is given: that is enough together.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn over(tcp: TcpStream) -> io::Result<Self> {
+        tcp.set_nodelay(true)?;
+        Ok(Self::new(tcp))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Coalesced<S> {
     /// Writes what is kept.
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.waiting().is_empty() {
-            let waiting = self.kept.get(self.written..).unwrap_or_default();
+        while let Some(waiting) = self.kept.get(self.written..).filter(|waiting| !waiting.is_empty()) {
             let written = Pin::new(&mut self.stream).poll_write(cx, waiting);
             self.is_full = written.is_pending();
             let written = ready!(written)?;
@@ -124,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
             // Another turn would find it full too, and ask for another.
             return self.poll_write_out(cx);
         }
-        if !self.waiting().is_empty() {
+        if self.written < self.kept.len() {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))

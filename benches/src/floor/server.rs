@@ -44,11 +44,7 @@ pub(crate) async fn serve(node: &Path, listen: SocketAddr) -> Result<()> {
         .client_ca_root(Certificate::from_pem(read("client-ca.pem")?));
     let server = Server::builder().tls_config(tls).map_err(BenchError::of("floor"))?;
     let listener = TcpListener::bind(listen).await.map_err(BenchError::of("floor"))?;
-    let incoming = TcpListenerStream::new(listener).map(|connection| {
-        let connection = connection?;
-        connection.set_nodelay(true)?;
-        Ok::<_, std::io::Error>(Coalesced::new(connection))
-    });
+    let incoming = TcpListenerStream::new(listener).map(|accepted| accepted.and_then(Coalesced::over));
     let serving = server.max_concurrent_streams(256).add_service(Floor).serve_with_incoming(incoming);
     serving.await.map_err(BenchError::of("floor"))
 }

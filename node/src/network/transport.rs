@@ -52,10 +52,9 @@ impl Transport for PeerTls {
         let (name, address) = (server_name(peer), address.to_owned());
         let tls = TlsConnector::from(std::sync::Arc::clone(&self.client));
         async move {
-            let tcp = TcpStream::connect(address).await?;
-            tcp.set_nodelay(true)?;
+            let stream = Coalesced::over(TcpStream::connect(address).await?)?;
             let name = name.ok_or(ConnectFailed::Name)?;
-            Ok(Box::new(tls.connect(name, Coalesced::new(tcp)).await?) as PeerStream)
+            Ok(Box::new(tls.connect(name, stream).await?) as PeerStream)
         }
         .boxed()
     }
