@@ -9,6 +9,9 @@ pub(crate) struct Plan {
     /// The product's program.
     #[arg(long)]
     pub(crate) program: PathBuf,
+    /// Another build of it, under each of the product's loads right before or after it: what a change of its nodes changed.
+    #[arg(long)]
+    pub(crate) beside: Option<PathBuf>,
     /// etcd's program. Without it there are no figures of it.
     #[arg(long)]
     pub(crate) etcd: Option<PathBuf>,

@@ -23,6 +23,12 @@ use crate::workloads::chancery::{self as ours, Clients, Commands};
 use crate::workloads::{etcd as theirs, shapes};
 use crate::{full, micro, replay, report};
 
+/// What is measured of the product begins so.
+const OURS: &str = "chancery/";
+
+/// And what is measured of another build of it.
+const OTHER_BUILD: &str = "beside/";
+
 /// Part of the lower of the two peaks at which latency is compared.
 const PART_OF_PEAK: f64 = 0.5;
 
@@ -43,10 +49,12 @@ struct Stage {
     plan: Plan,
     chancery: Chancery,
     clients: Arc<Clients>,
+    other_build: Option<(Chancery, Arc<Clients>)>,
     etcd: Option<Etcd>,
     floor: Servers,
     answer_of_4: Arc<ProvenAnswer>,
     measured: Measured,
+    turn: u32,
     began: Instant,
     // Last, so that it goes when nobody is there any more who writes to it.
     scratch: TempDir,
@@ -89,6 +97,14 @@ impl Stage {
         };
         say(began, "all systems serve; granting");
         let clients = Clients::prepare(&chancery, connections, ours::TO_REVOKE).await?;
+        let other_build = match &plan.beside {
+            Some(program) => {
+                let other = Chancery::start(program, &folder("beside")?, 40).await?;
+                let clients = Clients::prepare(&other, connections, ours::TO_REVOKE).await?;
+                Some((other, clients))
+            }
+            None => None,
+        };
         if let Some(etcd) = &etcd {
             theirs::prepare(etcd, connections).await?;
         }
@@ -134,11 +150,24 @@ impl Stage {
             full: None,
             left_out,
         };
-        Ok(Self { plan, chancery, clients, etcd, floor, answer_of_4, measured, began, scratch })
+        Ok(Self {
+            plan,
+            chancery,
+            clients,
+            other_build,
+            etcd,
+            floor,
+            answer_of_4,
+            measured,
+            turn: 0,
+            began,
+            scratch,
+        })
     }
 
     /// Every system under every load, once.
     async fn turn(&mut self, turn: u32) -> Result<()> {
+        self.turn = turn;
         say(self.began, &format!("turn {turn} of {}", self.plan.runs));
         let idle = self.idle().await;
         self.measured.idle.push(idle);
@@ -186,11 +215,18 @@ impl Stage {
         self.streamed("between-nodes-alone", BETWEEN_NODES, 1).await?;
         self.ours(ours::Kind::Check, "check-alone", 1).await?;
         self.theirs(theirs::Kind::Get, "get-alone", 1).await?;
-        self.chancery.slow_syncs(true).await?;
+        self.slow_syncs(true).await?;
         self.ours(ours::Kind::Grant, "grant-alone-slow-sync", 1).await?;
         self.ours(ours::Kind::Grant, "grant-slow-sync", all).await?;
-        self.chancery.slow_syncs(false).await?;
+        self.slow_syncs(false).await?;
         self.replay().await
+    }
+
+    async fn slow_syncs(&self, slow: bool) -> Result<()> {
+        if let Some((other, _)) = &self.other_build {
+            other.slow_syncs(slow).await?;
+        }
+        self.chancery.slow_syncs(slow).await
     }
 
     async fn replay(&mut self) -> Result<()> {
@@ -278,11 +314,8 @@ impl Stage {
             (ours::Kind::Check, "chancery/check-half-load"),
             (ours::Kind::CheckSession, "chancery/check-session-half-load"),
         ] {
-            let checks = Arc::new(Commands::new(kind, &self.clients));
-            let nodes_cpu = || system::cpu(&self.chancery.processes);
             if self.plan.wants(what) {
-                let sample = load::open(&checks, all, rate, self.measuring(what, &nodes_cpu)).await?;
-                self.keep(what, sample, Some(checks.batching()));
+                self.ours_at(kind, what, all, Some(rate)).await?;
             }
         }
         let Some(etcd) = self.etcd.as_ref().filter(|_| self.plan.wants("etcd/get-half-load")) else {
@@ -297,14 +330,43 @@ impl Stage {
     }
 
     async fn ours(&mut self, kind: ours::Kind, name: &str, callers: usize) -> Result<()> {
-        let operation = Arc::new(Commands::new(kind, &self.clients));
-        let nodes_cpu = || system::cpu(&self.chancery.processes);
         let what = format!("chancery/{name}");
         if !self.plan.wants(&what) {
             return Ok(());
         }
-        let sample = load::closed(&operation, callers, self.measuring(&what, &nodes_cpu)).await?;
-        self.keep(&what, sample, Some(operation.batching()));
+        self.ours_at(kind, &what, callers, None).await
+    }
+
+    /// The product under one load: as many operations as the callers can do, or so many a second.
+    async fn ours_at(
+        &mut self,
+        kind: ours::Kind,
+        what: &str,
+        callers: usize,
+        rate: Option<f64>,
+    ) -> Result<()> {
+        let other = what.replace(OURS, OTHER_BUILD);
+        let mut builds = vec![(what, &self.chancery, &self.clients)];
+        builds
+            .extend(self.other_build.as_ref().map(|(chancery, clients)| (other.as_str(), chancery, clients)));
+        if self.turn % 2 == 0 {
+            // Neither is always the first.
+            builds.reverse();
+        }
+        let mut samples = Vec::new();
+        for (what, chancery, clients) in builds {
+            let operation = Arc::new(Commands::new(kind, clients));
+            let nodes_cpu = || system::cpu(&chancery.processes);
+            let measuring = self.measuring(what, &nodes_cpu);
+            let sample = match rate {
+                Some(rate) => load::open(&operation, callers, rate, measuring).await?,
+                None => load::closed(&operation, callers, measuring).await?,
+            };
+            samples.push((what.to_owned(), sample, operation.batching()));
+        }
+        for (what, sample, batching) in samples {
+            self.keep(&what, sample, Some(batching));
+        }
         Ok(())
     }
 

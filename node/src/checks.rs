@@ -56,13 +56,21 @@ const TAIL_PATIENCE: Duration = Duration::from_millis(250);
 
 /// After a round that so many checks shared there is a pause as long as it took, and one in proportion after others: what
 /// a round costs, those of the next one share that arrive meanwhile.
-const PAUSE_AS_LONG_IF: u32 = 3;
+const PAUSE_AS_LONG_IF: u32 = 2;
 
 /// The longest pause, in rounds.
 const PAUSE_ROUNDS_MAX: u32 = 4;
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
+
+/// For each check that shared a round the next one waits at least so long, whatever the round took: about what a round costs the
+/// processors of its nodes and clients, in signatures and messages. Where checks come seldom it is nothing beside what
+/// is between them; where they come often the rounds become fewer before the processors are busy, and not only then.
+const PAUSE_FOR_EACH: Duration = Duration::from_micros(400);
+
+/// Checks for which there is such a wait.
+const PAUSE_FOR_EACH_MAX: u32 = 10;
 
 /// Calls of a round that are answered together, so that those of one connection are written at once.
 const CALLS_ANSWERED_TOGETHER: usize = 32;
@@ -225,8 +233,9 @@ fn pause(shared: usize, took: Duration) -> Duration {
     if shared < 2 {
         return Duration::ZERO;
     }
+    let least = PAUSE_FOR_EACH * shared.min(PAUSE_FOR_EACH_MAX);
     let shared = shared.min(PAUSE_ROUNDS_MAX * PAUSE_AS_LONG_IF);
-    (took.min(PAUSE_MAX) * shared / PAUSE_AS_LONG_IF).min(PAUSE_MAX)
+    (took.min(PAUSE_MAX) * shared / PAUSE_AS_LONG_IF).clamp(least, PAUSE_MAX)
 }
 
 /// How many wait for nobody else, after a round that so many shared: it grows with what arrives, and a burst is not held up.
@@ -512,10 +521,15 @@ mod tests {
         let took = Duration::from_millis(2);
         assert_eq!(pause(0, took), Duration::ZERO);
         assert_eq!(pause(1, took), Duration::ZERO, "a lone check waits for nobody");
-        assert_eq!(pause(3, took), took);
-        assert_eq!(pause(6, took), took * 2);
-        assert_eq!(pause(12, took), took * 4);
+        assert_eq!(pause(2, took), took);
+        assert_eq!(pause(4, took), took * 2);
+        assert_eq!(pause(8, took), took * 4);
         assert_eq!(pause(10_000, took), took * 4);
+        // However quick a round is.
+        for quick in [Duration::ZERO, Duration::from_micros(50)] {
+            assert_eq!(pause(1, quick), Duration::ZERO);
+            assert_eq!([2, 5, 10, 10_000].map(|shared| pause(shared, quick).as_micros()), [800, 2_000, 4_000, 4_000]);
+        }
         assert_eq!([2, 3, 10].map(enough_after), [3, 4, 15], "more than shared it, so that rounds grow");
         for shared in [2, 3, 30, usize::MAX] {
             assert!(pause(shared, took) > Duration::ZERO);
