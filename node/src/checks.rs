@@ -528,7 +528,10 @@ mod tests {
         // However quick a round is.
         for quick in [Duration::ZERO, Duration::from_micros(50)] {
             assert_eq!(pause(1, quick), Duration::ZERO);
-            assert_eq!([2, 5, 10, 10_000].map(|shared| pause(shared, quick).as_micros()), [800, 2_000, 4_000, 4_000]);
+            assert_eq!(
+                [2, 5, 10, 10_000].map(|shared| pause(shared, quick).as_micros()),
+                [800, 2_000, 4_000, 4_000]
+            );
         }
         assert_eq!([2, 3, 10].map(enough_after), [3, 4, 15], "more than shared it, so that rounds grow");
         for shared in [2, 3, 30, usize::MAX] {

@@ -20,9 +20,9 @@ pub use wire::{
 
 use head_proof::{newest_roster, verify_head_proof};
 
-use crate::authority::{AgentRecord, GrantRef, LeafError, Place, ViewError, record};
+use crate::authority::{GrantRef, LeafError, ViewError};
 use crate::condition::LANGUAGE_VERSION;
-use crate::decide::{Decision, Interval, Request, decide};
+use crate::decide::{Decision, Interval, Request, decide_with};
 use crate::hash::Hash;
 use crate::head::{Freshness, Head, QuorumError, RosterId, Statement};
 use crate::knowledge::Knowledge;
@@ -234,9 +234,7 @@ impl ReadSet<'_> {
             return Err(ProofError::StateRoot { found, expected });
         }
         let view = PrunedView::new(tree);
-        let decision = decide(&view, &Request { hint, ..request.clone() }, interval)?;
-        // `decide` read it too, whatever it decided.
-        let agent: Option<AgentRecord> = record(&view, &Place::agent(&request.agent))?;
+        let (decision, agent) = decide_with(&view, request, hint, interval)?;
         let recorded = agent.map(|agent| Recorded { decisions: agent.decisions, permits: agent.permits });
         view.finish()?;
         let rests_on = match &decision {

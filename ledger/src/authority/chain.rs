@@ -1,5 +1,7 @@
 //! A grant and its ancestors: whether each link is in force.
 
+use std::borrow::Cow;
+
 use super::records::{AgentRecord, Cause, GrantRecord, GrantRef, Place};
 use super::view::{View, ViewError, referred};
 use crate::command::{DELEGATION_DEPTH_MAX, Name};
@@ -57,14 +59,19 @@ impl Chain {
         }
     }
 
-    /// The first link, from the leaf up, that is void. Reads the subject of every link up to there.
-    pub(crate) fn void<V: View>(&self, view: &V) -> Result<Option<Void>, ViewError<V::Error>> {
-        for (grant, record) in &self.links {
+    /// The first link, from the leaf up, that is void. The leaf's subject is `holder`; reads that of every other link up
+    /// to there.
+    pub(crate) fn void<V: View>(
+        &self,
+        view: &V,
+        holder: &AgentRecord,
+    ) -> Result<Option<Void>, ViewError<V::Error>> {
+        for (above, (grant, record)) in self.links.iter().enumerate() {
             if let Some(cause) = record.revoked {
                 return Ok(Some(Void::Revoked { grant: *grant, cause }));
             }
             let agent = &record.terms.agent;
-            let subject: AgentRecord = referred(view, &Place::agent(agent))?;
+            let subject = if above == 0 { Cow::Borrowed(holder) } else { Cow::Owned(subject(view, agent)?) };
             if let Some(cause) = subject.retired {
                 return Ok(Some(Void::Retired { agent: agent.clone(), cause }));
             }
@@ -94,4 +101,9 @@ impl Chain {
     pub fn includes(&self, agent: &Name) -> bool {
         self.links.iter().any(|(_, link)| link.terms.agent == *agent)
     }
+}
+
+/// Of whom a link speaks.
+fn subject<V: View>(view: &V, agent: &Name) -> Result<AgentRecord, ViewError<V::Error>> {
+    referred(view, &Place::agent(agent))
 }

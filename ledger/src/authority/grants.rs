@@ -69,7 +69,7 @@ pub(super) fn delegate<V: Version>(
         return Err(Refusal::Widens("bounds").into());
     }
     let ended = chain.not_after_ms() <= call.cause.time_ms;
-    if ended || chain.void(call.draft)?.is_some() {
+    if ended || chain.void(call.draft, &holder)?.is_some() {
         return Err(Refusal::ParentNotInForce.into());
     }
     if let Some(halt) = halts_in_force(call.draft)?.of_chain(call.draft, &chain)? {

@@ -1,7 +1,7 @@
 //! Why: the same decision, with what each grant came to and what each policy saw.
 
 use super::links::metered_links;
-use super::{Asked, Decision, Denial, Interval, Request, consider, decide};
+use super::{Asked, Decision, Denial, Interval, Request, consider, decide_with};
 use crate::authority::{Chain, GrantRecord, GrantRef, Place, View, ViewError, referred};
 use crate::command::{Bound, Name, Template};
 use crate::condition::PolicyTold;
@@ -68,20 +68,20 @@ pub struct Measured {
     pub wanted: Option<u64>,
 }
 
-/// [`decide()`], with its reasons. It reads nothing that the decision did not read, so that it can be run over the
+/// [`decide()`](super::decide()), with its reasons. It reads nothing that the decision did not read, so that it can be run over the
 /// proof of one.
 ///
 /// # Errors
-/// As [`decide()`].
+/// As [`decide()`](super::decide()).
 pub fn explain<V: View>(
     view: &V,
     request: &Request,
     interval: Interval,
 ) -> Result<Explanation, ViewError<V::Error>> {
-    let decision = decide(view, request, interval)?;
+    let (decision, agent) = decide_with(view, request, request.hint, interval)?;
     let mut grants = Vec::new();
     // What is denied whatever was granted is told by the denial alone.
-    let Ok(asked) = Asked::read(view, request, interval)? else {
+    let Ok(asked) = Asked::read(view, request, agent.as_ref(), interval)? else {
         return Ok(Explanation { decision, grants });
     };
     if let Decision::Permit(authority) = &decision {

@@ -109,37 +109,25 @@ pub fn decide<V: View>(
     request: &Request,
     interval: Interval,
 ) -> Result<Decision, ViewError<V::Error>> {
-    let asked = match Asked::read(view, request, interval)? {
-        Ok(asked) => asked,
-        Err(denial) => return Ok(Decision::Denied(denial)),
+    decide_with(view, request, request.hint, interval).map(|(decision, _)| decision)
+}
+
+/// [`decide`] with another hint than the request's, or none; and what is recorded of the agent, which every decision reads.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_with<V: View>(
+    view: &V,
+    request: &Request,
+    hint: Option<GrantRef>,
+    interval: Interval,
+) -> Result<(Decision, Option<AgentRecord>), ViewError<V::Error>> {
+    let agent = record(view, &Place::agent(&request.agent))?;
+    let decision = match Asked::read(view, request, agent.as_ref(), interval)? {
+        Ok(asked) => asked.decide(view, hint)?,
+        Err(denial) => Decision::Denied(denial),
     };
-    if let Some(hint) = request.hint
-        && let Some(grant) = record::<_, GrantRecord>(view, &Place::grant(hint))?
-        && let Ok(authority) = consider(view, &asked, hint, grant)?
-    {
-        return Ok(Decision::Permit(authority));
-    }
-    let agent = &asked.agent;
-    let mut told = match agent.epoch_began {
-        Some(cause) => Denial::AllRevoked { agent: request.agent.clone(), cause },
-        None => Denial::NoGrant,
-    };
-    let mut listed: u32 = 0;
-    for number in 0..agent.pages {
-        let page: Vec<GrantRef> = referred(view, &Place::page(&request.agent, agent.epoch, number))?;
-        for reference in page {
-            listed = listed.saturating_add(1);
-            let grant = referred(view, &Place::grant(reference))?;
-            match consider(view, &asked, reference, grant)? {
-                Ok(authority) => return Ok(Decision::Permit(authority)),
-                Err(denial) if denial.rank() > told.rank() => told = denial,
-                Err(_) => {}
-            }
-        }
-    }
-    // Every grant was seen: a list that is shorter than the record says would hide one.
-    let complete = listed == agent.grants && agent.pages as usize * PAGE_GRANTS_MAX >= listed as usize;
-    if complete { Ok(Decision::Denied(told)) } else { Err(ViewError::Dangling("page")) }
+    Ok((decision, agent))
 }
 
 /// The question, with what holds for it whatever grant is looked at.
@@ -147,7 +135,7 @@ struct Asked<'a> {
     request: &'a Request,
     call: Call<'a>,
     interval: Interval,
-    agent: AgentRecord,
+    agent: &'a AgentRecord,
     halts: HaltsRecord,
     lineage: Option<LineageRecord>,
     generation: Option<GenerationRef>,
@@ -158,11 +146,11 @@ impl<'a> Asked<'a> {
     fn read<V: View>(
         view: &V,
         request: &'a Request,
+        agent: Option<&'a AgentRecord>,
         interval: Interval,
     ) -> Result<Result<Self, Denial>, ViewError<V::Error>> {
         let halts = halts_in_force(view)?;
-        let agent = record::<_, AgentRecord>(view, &Place::agent(&request.agent))?;
-        let lineage = agent.as_ref().map_or(&request.agent, |agent| &agent.lineage);
+        let lineage = agent.map_or(&request.agent, |agent| &agent.lineage);
         if let Some(index) = halts.of_request(request, lineage) {
             return Ok(Err(halted(view, index)?));
         }
@@ -183,6 +171,37 @@ impl<'a> Asked<'a> {
         let names = [&request.agent, &request.action, &request.resource];
         let call = Call::new(names, request.args_digest, request.args.as_deref());
         Ok(Ok(Self { request, call, interval, agent, halts, lineage, generation }))
+    }
+
+    /// Asks the grant that is hinted at, then every one that the agent was granted.
+    fn decide<V: View>(&self, view: &V, hint: Option<GrantRef>) -> Result<Decision, ViewError<V::Error>> {
+        if let Some(hint) = hint
+            && let Some(grant) = record::<_, GrantRecord>(view, &Place::grant(hint))?
+            && let Ok(authority) = consider(view, self, hint, grant)?
+        {
+            return Ok(Decision::Permit(authority));
+        }
+        let (request, agent) = (self.request, self.agent);
+        let mut told = match agent.epoch_began {
+            Some(cause) => Denial::AllRevoked { agent: request.agent.clone(), cause },
+            None => Denial::NoGrant,
+        };
+        let mut listed: u32 = 0;
+        for number in 0..agent.pages {
+            let page: Vec<GrantRef> = referred(view, &Place::page(&request.agent, agent.epoch, number))?;
+            for reference in page {
+                listed = listed.saturating_add(1);
+                let grant = referred(view, &Place::grant(reference))?;
+                match consider(view, self, reference, grant)? {
+                    Ok(authority) => return Ok(Decision::Permit(authority)),
+                    Err(denial) if denial.rank() > told.rank() => told = denial,
+                    Err(_) => {}
+                }
+            }
+        }
+        // Every grant was seen: a list that is shorter than the record says would hide one.
+        let complete = listed == agent.grants && agent.pages as usize * PAGE_GRANTS_MAX >= listed as usize;
+        if complete { Ok(Decision::Denied(told)) } else { Err(ViewError::Dangling("page")) }
     }
 
     /// Whether the terms are about the question at all.
@@ -212,7 +231,7 @@ fn consider<V: View>(
     if !allowed {
         return Ok(Err(Denial::NoGrant));
     }
-    if let Some(void) = chain.void(view)? {
+    if let Some(void) = chain.void(view, asked.agent)? {
         return Ok(Err(match void {
             Void::Revoked { grant, cause } => Denial::Revoked { grant, cause },
             Void::Retired { agent, cause } => Denial::Retired { agent, cause },

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chancery_ledger::answer::{Answer, HeadProof, encode_answer_around};
 use chancery_ledger::authority::GrantRef;
 use chancery_ledger::condition::LANGUAGE_VERSION;
-use chancery_ledger::decide::{Candidates, Decision, Interval, Request, decide};
+use chancery_ledger::decide::{Candidates, Decision, Interval, Request, decide_with};
 use chancery_ledger::log::nonces::NoncePath;
 use chancery_ledger::state::{Key, NodeRead, PrunedTree, Recording, Root, Sent, encode_keys, prune};
 
@@ -112,8 +112,8 @@ pub(super) fn read_set<N: NodeRead>(
 ) -> Result<ReadSet, CheckError> {
     let look = |hint: Option<GrantRef>| {
         let view = Recording::new(nodes, root);
-        let request = Request { hint, ..request.clone() };
-        let decision = decide(&view, &request, interval).map_err(|error| no_proof(&error))?;
+        let decided = decide_with(&view, request, hint, interval).map_err(|error| no_proof(&error))?;
+        let (decision, _) = decided;
         Ok::<_, CheckError>((decision, view.into_keys()))
     };
     let known = hints.and_then(|hints| hints.of(&request.agent));
