@@ -30,6 +30,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use fault::{BenchError, Result};
 use plan::Plan;
 
+/// The nodes', for the clients of every system: what is allocated by one thread and freed by another makes threads wait
+/// for each other with glibc's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures Chancery next to etcd and the floor.
 #[derive(Debug, Parser)]
 struct Arguments {
