@@ -195,6 +195,7 @@ impl Checks {
 }
 
 async fn run(rounds: Arc<Rounds>, newest: watch::Sender<Option<Arc<HeadProof>>>, mut queue: Next) {
+    let mut most = MostAtOnce::default();
     loop {
         // Everything that arrived before this moment is in the round; what comes later waits for the next.
         let mut batch = queue.all().await;
@@ -212,7 +213,8 @@ async fn run(rounds: Arc<Rounds>, newest: watch::Sender<Option<Arc<HeadProof>>>,
         {
             batch.push(late);
         }
-        let (shared, until) = (batch.len(), Instant::now() + pause(batch.len(), began.elapsed()));
+        let until = Instant::now() + pause(batch.len(), began.elapsed());
+        let enough = most.seen(batch.len().saturating_add(queue.waiting()));
         match ended {
             // The next round can start while the answers of this one are made.
             Ok(round) => {
@@ -222,7 +224,22 @@ async fn run(rounds: Arc<Rounds>, newest: watch::Sender<Option<Arc<HeadProof>>>,
             }
             Err(error) => refuse(batch, &error),
         }
-        queue.pause(enough_after(shared), until).await;
+        queue.pause(enough, until).await;
+    }
+}
+
+/// How many checks there were at once lately, in a round or waiting for the next.
+#[derive(Default)]
+struct MostAtOnce(usize);
+
+impl MostAtOnce {
+    /// There are so many now. Gives how many that wait for a round wait for nobody else: of callers who ask again as soon
+    /// as they are answered no more are to come, and a burst is not held up.
+    fn seen(&mut self, now: usize) -> usize {
+        // A part of what was goes with each round, and one at least.
+        let before = self.0 - self.0.div_ceil(16);
+        self.0 = now.max(before);
+        self.0
     }
 }
 
@@ -236,11 +253,6 @@ fn pause(shared: usize, took: Duration) -> Duration {
     let least = PAUSE_FOR_EACH * shared.min(PAUSE_FOR_EACH_MAX);
     let shared = shared.min(PAUSE_ROUNDS_MAX * PAUSE_AS_LONG_IF);
     (took.min(PAUSE_MAX) * shared / PAUSE_AS_LONG_IF).clamp(least, PAUSE_MAX)
-}
-
-/// How many wait for nobody else, after a round that so many shared: it grows with what arrives, and a burst is not held up.
-const fn enough_after(shared: usize) -> usize {
-    shared.saturating_add(shared / 2)
 }
 
 /// Tells everybody why there is no answer.
@@ -533,10 +545,32 @@ mod tests {
                 [800, 2_000, 4_000, 4_000]
             );
         }
-        assert_eq!([2, 3, 10].map(enough_after), [3, 4, 15], "more than shared it, so that rounds grow");
         for shared in [2, 3, 30, usize::MAX] {
             assert!(pause(shared, took) > Duration::ZERO);
             assert!(pause(shared, Duration::from_secs(5)) <= PAUSE_MAX);
         }
+    }
+
+    #[test]
+    fn a_pause_is_for_as_many_as_there_were_at_once_and_forgets_who_left() {
+        // Four callers who ask again at once: two are in a round while two wait, and then all wait.
+        let mut four = MostAtOnce::default();
+        assert_eq!(
+            [2, 4, 4, 3].map(|now| four.seen(now)),
+            [2, 4, 4, 3],
+            "one may be late without the others"
+        );
+        assert_eq!(four.seen(4), 4, "and is waited for again");
+
+        let mut burst = MostAtOnce::default();
+        assert_eq!(burst.seen(160), 160);
+        assert_eq!([1, 1].map(|now| burst.seen(now)), [150, 140]);
+        let mut rounds = 0;
+        while burst.seen(1) > 1 {
+            rounds += 1;
+            assert!(rounds < 60, "it goes, and soon");
+        }
+        assert_eq!(burst.seen(usize::MAX), usize::MAX);
+        assert_eq!(MostAtOnce::default().seen(0), 0);
     }
 }

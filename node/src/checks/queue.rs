@@ -58,6 +58,11 @@ impl Next {
         all
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Who came meanwhile.
     pub(super) fn late(&mut self) -> Option<Waiting> {
         self.waiting.try_recv().ok()
