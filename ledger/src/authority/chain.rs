@@ -71,7 +71,10 @@ impl Chain {
                 return Ok(Some(Void::Revoked { grant: *grant, cause }));
             }
             let agent = &record.terms.agent;
-            let subject = if above == 0 { Cow::Borrowed(holder) } else { Cow::Owned(subject(view, agent)?) };
+            let subject = match above {
+                0 => Cow::Borrowed(holder),
+                _ => Cow::Owned(referred::<_, AgentRecord>(view, &Place::agent(agent))?),
+            };
             if let Some(cause) = subject.retired {
                 return Ok(Some(Void::Retired { agent: agent.clone(), cause }));
             }
@@ -101,9 +104,4 @@ impl Chain {
     pub fn includes(&self, agent: &Name) -> bool {
         self.links.iter().any(|(_, link)| link.terms.agent == *agent)
     }
-}
-
-/// Of whom a link speaks.
-fn subject<V: View>(view: &V, agent: &Name) -> Result<AgentRecord, ViewError<V::Error>> {
-    referred(view, &Place::agent(agent))
 }

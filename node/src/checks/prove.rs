@@ -112,8 +112,8 @@ pub(super) fn read_set<N: NodeRead>(
 ) -> Result<ReadSet, CheckError> {
     let look = |hint: Option<GrantRef>| {
         let view = Recording::new(nodes, root);
-        let decided = decide_with(&view, request, hint, interval).map_err(|error| no_proof(&error))?;
-        let (decision, _) = decided;
+        let decided = decide_with(&view, request, hint, interval);
+        let (decision, _) = decided.map_err(|error| no_proof(&error))?;
         Ok::<_, CheckError>((decision, view.into_keys()))
     };
     let known = hints.and_then(|hints| hints.of(&request.agent));
